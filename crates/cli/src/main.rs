@@ -1,0 +1,2 @@
+//! The alula command line.
+fn main() {}
