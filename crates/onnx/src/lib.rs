@@ -1,1 +1,3 @@
-//! alula-onnx.
+//! ONNX models: bytes to graph.
+
+pub mod proto;
