@@ -1,0 +1,243 @@
+//! A kernel: loops over scalars in structured SSA form.
+//!
+//! The body runs once for each point of the grid; points are independent and may run in any order
+//! and at once. Inside, every value is computed once, before its uses, in its block or an
+//! enclosing one. Buffers are addressed by one linear element index. Parameters are distinct
+//! memory, but a `ReadWrite` parameter may be what another step reads.
+
+use alula_tensor::{DType, Dim, ScalarOp, Symbol};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::{FoldOp, Literal};
+
+/// A value of a kernel: result of a `Let`, a loop variable, an accumulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ValueId(pub u32);
+
+/// What loads and stores address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum BufferId {
+    /// A parameter, by position.
+    Param(u32),
+    /// A local array of this grid point, by position.
+    Local(u32),
+    /// A local array shared by the lanes of a workgroup, by position in the same list.
+    Shared(u32),
+}
+
+/// How a kernel uses a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Access {
+    /// Only loads.
+    Read,
+    /// Only stores; every element that a grid point stores, it stores once.
+    Write,
+    /// Loads and stores.
+    ReadWrite,
+}
+
+/// A buffer passed to the kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Param {
+    /// The name in text.
+    pub name: String,
+    /// Element type as stored.
+    pub dtype: DType,
+    /// Number of elements.
+    pub elements: Dim,
+    /// How it is used.
+    pub access: Access,
+}
+
+/// A local array with a constant number of elements.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Local {
+    /// The name in text.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Number of elements.
+    pub elements: u32,
+}
+
+/// An axis of the grid: a variable from 0 to its extent less 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GridAxis {
+    /// The variable, an `i64`.
+    pub var: ValueId,
+    /// Number of points.
+    pub extent: Dim,
+}
+
+/// A kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kernel {
+    /// The name in text and in profiles.
+    pub name: String,
+    /// Buffers, in launch order.
+    pub params: Vec<Param>,
+    /// Symbols whose values are passed, in launch order; dims refer to these only.
+    pub symbols: Vec<Symbol>,
+    /// Local arrays.
+    pub locals: Vec<Local>,
+    /// Independent points, outermost axis first. An empty grid is one point.
+    pub grid: Vec<GridAxis>,
+    /// Lanes of a workgroup: 1 unless scheduled for a GPU. The grid then counts workgroups and
+    /// `lane` is the variable of the lane.
+    pub lanes: u32,
+    /// The variable of the lane within its workgroup, when `lanes` is greater than 1.
+    pub lane: Option<ValueId>,
+    /// The dtype of every value.
+    pub dtypes: Vec<DType>,
+    /// What a point does.
+    pub body: Block,
+}
+
+/// Instructions in order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Block(pub Vec<Inst>);
+
+/// An instruction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Inst {
+    /// Computes a value.
+    Let {
+        /// The value.
+        id: ValueId,
+        /// How.
+        rhs: Rhs,
+    },
+    /// Writes an element.
+    Store {
+        /// Where.
+        buffer: BufferId,
+        /// Linear element index, an `i64`.
+        index: ValueId,
+        /// What, of the buffer's dtype.
+        value: ValueId,
+    },
+    /// Repeats a block.
+    Loop(Loop),
+    /// Runs a block if a bool is true.
+    If {
+        /// The condition.
+        cond: ValueId,
+        /// The block.
+        then: Block,
+    },
+    /// Waits for all lanes of the workgroup; all of them reach it.
+    Barrier,
+}
+
+/// The right side of a `Let`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Rhs {
+    /// A constant of the value's dtype.
+    Const(Literal),
+    /// A dim over the kernel's symbols, an `i64`.
+    Dim(Dim),
+    /// A scalar operator.
+    Apply {
+        /// The operator.
+        op: ScalarOp,
+        /// Its operands.
+        operands: SmallVec<[ValueId; 3]>,
+    },
+    /// Conversion to the value's dtype, as `Scalar::cast`.
+    Cast(ValueId),
+    /// The same bits as another dtype of the same size.
+    Bitcast(ValueId),
+    /// An element of a buffer, of the buffer's dtype.
+    Load {
+        /// Where.
+        buffer: BufferId,
+        /// Linear element index, an `i64`.
+        index: ValueId,
+    },
+}
+
+/// How a loop runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LoopKind {
+    /// One iteration after the other.
+    Serial,
+    /// `width` neighbouring iterations at once, then the rest one by one. Iterations are
+    /// independent but for accumulators with a combining operator: those keep `width` partial
+    /// values, combined pairwise (halves first) after the last full group, and the rest follows.
+    Lanes(u32),
+}
+
+/// A loop over `0..extent`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loop {
+    /// The variable, an `i64`.
+    pub var: ValueId,
+    /// Number of iterations, an `i64` computed before; negative counts as 0.
+    pub extent: ValueId,
+    /// How it runs.
+    pub kind: LoopKind,
+    /// Values passed from one iteration to the next.
+    pub carried: Vec<Carried>,
+    /// What an iteration does.
+    pub body: Block,
+}
+
+/// A value passed from one iteration to the next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Carried {
+    /// The value within an iteration, before it is updated; after the loop, the final value is
+    /// `result`.
+    pub acc: ValueId,
+    /// The value before the first iteration.
+    pub init: ValueId,
+    /// The value at the end of an iteration, computed in the body.
+    pub next: ValueId,
+    /// The value after the loop.
+    pub result: ValueId,
+    /// If set, `next = combine(acc, something)` and the order does not matter.
+    pub combine: Option<FoldOp>,
+}
+
+impl Kernel {
+    /// An empty kernel.
+    pub fn new(name: impl Into<String>) -> Kernel {
+        Kernel {
+            name: name.into(),
+            params: Vec::new(),
+            symbols: Vec::new(),
+            locals: Vec::new(),
+            grid: Vec::new(),
+            lanes: 1,
+            lane: None,
+            dtypes: Vec::new(),
+            body: Block::default(),
+        }
+    }
+
+    /// A new value of this dtype, not yet computed by anything.
+    pub fn value(&mut self, dtype: DType) -> ValueId {
+        self.dtypes.push(dtype);
+        ValueId(self.dtypes.len() as u32 - 1)
+    }
+
+    /// The dtype of a value.
+    pub fn dtype(&self, value: ValueId) -> DType {
+        self.dtypes[value.0 as usize]
+    }
+
+    /// The element type of a buffer.
+    pub fn buffer_dtype(&self, buffer: BufferId) -> DType {
+        match buffer {
+            BufferId::Param(position) => self.params[position as usize].dtype,
+            BufferId::Local(position) | BufferId::Shared(position) => {
+                self.locals[position as usize].dtype
+            }
+        }
+    }
+
+    /// The number of grid points.
+    pub fn num_points(&self) -> Dim {
+        self.grid.iter().map(|axis| axis.extent.clone()).product()
+    }
+}

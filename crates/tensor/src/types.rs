@@ -1,0 +1,128 @@
+//! Types of values: tensors with symbolic shapes, and the host-only sequences, optionals and maps.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DType, Dim, Quant, Sparsity, Symbol};
+
+/// Extents, outermost first.
+pub type Shape = Vec<Dim>;
+
+/// The type of a tensor value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorType {
+    /// Element type of the value's meaning (the expressed type, if quantized).
+    pub dtype: DType,
+    /// Extents, outermost first; empty for a scalar.
+    pub shape: Shape,
+    /// How the value is stored quantized, if it is.
+    pub quant: Option<Arc<Quant>>,
+    /// What is known to be zero, if anything.
+    pub sparsity: Option<Arc<Sparsity>>,
+}
+
+/// Keys and values of a map value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MapType {
+    /// Integer or string.
+    pub key: DType,
+    /// Type of what is looked up.
+    pub value: ValueType,
+}
+
+/// The type of any value in a graph.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ValueType {
+    /// A tensor.
+    Tensor(TensorType),
+    /// A sequence of values of one type; lives on the host.
+    Sequence(Box<ValueType>),
+    /// A value or nothing; lives on the host.
+    Optional(Box<ValueType>),
+    /// A map; lives on the host.
+    Map(Box<MapType>),
+}
+
+impl TensorType {
+    /// A dense tensor type without annotations.
+    pub fn new(dtype: DType, shape: impl Into<Shape>) -> TensorType {
+        TensorType { dtype, shape: shape.into(), quant: None, sparsity: None }
+    }
+
+    /// A dense tensor type of known extents.
+    pub fn of(dtype: DType, shape: &[usize]) -> TensorType {
+        TensorType::new(dtype, shape.iter().map(|&extent| Dim::from(extent)).collect::<Shape>())
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// The extents, if all are known.
+    pub fn static_shape(&self) -> Option<Vec<usize>> {
+        self.shape.iter().map(|dim| usize::try_from(dim.as_const()?).ok()).collect()
+    }
+
+    /// The product of the extents.
+    pub fn num_elements(&self) -> Dim {
+        self.shape.iter().cloned().product()
+    }
+
+    /// The type with every dim passed through `map`.
+    pub fn substitute(&self, map: &dyn Fn(&Symbol) -> Option<Dim>) -> TensorType {
+        let shape = self.shape.iter().map(|dim| dim.substitute(map)).collect();
+        TensorType { shape, ..self.clone() }
+    }
+}
+
+impl ValueType {
+    /// The tensor type, if this is one.
+    pub fn as_tensor(&self) -> Option<&TensorType> {
+        match self {
+            ValueType::Tensor(ty) => Some(ty),
+            ValueType::Sequence(_) | ValueType::Optional(_) | ValueType::Map(_) => None,
+        }
+    }
+
+    /// Whether values of this type can only live on the host.
+    pub fn is_host_only(&self) -> bool {
+        self.as_tensor().is_none_or(|ty| ty.dtype == DType::String)
+    }
+}
+
+impl From<TensorType> for ValueType {
+    fn from(ty: TensorType) -> ValueType {
+        ValueType::Tensor(ty)
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[", self.dtype)?;
+        for (axis, dim) in self.shape.iter().enumerate() {
+            write!(f, "{}{dim}", if axis == 0 { "" } else { ", " })?;
+        }
+        f.write_str("]")?;
+        if let Some(quant) = &self.quant {
+            write!(f, " {quant}")?;
+        }
+        if let Some(sparsity) = &self.sparsity {
+            write!(f, " {sparsity}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ValueType::Tensor(ty) => ty.fmt(f),
+            ValueType::Sequence(inner) => write!(f, "seq<{inner}>"),
+            ValueType::Optional(inner) => write!(f, "opt<{inner}>"),
+            ValueType::Map(map) => write!(f, "map<{}, {}>", map.key, map.value),
+        }
+    }
+}
