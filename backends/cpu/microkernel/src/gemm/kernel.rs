@@ -1,0 +1,302 @@
+//! The f32 register tile: MR rows by NV vectors, over taps and K, with the in-register epilogue.
+//!
+//! One generic body; each instruction set gets it inlined into functions that enable the set. The
+//! inner loop keeps one pointer for each row and a single index that all rows share, so that any
+//! row table and any K stride cost the same.
+
+use crate::{isa::Isa, simd::Simd};
+
+/// One register tile of work.
+pub(super) struct Tile {
+    /// `[tap][row]` start of each row; `tap_rows` entries from one tap to the next.
+    pub(super) a: *const *const f32,
+    pub(super) tap_rows: usize,
+    /// Elements from the row starts in `a` to the first K of this block.
+    pub(super) a_first: isize,
+    pub(super) a_k_stride: isize,
+    pub(super) taps: usize,
+    pub(super) k: usize,
+    /// Packed B at the first tap and K of this block; `b_tap` elements between taps.
+    pub(super) b: *const f32,
+    pub(super) b_tap: usize,
+    /// C at the first column of this tile; rows at `c_rows[r]`.
+    pub(super) c: *mut f32,
+    pub(super) c_rows: *const isize,
+    /// Valid columns, `1..=nr`.
+    pub(super) cols: usize,
+    /// Whether the value in C is added.
+    pub(super) add: bool,
+    /// Present on the last K block.
+    pub(super) finish: Option<Finish>,
+}
+
+/// The built-in epilogue of a finished tile; null pointers mean absence.
+#[derive(Clone, Copy)]
+pub(super) struct Finish {
+    /// Bias at the first column.
+    pub(super) bias_n: *const f32,
+    /// Bias at the first row.
+    pub(super) bias_m: *const f32,
+    /// Residual at the first column; rows at `residual_rows[r]`, columns `residual_n` apart.
+    pub(super) residual: *const f32,
+    pub(super) residual_rows: *const isize,
+    pub(super) residual_n: isize,
+    pub(super) clip: Option<(f32, f32)>,
+}
+
+/// Computes one tile.
+pub(super) type TileFn = unsafe fn(&Tile);
+
+/// The kernels of one family: index `[nv - 1][mr - 1]`.
+pub(super) struct Family {
+    pub(super) mr: usize,
+    pub(super) lanes: usize,
+    tiles: [&'static [TileFn]; 2],
+    /// For products of at most `deep.len()` rows: K split over independent chains.
+    deep: &'static [TileFn],
+}
+
+impl Family {
+    /// The kernel for `rows` rows and `cols` columns; `shallow` when the whole product has that few
+    /// rows that K must be split to fill the pipelines.
+    pub(super) fn tile(&self, rows: usize, cols: usize, shallow: bool) -> TileFn {
+        if shallow && rows <= self.deep.len() {
+            return self.deep[rows - 1];
+        }
+        self.tiles[usize::from(cols > self.lanes)][rows - 1]
+    }
+
+    /// Whole products of at most this many rows take the split-K kernels.
+    pub(super) fn shallow_rows(&self) -> usize {
+        self.deep.len()
+    }
+}
+
+/// Loads a vector that has `lanes` valid elements (none if zero).
+#[inline(always)]
+unsafe fn load_lanes<S: Simd>(p: *const f32, lanes: usize) -> S::V {
+    // SAFETY: the caller vouches for `lanes` elements.
+    unsafe {
+        if lanes >= S::LANES {
+            S::load(p)
+        } else {
+            S::load_partial(p, lanes)
+        }
+    }
+}
+
+/// Loads `lanes` elements that are `stride` apart.
+#[inline(always)]
+unsafe fn load_strided<S: Simd>(p: *const f32, stride: isize, lanes: usize) -> S::V {
+    let mut buffer = [0f32; 16];
+    for (i, slot) in buffer.iter_mut().enumerate().take(lanes.min(S::LANES)) {
+        // SAFETY: the caller vouches for `lanes` elements at this stride.
+        *slot = unsafe { p.offset(i as isize * stride).read() };
+    }
+    // SAFETY: the buffer has 16 elements, and no vector is longer.
+    unsafe { S::load(buffer.as_ptr()) }
+}
+
+/// The tile with `CHAINS` independent sums over K (1 unless the product has very few rows).
+#[inline(always)]
+unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const CHAINS: usize>(t: &Tile) {
+    // SAFETY: the caller vouches for every pointer in the tile and for the instruction set.
+    unsafe {
+        let nr = 2 * S::LANES;
+        let mut acc = [[[S::splat(0.0); NV]; MR]; CHAINS];
+        for tap in 0..t.taps {
+            let starts = t.a.add(tap * t.tap_rows);
+            let mut rows = [std::ptr::null::<f32>(); MR];
+            for (r, row) in rows.iter_mut().enumerate() {
+                *row = starts.add(r).read();
+            }
+            let mut b = t.b.add(tap * t.b_tap);
+            let mut index = t.a_first;
+            let mut left = t.k;
+            while left >= CHAINS {
+                for chain in acc.iter_mut() {
+                    step::<S, MR, NV>(chain, &rows, index, b);
+                    b = b.add(nr);
+                    index += t.a_k_stride;
+                }
+                left -= CHAINS;
+            }
+            if CHAINS > 1 {
+                while left > 0 {
+                    step::<S, MR, NV>(&mut acc[0], &rows, index, b);
+                    b = b.add(nr);
+                    index += t.a_k_stride;
+                    left -= 1;
+                }
+            }
+        }
+        let mut sum = acc[0];
+        for chain in &acc[1..] {
+            for r in 0..MR {
+                for v in 0..NV {
+                    sum[r][v] = S::add(sum[r][v], chain[r][v]);
+                }
+            }
+        }
+        write::<S, MR, NV>(t, sum);
+    }
+}
+
+/// One K step: `acc[r][v] += A[r] * B[v]`.
+#[inline(always)]
+unsafe fn step<S: Simd, const MR: usize, const NV: usize>(
+    acc: &mut [[S::V; NV]; MR],
+    rows: &[*const f32; MR],
+    index: isize,
+    b: *const f32,
+) {
+    // SAFETY: the caller vouches for the rows at `index` and for one packed row of B.
+    unsafe {
+        let mut bv = [S::splat(0.0); NV];
+        for (v, slot) in bv.iter_mut().enumerate() {
+            *slot = S::load(b.add(v * S::LANES));
+        }
+        for r in 0..MR {
+            // `wrapping`: a row start may lie outside of the block when `a_first` is not zero.
+            let x = S::splat(rows[r].wrapping_offset(index).read());
+            for v in 0..NV {
+                acc[r][v] = S::fma(x, bv[v], acc[r][v]);
+            }
+        }
+    }
+}
+
+/// Adds C, runs the built-in epilogue and stores.
+#[inline(always)]
+unsafe fn write<S: Simd, const MR: usize, const NV: usize>(t: &Tile, acc: [[S::V; NV]; MR]) {
+    // SAFETY: the caller vouches for the valid columns of C, bias and residual.
+    unsafe {
+        if t.cols >= NV * S::LANES {
+            write_cols::<S, MR, NV, true>(t, acc);
+        } else {
+            write_cols::<S, MR, NV, false>(t, acc);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn write_cols<S: Simd, const MR: usize, const NV: usize, const FULL: bool>(
+    t: &Tile,
+    acc: [[S::V; NV]; MR],
+) {
+    for v in 0..NV {
+        let first = v * S::LANES;
+        let lanes = if FULL {
+            S::LANES
+        } else {
+            t.cols.saturating_sub(first).min(S::LANES)
+        };
+        if lanes == 0 {
+            break;
+        }
+        for (r, row) in acc.iter().enumerate() {
+            // SAFETY: the caller vouches for the valid columns of C, bias and residual.
+            unsafe {
+                let c = t.c.offset(t.c_rows.add(r).read()).add(first);
+                let mut x = row[v];
+                if t.add {
+                    x = S::add(load_lanes::<S>(c, lanes), x);
+                }
+                if let Some(finish) = &t.finish {
+                    x = finish_vector::<S>(finish, x, r, first, lanes);
+                }
+                if FULL {
+                    S::store(c, x);
+                } else {
+                    S::store_partial(c, x, lanes);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn finish_vector<S: Simd>(
+    finish: &Finish,
+    mut x: S::V,
+    row: usize,
+    first: usize,
+    lanes: usize,
+) -> S::V {
+    // SAFETY: the caller vouches for the valid columns of bias and residual.
+    unsafe {
+        if !finish.bias_n.is_null() {
+            x = S::add(x, load_lanes::<S>(finish.bias_n.add(first), lanes));
+        }
+        if !finish.bias_m.is_null() {
+            x = S::add(x, S::splat(finish.bias_m.add(row).read()));
+        }
+        if !finish.residual.is_null() {
+            let stride = finish.residual_n;
+            let start = finish.residual.offset(finish.residual_rows.add(row).read());
+            let p = start.offset(first as isize * stride);
+            let residual = if stride == 1 {
+                load_lanes::<S>(p, lanes)
+            } else {
+                load_strided::<S>(p, stride, lanes)
+            };
+            x = S::add(x, residual);
+        }
+        if let Some((low, high)) = finish.clip {
+            x = S::min(S::splat(high), S::max(S::splat(low), x));
+        }
+        x
+    }
+}
+
+/// Makes the kernel table of one family: a function that enables the set for each row count.
+macro_rules! family {
+    ($name:ident, $simd:ty, $mr:expr, [$($rows:literal)*], [$(($deep:literal, $chains:literal))*]
+     $(, $feature:literal)?) => {
+        static $name: Family = {
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn run<const MR: usize, const NV: usize, const CHAINS: usize>(t: &Tile) {
+                // SAFETY: the contract of `TileFn`; the set is enabled for this function.
+                unsafe { tile::<$simd, MR, NV, CHAINS>(t) }
+            }
+            Family {
+                mr: $mr,
+                lanes: <$simd as Simd>::LANES,
+                tiles: [&[$(run::<$rows, 1, 1>),*], &[$(run::<$rows, 2, 1>),*]],
+                deep: &[$(run::<$deep, 2, $chains>),*],
+            }
+        };
+    };
+}
+
+family!(PORTABLE, crate::simd::Portable, 4, [1 2 3 4], [(1, 2)]);
+#[cfg(target_arch = "aarch64")]
+family!(NEON, crate::simd::Neon, 8, [1 2 3 4 5 6 7 8], [(1, 4) (2, 2)]);
+#[cfg(target_arch = "x86_64")]
+family!(AVX2, crate::simd::Avx2, 6, [1 2 3 4 5 6], [(1, 4) (2, 2)], "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+family!(
+    AVX512,
+    crate::simd::Avx512,
+    14,
+    [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    [(1, 8) (2, 4) (3, 2)],
+    "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"
+);
+
+/// The kernels of `isa`; the caller has checked that it is available.
+pub(super) fn family(isa: Isa) -> &'static Family {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => &AVX2,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => &AVX512,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => &NEON,
+        #[allow(
+            unreachable_patterns,
+            reason = "which families exist depends on the target"
+        )]
+        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => &PORTABLE,
+    }
+}

@@ -1,0 +1,371 @@
+//! From descriptor to plan: checks, extents of the operands, blocking, tasks, scratch.
+//!
+//! K is cut the same way whatever the thread count, and which summation order an element sees
+//! depends on the descriptor alone: results do not depend on how tasks are spread.
+
+use crate::{
+    error::KernelError,
+    gemm::{
+        kernel::{Family, family},
+        spec::{ARows, CStore, GemmSpec, Init, Window},
+    },
+    layout::PackedLayout,
+    offsets::{Offsets, span},
+};
+
+/// Elements along K (all taps together) that one pass over a block covers.
+const K_BLOCK: usize = 512;
+/// Rows to a block at most: with `K_BLOCK` columns of A they stay in the second-level cache.
+const M_BLOCK: usize = 256;
+/// Bytes of packed B that are swept for each tile of A before the next.
+const B_GROUP_BYTES: usize = 64 << 10;
+/// Zeros that a window row outside of the image points to; deeper K takes packed A.
+pub(super) const ZERO_ROW: usize = 2048;
+/// Alignment of scratch areas, in bytes.
+pub(super) const ALIGN: usize = 64;
+
+/// A checked and blocked product. Immutable; share it between threads.
+#[derive(Clone, Debug)]
+pub struct BatchReduceGemm {
+    pub(super) spec: GemmSpec,
+    pub(super) taps: usize,
+    pub(super) panels: usize,
+    pub(super) blocks: Blocks,
+    pub(super) pack_a: bool,
+    /// Elements that A, B (packed), C, bias must have.
+    pub(super) needed: Needed,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Needed {
+    pub(super) a: usize,
+    pub(super) b: usize,
+    pub(super) c: usize,
+    pub(super) bias: usize,
+}
+
+/// How the product is cut.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocks {
+    /// Register tiles along M, of nearly equal height.
+    pub(super) m_tiles: usize,
+    /// Blocks along M (of whole tiles) and along N (of whole panels); their product is the task
+    /// count of one batch entry.
+    pub(super) m_blocks: usize,
+    pub(super) n_blocks: usize,
+    /// Panels swept for one tile of A.
+    pub(super) group: usize,
+    /// Taps and K of one K block; one of them is whole.
+    pub(super) taps: usize,
+    pub(super) k: usize,
+}
+
+impl BatchReduceGemm {
+    /// Checks `spec` and plans it for `threads` workers (a hint: any worker may run any task).
+    ///
+    /// # Errors
+    /// [`KernelError`] if the family is not available, an offset map does not cover its axis,
+    /// an operand would be reached below its start, or a size overflows.
+    pub fn new(spec: GemmSpec, threads: usize) -> Result<Self, KernelError> {
+        spec.isa.require()?;
+        spec.b_layout().validate()?;
+        check(&spec)?;
+        let needed = needed(&spec)?;
+        let kernels = family(spec.isa);
+        let taps = spec.taps();
+        let panels = spec.b_layout().panels();
+        let blocks = Blocks::choose(&spec, kernels, taps, panels, threads.max(1));
+        let pack_a = packs_a(&spec, panels);
+        Ok(Self {
+            spec,
+            taps,
+            panels,
+            blocks,
+            pack_a,
+            needed,
+        })
+    }
+
+    /// The descriptor.
+    pub fn spec(&self) -> &GemmSpec {
+        &self.spec
+    }
+
+    /// The layout that each batch entry of B must be packed in.
+    pub fn b_layout(&self) -> PackedLayout {
+        self.spec.b_layout()
+    }
+
+    /// Independent tasks; they write disjoint parts of C.
+    pub fn tasks(&self) -> usize {
+        if self.spec.m == 0 || self.spec.n == 0 {
+            return 0;
+        }
+        self.spec.batch.count * self.blocks.m_blocks * self.blocks.n_blocks
+    }
+
+    /// Bytes of scratch that one worker needs; no alignment is asked for.
+    pub fn scratch_bytes(&self) -> usize {
+        let s = self.scratch();
+        s.pointers + s.rows * 2 + s.pack + s.tile + ALIGN
+    }
+
+    /// Floating-point operations of one run, for reports.
+    pub fn flops(&self) -> f64 {
+        let s = &self.spec;
+        2.0 * s.m as f64 * s.n as f64 * s.k as f64 * self.taps as f64 * s.batch.count as f64
+    }
+
+    /// Whether tiles are finished in scratch rather than in C.
+    pub(super) fn tiles_in_scratch(&self) -> bool {
+        self.spec.c_store != CStore::Rows
+    }
+
+    pub(super) fn scratch(&self) -> ScratchBytes {
+        let rows = self.blocks.rows_max(self.spec.m);
+        let round = |bytes: usize| bytes.next_multiple_of(ALIGN);
+        let block = self.blocks.taps * self.blocks.k.min(self.spec.k.max(1));
+        let cols = self.panels.div_ceil(self.blocks.n_blocks) * self.spec.isa.tile_f32().1;
+        ScratchBytes {
+            pointers: round(rows * self.taps * size_of::<*const f32>()),
+            rows: round(rows * size_of::<isize>()),
+            pack: if self.pack_a {
+                round(rows * block * 4)
+            } else {
+                0
+            },
+            tile: if self.tiles_in_scratch() {
+                round(rows * cols * 4)
+            } else {
+                0
+            },
+        }
+    }
+}
+
+/// Sizes of the parts of one worker's scratch, in bytes.
+pub(super) struct ScratchBytes {
+    /// `[tile][tap][row]` row starts.
+    pub(super) pointers: usize,
+    /// Offsets of rows in C (and once more for rows in scratch).
+    pub(super) rows: usize,
+    pub(super) pack: usize,
+    pub(super) tile: usize,
+}
+
+impl Blocks {
+    fn choose(
+        spec: &GemmSpec,
+        kernels: &Family,
+        taps: usize,
+        panels: usize,
+        threads: usize,
+    ) -> Self {
+        let m_tiles = spec.m.div_ceil(kernels.mr).max(1);
+        let panels = panels.max(1);
+        let (tap_block, k_block) = k_blocks(taps.max(1), spec.k.max(1));
+        let panel_bytes = tap_block * k_block * spec.isa.tile_f32().1 * 4;
+        let group = (B_GROUP_BYTES / panel_bytes).clamp(1, 8);
+        let batch = spec.batch.count.max(1);
+        let m_least = (spec.m.div_ceil(M_BLOCK)).clamp(1, m_tiles);
+        let mut best = (usize::MAX, m_least, 1);
+        for n_blocks in 1..=(2 * threads).min(panels) {
+            for m_blocks in m_least..=(m_least + 2 * threads).min(m_tiles) {
+                let rounds = (batch * m_blocks * n_blocks).div_ceil(threads);
+                let cost = rounds * m_tiles.div_ceil(m_blocks) * panels.div_ceil(n_blocks) * 64;
+                // A small price for each task and for sweeping A once more per block of columns.
+                let cost = cost + rounds * 8 + (n_blocks - 1) * m_tiles / 4;
+                if cost < best.0 {
+                    best = (cost, m_blocks, n_blocks);
+                }
+            }
+        }
+        Self {
+            m_tiles,
+            m_blocks: best.1,
+            n_blocks: best.2,
+            group,
+            taps: tap_block,
+            k: k_block,
+        }
+    }
+
+    /// Rows in the tallest block of rows.
+    fn rows_max(&self, m: usize) -> usize {
+        self.m_tiles.div_ceil(self.m_blocks) * m.div_ceil(self.m_tiles).max(1)
+    }
+}
+
+/// Nearly equal parts of `K_BLOCK` or less: whole taps if K is short, else parts of one tap.
+fn k_blocks(taps: usize, k: usize) -> (usize, usize) {
+    if k >= K_BLOCK {
+        (1, k.div_ceil(k.div_ceil(K_BLOCK)))
+    } else {
+        let most = (K_BLOCK / k).clamp(1, taps);
+        (taps.div_ceil(taps.div_ceil(most)), k)
+    }
+}
+
+/// Whether blocks of A are copied to tile order first.
+fn packs_a(spec: &GemmSpec, panels: usize) -> bool {
+    if let ARows::Window(_) = spec.a_rows
+        && (spec.a_k_stride != 1 || spec.k > ZERO_ROW)
+    {
+        return true;
+    }
+    let conflicts = |stride: isize| stride != 0 && stride % 512 == 0;
+    if spec.a_k_stride != 1 {
+        return spec.m > 3 && (panels > 2 || conflicts(spec.a_k_stride));
+    }
+    match spec.a_rows {
+        // Rows a multiple of 2 KiB apart fall into few sets of the first-level cache.
+        ARows::Affine {
+            rows: Offsets::Uniform(stride),
+            ..
+        } => conflicts(stride) && panels > 3 && spec.m > 8 && spec.k > 64,
+        ARows::Affine { .. } | ARows::Window(_) => false,
+    }
+}
+
+fn check(spec: &GemmSpec) -> Result<(), KernelError> {
+    let fail = |what, detail: String| Err(KernelError::spec(what, detail));
+    if spec.c_store == CStore::ByHook && spec.init == Init::Accumulate {
+        return fail(
+            "c_store",
+            "a tile stored by the hook cannot accumulate into c".into(),
+        );
+    }
+    if spec.init == Init::Accumulate && spec.residual && spec.c_store != CStore::Rows {
+        return fail(
+            "c_store",
+            "strided accumulation leaves no room for a residual".into(),
+        );
+    }
+    if let ARows::Window(w) = &spec.a_rows {
+        check_window(w, spec.m)?;
+    }
+    let batch = &spec.batch;
+    let maps = [
+        ("c_rows", &spec.c_rows, spec.m),
+        ("batch a", &batch.a, batch.count),
+        ("batch b", &batch.b, batch.count),
+        ("batch c", &batch.c, batch.count),
+        ("batch bias", &batch.bias, batch.count),
+    ];
+    for (what, map, count) in maps {
+        if !map.covers(count) {
+            return fail(what, format!("the offsets do not cover {count} entries"));
+        }
+    }
+    if let ARows::Affine { rows, .. } = &spec.a_rows
+        && !rows.covers(spec.m)
+    {
+        return fail(
+            "a_rows",
+            format!("the offsets do not cover {} rows", spec.m),
+        );
+    }
+    Ok(())
+}
+
+fn check_window(w: &Window, m: usize) -> Result<(), KernelError> {
+    let rows = w
+        .images
+        .checked_mul(w.out[0])
+        .and_then(|r| r.checked_mul(w.out[1]));
+    if rows != Some(m) {
+        let detail = format!(
+            "{} x {} x {} positions, but m is {m}",
+            w.images, w.out[0], w.out[1]
+        );
+        return Err(KernelError::spec("window", detail));
+    }
+    let sizes = [w.input, w.out, w.kernel, w.stride, w.dilation, w.pad];
+    if sizes.iter().flatten().any(|&size| size > i32::MAX as usize) {
+        return Err(KernelError::spec("window", "a size exceeds 31 bits"));
+    }
+    if w.kernel.contains(&0) || w.stride.contains(&0) || w.dilation.contains(&0) {
+        return Err(KernelError::spec(
+            "window",
+            "kernel, stride and dilation must be positive",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that no operand is reached below its start, and returns how far each is reached.
+fn needed(spec: &GemmSpec) -> Result<Needed, KernelError> {
+    let none = Needed {
+        a: 0,
+        b: 0,
+        c: 0,
+        bias: 0,
+    };
+    if spec.m == 0 || spec.n == 0 || spec.batch.count == 0 {
+        return Ok(none);
+    }
+    let count = spec.batch.count;
+    let depth = span(&[(spec.k.max(1) - 1, spec.a_k_stride)]);
+    let a = match &spec.a_rows {
+        _ if spec.k == 0 || spec.taps() == 0 => 0,
+        ARows::Affine { rows, taps } => {
+            let taps = Offsets::Table(taps.clone()).extent(taps.len());
+            reach(
+                "a",
+                &[rows.extent(spec.m), taps, depth, spec.batch.a.extent(count)],
+            )?
+        }
+        ARows::Window(w) if w.input.contains(&0) => 0,
+        ARows::Window(w) => {
+            let last = [w.images - 1, w.input[0] - 1, w.input[1] - 1];
+            let image = span(&[
+                (last[0], w.strides[0]),
+                (last[1], w.strides[1]),
+                (last[2], w.strides[2]),
+            ]);
+            reach("a", &[image, depth, spec.batch.a.extent(count)])?
+        }
+    };
+    let b = match spec.b_layout().len().checked_sub(1) {
+        Some(last) => reach("b", &[span(&[(last, 1)]), spec.batch.b.extent(count)])?,
+        None => 0,
+    };
+    let columns = match spec.c_store {
+        CStore::Rows | CStore::ByHook => span(&[(spec.n - 1, 1)]),
+        CStore::Strided(stride) => span(&[(spec.n - 1, stride)]),
+    };
+    let c = reach(
+        "c",
+        &[
+            spec.c_rows.extent(spec.m),
+            columns,
+            spec.batch.c.extent(count),
+        ],
+    )?;
+    let bias_last = match spec.bias {
+        crate::gemm::Bias::None => return Ok(Needed { a, b, c, bias: 0 }),
+        crate::gemm::Bias::PerN => spec.n - 1,
+        crate::gemm::Bias::PerM => spec.m - 1,
+    };
+    let bias = reach(
+        "bias",
+        &[span(&[(bias_last, 1)]), spec.batch.bias.extent(count)],
+    )?;
+    Ok(Needed { a, b, c, bias })
+}
+
+/// One more than the highest offset of a sum of ranges; the lowest must not be negative.
+fn reach(operand: &'static str, ranges: &[Option<(isize, isize)>]) -> Result<usize, KernelError> {
+    let (mut low, mut high) = (0isize, 0isize);
+    for range in ranges {
+        let sums = range.and_then(|(l, h)| Some((low.checked_add(l)?, high.checked_add(h)?)));
+        (low, high) = sums.ok_or_else(|| KernelError::spec(operand, "offsets overflow"))?;
+    }
+    if low < 0 {
+        return Err(KernelError::Negative {
+            operand,
+            offset: low,
+        });
+    }
+    Ok(high as usize + 1)
+}

@@ -1,0 +1,563 @@
+//! The driver: walks the blocks of one task and calls the register tiles.
+
+use std::{ops::Range, ptr};
+
+use crate::{
+    epilogue::{EpilogueTile, Hook},
+    error::KernelError,
+    gemm::{
+        kernel::{Family, Finish, Tile, family},
+        plan::{ALIGN, BatchReduceGemm, ZERO_ROW},
+        spec::{ARows, Bias, CStore, Init, Window},
+    },
+    pool::Pool,
+};
+
+static ZEROS: [f32; ZERO_ROW] = [0.0; ZERO_ROW];
+
+/// The memory of one run. Lengths are in elements and are checked against the plan; the pointers
+/// must be valid for them. B is packed; a bias or residual that the descriptor does not name is
+/// ignored.
+#[derive(Clone, Copy, Debug)]
+pub struct GemmOperands {
+    /// A and its length.
+    pub a: (*const f32, usize),
+    /// Packed B and its length.
+    pub b: (*const f32, usize),
+    /// C and its length.
+    pub c: (*mut f32, usize),
+    /// Bias and its length.
+    pub bias: (*const f32, usize),
+    /// Residual and its length; offsets are those of C.
+    pub residual: (*const f32, usize),
+    /// Called for each finished tile.
+    pub hook: Option<Hook>,
+}
+
+// SAFETY: plain pointers; `BatchReduceGemm::run` states who may touch what.
+unsafe impl Send for GemmOperands {}
+// SAFETY: as above.
+unsafe impl Sync for GemmOperands {}
+
+impl GemmOperands {
+    /// Operands without bias, residual and hook.
+    pub fn new(a: &[f32], b: &[f32], c: &mut [f32]) -> Self {
+        Self {
+            a: (a.as_ptr(), a.len()),
+            b: (b.as_ptr(), b.len()),
+            c: (c.as_mut_ptr(), c.len()),
+            bias: (ptr::null(), 0),
+            residual: (ptr::null(), 0),
+            hook: None,
+        }
+    }
+
+    /// With this bias.
+    pub fn with_bias(self, bias: &[f32]) -> Self {
+        Self {
+            bias: (bias.as_ptr(), bias.len()),
+            ..self
+        }
+    }
+
+    /// With this residual.
+    pub fn with_residual(self, residual: &[f32]) -> Self {
+        Self {
+            residual: (residual.as_ptr(), residual.len()),
+            ..self
+        }
+    }
+
+    /// With this hook.
+    pub fn with_hook(self, hook: Hook) -> Self {
+        Self {
+            hook: Some(hook),
+            ..self
+        }
+    }
+}
+
+/// One worker's scratch, cut into its parts.
+struct Scratch {
+    pointers: *mut *const f32,
+    c_rows: *mut isize,
+    tile_rows: *mut isize,
+    pack: *mut f32,
+    tile: *mut f32,
+}
+
+/// One K block: whole taps, or a part of one tap.
+struct KPart {
+    taps: Range<usize>,
+    k: Range<usize>,
+}
+
+/// Which tile is finished, and where its rows lie in C.
+struct TileAt {
+    batch: usize,
+    row: usize,
+    rows: usize,
+    col: usize,
+    final_rows: *const isize,
+}
+
+/// One task: a block of rows by a block of panels of one batch entry.
+struct Block {
+    batch: usize,
+    tiles: Range<usize>,
+    panels: Range<usize>,
+}
+
+impl BatchReduceGemm {
+    /// Runs `tasks` (out of `0..self.tasks()`) on this thread. Allocates nothing.
+    ///
+    /// # Errors
+    /// [`KernelError::Short`] if an operand or the scratch is shorter than the plan reaches, or
+    /// [`KernelError::Spec`] if tasks do not exist or a hook that must store is missing. Nothing
+    /// has been written then.
+    ///
+    /// # Safety
+    /// The pointers of `operands` are valid for their lengths for the time of the call: A, B, bias
+    /// and residual for reads while nobody writes them, C for writes while nobody else touches the
+    /// part that these tasks write (different tasks of one plan write disjoint parts, provided that
+    /// `c_rows` and the batch offsets of C map to disjoint elements). C overlaps no other operand,
+    /// except a residual at the same address with [`CStore::Rows`].
+    pub unsafe fn run(
+        &self,
+        operands: &GemmOperands,
+        tasks: Range<usize>,
+        scratch: &mut [u8],
+    ) -> Result<(), KernelError> {
+        self.check_run(operands, &tasks)?;
+        KernelError::check_len("scratch", self.scratch_bytes(), scratch.len())?;
+        let scratch = self.split(scratch);
+        for task in tasks {
+            // SAFETY: lengths were checked against the plan's extents; the rest is the caller's.
+            unsafe { self.run_block(operands, self.block(task), &scratch) };
+        }
+        Ok(())
+    }
+
+    /// Runs every task on `pool`; `scratch` holds `pool.threads() * self.scratch_bytes()` bytes.
+    ///
+    /// # Errors
+    /// As [`BatchReduceGemm::run`], and [`KernelError::Panicked`].
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run`] for all tasks.
+    pub unsafe fn run_on(
+        &self,
+        pool: &Pool,
+        operands: &GemmOperands,
+        scratch: &mut [u8],
+    ) -> Result<(), KernelError> {
+        let each = self.scratch_bytes();
+        self.check_run(operands, &(0..self.tasks()))?;
+        KernelError::check_len("scratch", each * pool.threads(), scratch.len())?;
+        let base = SharedScratch(scratch.as_mut_ptr());
+        pool.run(self.tasks(), |task, worker| {
+            // SAFETY: each worker has its own part of the scratch, inside of the checked length.
+            let part = unsafe { std::slice::from_raw_parts_mut(base.at(worker * each), each) };
+            let scratch = self.split(part);
+            // SAFETY: lengths were checked above; the rest is the caller's.
+            unsafe { self.run_block(operands, self.block(task), &scratch) };
+        })
+    }
+
+    fn check_run(&self, o: &GemmOperands, tasks: &Range<usize>) -> Result<(), KernelError> {
+        if tasks.end > self.tasks() {
+            let detail = format!("{tasks:?} of {}", self.tasks());
+            return Err(KernelError::spec("tasks", detail));
+        }
+        KernelError::check_len("a", self.needed.a, o.a.1)?;
+        KernelError::check_len("b", self.needed.b, o.b.1)?;
+        KernelError::check_len("bias", self.needed.bias, o.bias.1)?;
+        if self.spec.residual {
+            KernelError::check_len("residual", self.needed.c, o.residual.1)?;
+        }
+        if self.spec.c_store != CStore::ByHook {
+            KernelError::check_len("c", self.needed.c, o.c.1)?;
+        } else if o.hook.is_none() {
+            return Err(KernelError::spec(
+                "hook",
+                "c_store is ByHook, but there is no hook",
+            ));
+        }
+        Ok(())
+    }
+
+    fn block(&self, task: usize) -> Block {
+        let b = &self.blocks;
+        let (rest, m_block) = (task / b.m_blocks, task % b.m_blocks);
+        let (batch, n_block) = (rest / b.n_blocks, rest % b.n_blocks);
+        let cut = |count: usize, parts: usize, i: usize| count * i / parts..count * (i + 1) / parts;
+        Block {
+            batch,
+            tiles: cut(b.m_tiles, b.m_blocks, m_block),
+            panels: cut(self.panels, b.n_blocks, n_block),
+        }
+    }
+
+    /// First row of a register tile (`m` for the one after the last).
+    fn tile_row(&self, tile: usize) -> usize {
+        self.spec.m * tile / self.blocks.m_tiles
+    }
+
+    fn split(&self, scratch: &mut [u8]) -> Scratch {
+        let sizes = self.scratch();
+        let mut at = scratch.as_mut_ptr();
+        let slack = at.align_offset(ALIGN).min(ALIGN);
+        at = at.wrapping_add(slack);
+        let mut take = |bytes: usize| {
+            let part = at;
+            at = at.wrapping_add(bytes);
+            part
+        };
+        Scratch {
+            pointers: take(sizes.pointers).cast(),
+            c_rows: take(sizes.rows).cast(),
+            tile_rows: take(sizes.rows).cast(),
+            pack: take(sizes.pack).cast(),
+            tile: take(sizes.tile).cast(),
+        }
+    }
+
+    /// # Safety
+    /// As [`BatchReduceGemm::run`], after its checks.
+    unsafe fn run_block(&self, o: &GemmOperands, block: Block, scratch: &Scratch) {
+        let kernels = family(self.spec.isa);
+        let first_row = self.tile_row(block.tiles.start);
+        let rows = self.tile_row(block.tiles.end) - first_row;
+        let ld = block.panels.len() * self.spec.isa.tile_f32().1;
+        // SAFETY: the scratch parts were sized for the tallest block.
+        unsafe {
+            let c_rows = std::slice::from_raw_parts_mut(scratch.c_rows, rows);
+            self.spec.c_rows.fill(first_row, c_rows);
+            let tile_rows = std::slice::from_raw_parts_mut(scratch.tile_rows, rows);
+            for (r, slot) in tile_rows.iter_mut().enumerate() {
+                *slot = (r * ld) as isize;
+            }
+            self.fill_pointers(o, &block, scratch);
+        }
+        let tap_step = self.blocks.taps.max(1);
+        for taps in (0..self.taps.max(1)).step_by(tap_step) {
+            for k in (0..self.spec.k.max(1)).step_by(self.blocks.k) {
+                let part = KPart {
+                    taps: taps..(taps + tap_step).min(self.taps),
+                    k: k..(k + self.blocks.k).min(self.spec.k),
+                };
+                // SAFETY: as this function.
+                unsafe { self.run_k_part(o, &block, scratch, kernels, &part) };
+            }
+        }
+    }
+
+    /// Writes where each row of each tap begins, tile by tile: `[tile][tap][row]`.
+    ///
+    /// # Safety
+    /// The scratch was sized for the block.
+    unsafe fn fill_pointers(&self, o: &GemmOperands, block: &Block, scratch: &Scratch) {
+        let a = o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch));
+        let mut out = scratch.pointers;
+        let mut offsets = [0isize; 16];
+        for tile in block.tiles.clone() {
+            let (row, end) = (self.tile_row(tile), self.tile_row(tile + 1));
+            let rows = end - row;
+            match &self.spec.a_rows {
+                ARows::Affine { rows: map, taps } => {
+                    map.fill(row, &mut offsets[..rows]);
+                    for &tap in taps {
+                        for (r, &offset) in offsets[..rows].iter().enumerate() {
+                            // SAFETY: `[tile][tap][row]` lies within the part.
+                            unsafe { out.add(r).write(a.wrapping_offset(offset + tap)) };
+                        }
+                        // SAFETY: as above.
+                        out = unsafe { out.add(rows) };
+                    }
+                }
+                ARows::Window(window) => {
+                    for r in 0..rows {
+                        // SAFETY: as above.
+                        unsafe { window_row(window, a, row + r, out.add(r), rows) };
+                    }
+                    // SAFETY: as above.
+                    out = unsafe { out.add(rows * self.taps) };
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`BatchReduceGemm::run`], after its checks; the scratch is filled for the block.
+    unsafe fn run_k_part(
+        &self,
+        o: &GemmOperands,
+        block: &Block,
+        scratch: &Scratch,
+        kernels: &Family,
+        part: &KPart,
+    ) {
+        let nr = self.spec.isa.tile_f32().1;
+        let first_row = self.tile_row(block.tiles.start);
+        let depth = part.taps.len() * part.k.len();
+        let last = part.taps.end >= self.taps && part.k.end >= self.spec.k;
+        let first = part.taps.start == 0 && part.k.start == 0;
+        let add = !first || (self.spec.init == Init::Accumulate && !self.tiles_in_scratch());
+        let shallow = self.spec.m <= kernels.shallow_rows();
+        let panel_len = self.taps * self.spec.k * nr;
+        // SAFETY: offsets below stay inside of the checked extents; scratch was sized for them.
+        unsafe {
+            let b = o.b.0.offset(self.spec.batch.b.at(block.batch));
+            let b = b.add((part.taps.start * self.spec.k + part.k.start) * nr);
+            if self.pack_a {
+                self.pack_block(block, scratch, part);
+            }
+            for group in block.panels.clone().step_by(self.blocks.group) {
+                let group = group..(group + self.blocks.group).min(block.panels.end);
+                for tile in block.tiles.clone() {
+                    let row = self.tile_row(tile);
+                    let rows = self.tile_row(tile + 1) - row;
+                    let local = row - first_row;
+                    let starts = scratch
+                        .pointers
+                        .add(local * self.taps + part.taps.start * rows);
+                    let packed = scratch.pack.wrapping_add(local * depth).cast_const();
+                    let mut packed_rows = [ptr::null::<f32>(); 16];
+                    for (r, slot) in packed_rows.iter_mut().enumerate().take(rows) {
+                        *slot = packed.wrapping_add(r);
+                    }
+                    for panel in group.clone() {
+                        let col = panel * nr;
+                        let cols = (self.spec.n - col).min(nr);
+                        let (c, c_rows) = if self.tiles_in_scratch() {
+                            let local_col = (panel - block.panels.start) * nr;
+                            (scratch.tile.add(local_col), scratch.tile_rows)
+                        } else {
+                            let batch = self.spec.batch.c.at(block.batch);
+                            (o.c.0.offset(batch).add(col), scratch.c_rows)
+                        };
+                        let c_rows = c_rows.add(local).cast_const();
+                        let mut t = Tile {
+                            a: starts.cast_const(),
+                            tap_rows: rows,
+                            a_first: part.k.start as isize * self.spec.a_k_stride,
+                            a_k_stride: self.spec.a_k_stride,
+                            taps: part.taps.len(),
+                            k: part.k.len(),
+                            b: b.add(panel * panel_len),
+                            b_tap: self.spec.k * nr,
+                            c,
+                            c_rows,
+                            cols,
+                            add,
+                            finish: None,
+                        };
+                        if self.pack_a {
+                            t.a = packed_rows.as_ptr();
+                            t.a_first = 0;
+                            t.a_k_stride = rows as isize;
+                            // A part is whole taps or lies in one tap: its K is contiguous in
+                            // packed A and in packed B alike.
+                            t.k = depth;
+                            t.taps = 1;
+                        }
+                        if last {
+                            let final_rows = scratch.c_rows.add(local).cast_const();
+                            let at = TileAt {
+                                batch: block.batch,
+                                row,
+                                rows,
+                                col,
+                                final_rows,
+                            };
+                            t.finish = self.finish(o, &at);
+                            kernels.tile(rows, cols, shallow)(&t);
+                            self.deliver(o, &at, &t);
+                        } else {
+                            kernels.tile(rows, cols, shallow)(&t);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl BatchReduceGemm {
+    /// The built-in epilogue of one tile.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run`], after its checks.
+    unsafe fn finish(&self, o: &GemmOperands, at: &TileAt) -> Option<Finish> {
+        let spec = &self.spec;
+        let n_stride = match spec.c_store {
+            CStore::Rows | CStore::ByHook => 1,
+            CStore::Strided(stride) => stride,
+        };
+        // A tile in scratch takes what it accumulates onto as a residual: C itself.
+        let source = if spec.residual {
+            o.residual.0
+        } else if spec.init == Init::Accumulate && self.tiles_in_scratch() {
+            o.c.0.cast_const()
+        } else {
+            ptr::null()
+        };
+        let bias = o.bias.0.wrapping_offset(spec.batch.bias.at(at.batch));
+        let c_batch = spec.batch.c.at(at.batch);
+        let finish = Finish {
+            bias_n: if spec.bias == Bias::PerN {
+                bias.wrapping_add(at.col)
+            } else {
+                ptr::null()
+            },
+            bias_m: if spec.bias == Bias::PerM {
+                bias.wrapping_add(at.row)
+            } else {
+                ptr::null()
+            },
+            residual: if source.is_null() {
+                source
+            } else {
+                source.wrapping_offset(c_batch + at.col as isize * n_stride)
+            },
+            residual_rows: at.final_rows,
+            residual_n: n_stride,
+            clip: spec.clip,
+        };
+        let idle = spec.bias == Bias::None && source.is_null() && spec.clip.is_none();
+        (!idle).then_some(finish)
+    }
+
+    /// Calls the hook on a finished tile, and moves it to C if it lies in scratch.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run`], after its checks.
+    unsafe fn deliver(&self, o: &GemmOperands, at: &TileAt, t: &Tile) {
+        if let Some(hook) = &o.hook {
+            let tile = EpilogueTile {
+                c: t.c,
+                row_offsets: t.c_rows,
+                m0: at.row,
+                rows: at.rows,
+                n0: at.col,
+                cols: t.cols,
+                batch: at.batch,
+                user: hook.user,
+            };
+            // SAFETY: the caller vouches for the hook; the tile is live and exclusively ours.
+            unsafe { (hook.function)(&raw const tile) };
+        }
+        if let CStore::Strided(stride) = self.spec.c_store {
+            let batch = self.spec.batch.c.at(at.batch);
+            // SAFETY: rows, columns and batch stay inside of the checked extent of C.
+            unsafe {
+                let c = o.c.0.offset(batch + at.col as isize * stride);
+                for r in 0..at.rows {
+                    let from = t.c.offset(t.c_rows.add(r).read()).cast_const();
+                    let to = c.offset(at.final_rows.add(r).read());
+                    for n in 0..t.cols {
+                        to.offset(n as isize * stride).write(from.add(n).read());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies one K block of the block's rows of A to scratch: `[tile][tap][k][row]`.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run`], after its checks; the row starts are filled.
+    unsafe fn pack_block(&self, block: &Block, scratch: &Scratch, part: &KPart) {
+        let stride = self.spec.a_k_stride;
+        let mut out = scratch.pack;
+        let mut starts = scratch.pointers.cast_const();
+        for tile in block.tiles.clone() {
+            let rows = self.tile_row(tile + 1) - self.tile_row(tile);
+            for tap in part.taps.clone() {
+                // SAFETY: row starts and scratch were sized for the block; valid rows reach `k`
+                // within the checked extent of A, others are `ZEROS`.
+                unsafe {
+                    let from = std::slice::from_raw_parts(starts.add(tap * rows), rows);
+                    pack_rows(from, stride, &part.k, out);
+                    out = out.add(rows * part.k.len());
+                }
+            }
+            // SAFETY: as above.
+            starts = unsafe { starts.add(rows * self.taps) };
+        }
+    }
+}
+
+/// Writes `out[k][row]` for one tap of one tile.
+///
+/// # Safety
+/// Every start that is not `ZEROS` is valid at `k * stride`; `out` has room.
+unsafe fn pack_rows(from: &[*const f32], stride: isize, k: &Range<usize>, out: *mut f32) {
+    let rows = from.len();
+    let first = k.start as isize * stride;
+    let adjacent = from
+        .iter()
+        .enumerate()
+        .all(|(r, &start)| start == from[0].wrapping_add(r));
+    // SAFETY: the caller vouches for the reads and the room.
+    unsafe {
+        if adjacent && !from.contains(&ZEROS.as_ptr()) {
+            for i in 0..k.len() {
+                let source = from[0].offset(first + i as isize * stride);
+                ptr::copy_nonoverlapping(source, out.add(i * rows), rows);
+            }
+            return;
+        }
+        for (r, &start) in from.iter().enumerate() {
+            if start == ZEROS.as_ptr() {
+                for i in 0..k.len() {
+                    out.add(i * rows + r).write(0.0);
+                }
+                continue;
+            }
+            let mut source = start.wrapping_offset(first);
+            for i in 0..k.len() {
+                out.add(i * rows + r).write(source.read());
+                source = source.wrapping_offset(stride);
+            }
+        }
+    }
+}
+
+/// Writes the start of each tap of output position `row` to `out[tap * rows]`.
+///
+/// # Safety
+/// `out` has room for every tap.
+unsafe fn window_row(w: &Window, a: *const f32, row: usize, out: *mut *const f32, rows: usize) {
+    let (rest, ow) = (row / w.out[1], row % w.out[1]);
+    let (image, oh) = (rest / w.out[0], rest % w.out[0]);
+    let image = a.wrapping_offset(image as isize * w.strides[0]);
+    let (top, left) = (oh * w.stride[0], ow * w.stride[1]);
+    let mut tap = 0;
+    for kh in 0..w.kernel[0] {
+        let h = (top + kh * w.dilation[0]).wrapping_sub(w.pad[0]);
+        for kw in 0..w.kernel[1] {
+            let x = (left + kw * w.dilation[1]).wrapping_sub(w.pad[1]);
+            let start = if h < w.input[0] && x < w.input[1] {
+                image.wrapping_offset(h as isize * w.strides[1] + x as isize * w.strides[2])
+            } else {
+                ZEROS.as_ptr()
+            };
+            // SAFETY: the caller vouches for the room.
+            unsafe { out.add(tap * rows).write(start) };
+            tap += 1;
+        }
+    }
+}
+
+/// The start of a scratch area that workers share by disjoint parts.
+struct SharedScratch(*mut u8);
+
+impl SharedScratch {
+    fn at(&self, byte: usize) -> *mut u8 {
+        self.0.wrapping_add(byte)
+    }
+}
+
+// SAFETY: parts are disjoint by worker index.
+unsafe impl Sync for SharedScratch {}

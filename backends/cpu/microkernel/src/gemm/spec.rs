@@ -1,0 +1,184 @@
+//! The descriptor of an f32 batch-reduce product.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{isa::Isa, layout::PackedLayout, offsets::Offsets};
+
+/// Where the rows of A begin, for each tap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ARows {
+    /// Row `m` of tap `t` begins at element `rows.at(m) + taps[t]`.
+    Affine {
+        /// Offset of each row.
+        rows: Offsets,
+        /// Offset of each tap; `[0]` for a plain product.
+        taps: Vec<isize>,
+    },
+    /// A sliding window over an image without its padding: rows are output positions
+    /// `(image, oh, ow)`, taps are `(kh, kw)`, and a tap that falls outside of the image
+    /// contributes nothing. No padded copy is needed.
+    Window(Window),
+}
+
+/// The geometry of a 2-D convolution (a 1-D one has `h = kernel_h = 1`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Images (the N of `[N, H, W, C]`); M is `images * out[0] * out[1]`.
+    pub images: usize,
+    /// Height and width of one input image.
+    pub input: [usize; 2],
+    /// Height and width of one output image.
+    pub out: [usize; 2],
+    /// Taps in height and width.
+    pub kernel: [usize; 2],
+    /// Step between output positions.
+    pub stride: [usize; 2],
+    /// Step between taps.
+    pub dilation: [usize; 2],
+    /// Padding before the first row and column. What follows the last is implied by `out`.
+    pub pad: [usize; 2],
+    /// Element strides of image, row and column of the input.
+    pub strides: [isize; 3],
+}
+
+/// Entries of a batch: heads of an attention, groups of a convolution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// How many products.
+    pub count: usize,
+    /// Element offset of each entry's A (0 repeats one A).
+    pub a: Offsets,
+    /// Element offset of each entry's packed B, usually a multiple of [`PackedLayout::len`].
+    pub b: Offsets,
+    /// Element offset of each entry's C and residual; entries must not overlap.
+    pub c: Offsets,
+    /// Element offset of each entry's bias.
+    pub bias: Offsets,
+}
+
+impl Batch {
+    /// One product.
+    pub fn one() -> Self {
+        let zero = Offsets::Uniform(0);
+        Self {
+            count: 1,
+            a: zero.clone(),
+            b: zero.clone(),
+            c: zero.clone(),
+            bias: zero,
+        }
+    }
+}
+
+/// What a tile starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Init {
+    /// Zero: C is written, never read.
+    Zero,
+    /// The value in C: `C += ...`.
+    Accumulate,
+}
+
+/// The axis along which a bias varies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bias {
+    /// No bias.
+    None,
+    /// One value per column: `bias[n]`.
+    PerN,
+    /// One value per row: `bias[m]`.
+    PerM,
+}
+
+/// How finished values reach C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CStore {
+    /// Columns are adjacent: element `(m, n)` at `c_rows.at(m) + n`.
+    Rows,
+    /// Columns are this many elements apart: element `(m, n)` at `c_rows.at(m) + n * stride`
+    /// (channels-first output). Tiles are computed in scratch and transposed on the way out.
+    Strided(isize),
+    /// The hook stores; C, bias and residual are as in the other forms, but C itself is neither
+    /// read nor written (and may be empty). The tile that the hook sees lies in scratch.
+    ByHook,
+}
+
+/// `C[m, n] (=|+=) sum_t sum_k A[a(m, t) + k * a_k_stride] * B[t][k][n]`, then bias, residual,
+/// clip, hook, in this order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GemmSpec {
+    /// The micro-kernel family. B must be packed for it.
+    pub isa: Isa,
+    /// Rows of C.
+    pub m: usize,
+    /// Columns of C.
+    pub n: usize,
+    /// Depth of each tap. Zero is legal: the sum is then zero.
+    pub k: usize,
+    /// Where rows of A begin.
+    pub a_rows: ARows,
+    /// Elements between neighbours along K in A (1: row-major or channels-last).
+    pub a_k_stride: isize,
+    /// Where rows of C (and of the residual) begin.
+    pub c_rows: Offsets,
+    /// How C is stored.
+    pub c_store: CStore,
+    /// What C starts from.
+    pub init: Init,
+    /// Bias that is added after the sum.
+    pub bias: Bias,
+    /// Whether a tensor of C's own layout is added after the bias. It may be C itself only through
+    /// [`Init::Accumulate`].
+    pub residual: bool,
+    /// Bounds applied last: `min(max(x, low), high)`; NaN stays NaN. relu is `(0, inf)`.
+    pub clip: Option<(f32, f32)>,
+    /// Several products in one descriptor.
+    pub batch: Batch,
+}
+
+impl GemmSpec {
+    /// Row-major `C[m, n] = A[m, k] B[k, n]`, no epilogue.
+    pub fn matmul(isa: Isa, m: usize, k: usize, n: usize) -> Self {
+        Self {
+            isa,
+            m,
+            n,
+            k,
+            a_rows: ARows::Affine {
+                rows: Offsets::Uniform(k as isize),
+                taps: vec![0],
+            },
+            a_k_stride: 1,
+            c_rows: Offsets::Uniform(n as isize),
+            c_store: CStore::Rows,
+            init: Init::Zero,
+            bias: Bias::None,
+            residual: false,
+            clip: None,
+            batch: Batch::one(),
+        }
+    }
+
+    /// Channels-last convolution: input `[images, H, W, C]` (`k` = C), output `[images, OH, OW, N]`
+    /// dense, B packed from `[KH * KW][C][N]` with `kernel[0] * kernel[1]` taps.
+    pub fn conv2d(isa: Isa, window: Window, k: usize, n: usize) -> Self {
+        let m = window.images * window.out[0] * window.out[1];
+        Self {
+            a_rows: ARows::Window(window),
+            ..Self::matmul(isa, m, k, n)
+        }
+    }
+
+    /// How many taps A has.
+    pub fn taps(&self) -> usize {
+        match &self.a_rows {
+            ARows::Affine { taps, .. } => taps.len(),
+            ARows::Window(window) => window.kernel[0] * window.kernel[1],
+        }
+    }
+
+    /// The layout that B must be packed in (one batch entry).
+    pub fn b_layout(&self) -> PackedLayout {
+        PackedLayout::f32(self.isa, self.taps(), self.k, self.n)
+    }
+}

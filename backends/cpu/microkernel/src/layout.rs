@@ -1,0 +1,113 @@
+//! How B lies in memory once packed: a description small enough to record in an artifact.
+//!
+//! Packed B is `[panel][tap][k][nr]` for f32 and `[panel][tap][k/4][nr][4]` (then `nr` column sums
+//! as i32 bytes per panel) for int8; `nr` columns to a panel, the last panel filled up with zeros.
+//! The data are only valid for the [`Isa`] family in the description: a loader that finds another
+//! family repacks (see [`crate::repack_b`]).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{error::KernelError, isa::Isa};
+
+/// The element type of a packed B.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PackedElement {
+    /// 32-bit floats.
+    F32,
+    /// Signed bytes, four of the K axis to a group, with the sums of each column appended.
+    I8,
+}
+
+/// A packed B: `k x n` for each of `taps` taps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PackedLayout {
+    /// The family whose kernels read this layout.
+    pub isa: Isa,
+    /// What is packed.
+    pub element: PackedElement,
+    /// Columns to a panel.
+    pub nr: usize,
+    /// Columns of B.
+    pub n: usize,
+    /// Rows of B for each tap.
+    pub k: usize,
+    /// Taps (1 for a plain product).
+    pub taps: usize,
+}
+
+impl PackedLayout {
+    /// The layout of f32 weights for the kernels of `isa`.
+    pub fn f32(isa: Isa, taps: usize, k: usize, n: usize) -> Self {
+        Self {
+            isa,
+            element: PackedElement::F32,
+            nr: isa.tile_f32().1,
+            n,
+            k,
+            taps,
+        }
+    }
+
+    /// The layout of int8 weights for the kernels of `isa`.
+    pub fn i8(isa: Isa, taps: usize, k: usize, n: usize) -> Self {
+        Self {
+            isa,
+            element: PackedElement::I8,
+            nr: isa.tile_i8().1,
+            n,
+            k,
+            taps,
+        }
+    }
+
+    /// Panels: `ceil(n / nr)`.
+    pub fn panels(&self) -> usize {
+        self.n.div_ceil(self.nr)
+    }
+
+    /// Elements (f32) or bytes (int8, column sums included) in one panel.
+    pub fn panel_len(&self) -> usize {
+        match self.element {
+            PackedElement::F32 => self.taps * self.k * self.nr,
+            PackedElement::I8 => (self.taps * self.k.div_ceil(4) * 4 + 4) * self.nr,
+        }
+    }
+
+    /// Elements (f32) or bytes (int8) in all.
+    pub fn len(&self) -> usize {
+        self.panels() * self.panel_len()
+    }
+
+    /// Whether there is nothing to pack.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Checks a description that was read from outside: the panel width must be the family's own,
+    /// and the length must be representable.
+    ///
+    /// # Errors
+    /// [`KernelError::Spec`] naming the fact at fault.
+    pub fn validate(&self) -> Result<(), KernelError> {
+        let nr = match self.element {
+            PackedElement::F32 => self.isa.tile_f32().1,
+            PackedElement::I8 => self.isa.tile_i8().1,
+        };
+        if self.nr != nr {
+            let detail = format!("{} columns, but {} packs {nr}", self.nr, self.isa.name());
+            return Err(KernelError::spec("packed panel width", detail));
+        }
+        let columns = self.n.checked_next_multiple_of(self.nr);
+        let depth = self.k.checked_add(7).and_then(|k| k.checked_mul(self.taps));
+        let len = columns
+            .zip(depth)
+            .and_then(|(c, d)| d.checked_add(4)?.checked_mul(c));
+        match len.filter(|&len| len <= isize::MAX as usize / 4) {
+            Some(_) => Ok(()),
+            None => Err(KernelError::spec(
+                "packed size",
+                "overflows the address space",
+            )),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! A pool of workers for short parallel regions.
+//!
+//! The caller is worker 0. A region publishes a pointer to the closure and bumps one atomic word;
+//! workers spin for a bounded time between regions, then park. Tasks are cut into one contiguous
+//! range for each worker, so which worker runs a task depends on the counts alone. A region
+//! allocates nothing. A panic in a task is caught and returned once all workers have left.
+
+use std::{
+    any::Any,
+    cell::{Cell, UnsafeCell},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle, Thread},
+    time::{Duration, Instant},
+};
+
+use crate::error::KernelError;
+
+/// How long an idle worker spins before it parks.
+const SPIN: Duration = Duration::from_micros(60);
+/// Spins between two looks at the clock.
+const SPINS_PER_LOOK: u32 = 64;
+/// Low bits of the epoch word: how many workers take part in the region.
+const ACTIVE_BITS: u32 = 16;
+
+thread_local! {
+    /// Whether this thread is running a task of some pool: a nested region runs inline.
+    static IN_REGION: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What a region runs: an erased closure.
+#[derive(Clone, Copy)]
+struct Job {
+    call: unsafe fn(*const (), usize, usize),
+    closure: *const (),
+    tasks: usize,
+    active: usize,
+}
+
+struct Shared {
+    /// `sequence << ACTIVE_BITS | active`; a change publishes `job` to workers below `active`.
+    epoch: AtomicU64,
+    job: UnsafeCell<Job>,
+    /// Workers other than the caller that have not left the region.
+    pending: AtomicUsize,
+    caller_parked: AtomicBool,
+    caller: UnsafeCell<Option<Thread>>,
+    parked: Box<[AtomicBool]>,
+    stop: AtomicBool,
+    panic: Mutex<Option<String>>,
+}
+
+// SAFETY: `job` and `caller` are written by the one caller that holds the region lock while
+// `pending` is zero, before the release of `epoch`, and read only by the workers that take part,
+// between their acquire of `epoch` and their release of `pending`.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
+
+/// Worker threads for parallel regions; see the module's head.
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    region: Mutex<()>,
+    threads: usize,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// A pool of `threads` workers, the caller of a region among them. One (or zero) starts no
+    /// thread: regions run inline.
+    ///
+    /// # Errors
+    /// [`KernelError::Spec`] if a thread cannot be started or `threads` exceeds 65535.
+    pub fn new(threads: usize) -> Result<Self, KernelError> {
+        Self::start(threads, false)
+    }
+
+    /// A pool whose worker `w` (all but the caller) stays on the `w`-th CPU that this process may
+    /// use. A system that cannot pin runs it unpinned.
+    ///
+    /// # Errors
+    /// As [`Pool::new`].
+    pub fn pinned(threads: usize) -> Result<Self, KernelError> {
+        Self::start(threads, true)
+    }
+
+    fn start(threads: usize, pin: bool) -> Result<Self, KernelError> {
+        let threads = threads.max(1);
+        if threads >= 1 << ACTIVE_BITS {
+            return Err(KernelError::spec(
+                "threads",
+                format!("{threads} exceeds 65535"),
+            ));
+        }
+        unsafe fn nothing(_: *const (), _: usize, _: usize) {}
+        let idle = Job {
+            call: nothing,
+            closure: std::ptr::null(),
+            tasks: 0,
+            active: 0,
+        };
+        let shared = Arc::new(Shared {
+            epoch: AtomicU64::new(0),
+            job: UnsafeCell::new(idle),
+            pending: AtomicUsize::new(0),
+            caller_parked: AtomicBool::new(false),
+            caller: UnsafeCell::new(None),
+            parked: (0..threads).map(|_| AtomicBool::new(false)).collect(),
+            stop: AtomicBool::new(false),
+            panic: Mutex::new(None),
+        });
+        let mut pool = Self {
+            shared,
+            workers: Vec::new(),
+            region: Mutex::new(()),
+            threads,
+        };
+        for worker in 1..threads {
+            let shared = Arc::clone(&pool.shared);
+            let handle = thread::Builder::new()
+                .name(format!("alula-{worker}"))
+                .spawn(move || {
+                    if pin {
+                        pin_to(worker);
+                    }
+                    shared.work(worker);
+                })
+                .map_err(|e| KernelError::spec("threads", format!("cannot start one: {e}")))?;
+            pool.workers.push(handle);
+        }
+        Ok(pool)
+    }
+
+    /// Workers, the caller included.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Calls `f(task, worker)` once for each task in `0..tasks`, and returns when all are done.
+    /// Worker `w` runs the tasks from `tasks * w / active` to `tasks * (w + 1) / active`, where
+    /// `active` is the smaller of `tasks` and the threads. Regions of several callers run one
+    /// after another; a region inside of a task runs inline as worker 0 of its own.
+    ///
+    /// # Errors
+    /// [`KernelError::Panicked`] with the first message, if a task panicked. The other tasks of that
+    /// worker did not run.
+    pub fn run<F: Fn(usize, usize) + Sync>(&self, tasks: usize, f: F) -> Result<(), KernelError> {
+        let active = self.threads.min(tasks);
+        if active <= 1 || IN_REGION.get() {
+            return catch_unwind(AssertUnwindSafe(|| (0..tasks).for_each(|task| f(task, 0))))
+                .map_err(|panic| KernelError::Panicked {
+                    message: message(&*panic),
+                });
+        }
+        unsafe fn call<F: Fn(usize, usize) + Sync>(closure: *const (), task: usize, worker: usize) {
+            // SAFETY: `closure` is the `F` of the region that is running, which outlives it.
+            unsafe { (*closure.cast::<F>())(task, worker) }
+        }
+        let _region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = &*self.shared;
+        let job = Job {
+            call: call::<F>,
+            closure: (&raw const f).cast(),
+            tasks,
+            active,
+        };
+        // SAFETY: we hold the region lock and no worker is inside: see `Shared`.
+        unsafe {
+            *shared.job.get() = job;
+            let caller = &mut *shared.caller.get();
+            if caller
+                .as_ref()
+                .is_none_or(|t| t.id() != thread::current().id())
+            {
+                *caller = Some(thread::current());
+            }
+        }
+        shared.pending.store(active - 1, Ordering::Relaxed);
+        let sequence = (shared.epoch.load(Ordering::Relaxed) >> ACTIVE_BITS) + 1;
+        shared
+            .epoch
+            .store(sequence << ACTIVE_BITS | active as u64, Ordering::SeqCst);
+        for (handle, parked) in self.workers.iter().zip(&shared.parked[1..active]) {
+            if parked.load(Ordering::SeqCst) {
+                handle.thread().unpark();
+            }
+        }
+        // SAFETY: the job is ours.
+        unsafe { shared.run_part(&job, 0) };
+        shared.wait();
+        match shared
+            .panic
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            Some(message) => Err(KernelError::Panicked { message }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        for worker in &self.workers {
+            worker.thread().unpark();
+        }
+        for worker in self.workers.drain(..) {
+            // A worker catches what its tasks throw; it has nothing else to report.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    /// A worker's life.
+    fn work(&self, worker: usize) {
+        let mut seen = 0;
+        while let Some(epoch) = self.next(worker, seen) {
+            seen = epoch;
+            if worker >= (epoch & ((1 << ACTIVE_BITS) - 1)) as usize {
+                continue;
+            }
+            // SAFETY: this worker takes part: see `Shared`.
+            unsafe {
+                let job = *self.job.get();
+                self.run_part(&job, worker);
+                // The handle is cloned first: after the decrement the caller may go on.
+                let caller = (*self.caller.get()).clone();
+                if self.pending.fetch_sub(1, Ordering::SeqCst) == 1
+                    && self.caller_parked.load(Ordering::SeqCst)
+                    && let Some(caller) = caller
+                {
+                    caller.unpark();
+                }
+            }
+        }
+    }
+
+    /// Waits for an epoch other than `seen`; `None` when the pool is dropped.
+    fn next(&self, worker: usize, seen: u64) -> Option<u64> {
+        let look = || {
+            let epoch = self.epoch.load(Ordering::SeqCst);
+            (epoch != seen || self.stop.load(Ordering::SeqCst)).then_some(epoch)
+        };
+        let ready = spin(look).or_else(|| {
+            self.parked[worker].store(true, Ordering::SeqCst);
+            let ready = loop {
+                if let Some(epoch) = look() {
+                    break epoch;
+                }
+                thread::park();
+            };
+            self.parked[worker].store(false, Ordering::SeqCst);
+            Some(ready)
+        })?;
+        (!self.stop.load(Ordering::SeqCst)).then_some(ready)
+    }
+
+    /// Waits until every other worker has left the region.
+    fn wait(&self) {
+        let done = || (self.pending.load(Ordering::Acquire) == 0).then_some(());
+        if spin(done).is_some() {
+            return;
+        }
+        self.caller_parked.store(true, Ordering::SeqCst);
+        while self.pending.load(Ordering::SeqCst) != 0 {
+            thread::park();
+        }
+        self.caller_parked.store(false, Ordering::SeqCst);
+    }
+
+    /// Runs this worker's range of tasks; keeps the first panic.
+    ///
+    /// # Safety
+    /// The job's closure is alive.
+    unsafe fn run_part(&self, job: &Job, worker: usize) {
+        let range = job.tasks * worker / job.active..job.tasks * (worker + 1) / job.active;
+        IN_REGION.set(true);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            for task in range {
+                // SAFETY: the caller vouches for the closure.
+                unsafe { (job.call)(job.closure, task, worker) };
+            }
+        }));
+        IN_REGION.set(false);
+        if let Err(panic) = result {
+            let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| message(&*panic));
+        }
+    }
+}
+
+/// Tries `look` for a bounded time.
+fn spin<T>(look: impl Fn() -> Option<T>) -> Option<T> {
+    let mut start = None;
+    loop {
+        for _ in 0..SPINS_PER_LOOK {
+            if let Some(found) = look() {
+                return Some(found);
+            }
+            std::hint::spin_loop();
+        }
+        if start.get_or_insert_with(Instant::now).elapsed() > SPIN {
+            return None;
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "not a text".to_owned())
+}
+
+/// Keeps this thread on the `index`-th CPU (modulo their count) that the process may use.
+#[cfg(target_os = "linux")]
+fn pin_to(index: usize) {
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: plain system calls on sets that live on this stack; CPU_* stay below CPU_SETSIZE.
+    unsafe {
+        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+        if libc::sched_getaffinity(0, size, &raw mut allowed) != 0 {
+            return;
+        }
+        let cpus = (0..libc::CPU_SETSIZE as usize).filter(|&cpu| libc::CPU_ISSET(cpu, &allowed));
+        let count = libc::CPU_COUNT(&allowed).max(1) as usize;
+        let Some(cpu) = cpus.clone().nth(index % count) else {
+            return;
+        };
+        let mut one: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut one);
+        // Pinning is a wish: a refusal leaves the thread where it was.
+        libc::sched_setaffinity(0, size, &raw const one);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pin_to(_index: usize) {}
