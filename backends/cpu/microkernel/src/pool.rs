@@ -153,8 +153,8 @@ impl Pool {
     /// after another; a region inside of a task runs inline as worker 0 of its own.
     ///
     /// # Errors
-    /// [`KernelError::Panicked`] with the first message, if a task panicked. The other tasks of that
-    /// worker did not run.
+    /// [`KernelError::Panicked`] with the first message, if a task panicked. The other tasks of
+    /// that worker did not run.
     pub fn run<F: Fn(usize, usize) + Sync>(&self, tasks: usize, f: F) -> Result<(), KernelError> {
         let active = self.threads.min(tasks);
         if active <= 1 || IN_REGION.get() {
