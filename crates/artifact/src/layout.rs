@@ -174,7 +174,7 @@ impl Entry {
         bytes
     }
 
-    /// Reads an entry of exactly [`ENTRY_BYTES`]; places are checked against the file by the reader.
+    /// Reads an entry of exactly [`ENTRY_BYTES`]; the reader checks places against the file.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, SectionProblem> {
         assert_eq!(
             bytes.len(),

@@ -29,8 +29,8 @@ pub fn skip(name: &str, reason: &str) {
 }
 
 /// Reads the text of `tests/skips.toml` into pairs of name and reason. The file is the part of TOML
-/// made of comments and `"name" = "reason"` lines; a name that ends in `*` stands for all that begin
-/// as it does.
+/// made of comments and `"name" = "reason"` lines; a name that ends in `*` stands for all that
+/// begin as it does.
 ///
 /// # Errors
 /// The first line that is something else, has an empty part or repeats a name, with its number.
