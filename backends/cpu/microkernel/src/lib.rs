@@ -10,6 +10,7 @@
 //!   tap, a convolution has one tap for each kernel position (no im2col, no padded copy). Its
 //!   epilogue is, in this order: bias, residual, clip, hook. [`BatchReduceGemm::new`] checks and
 //!   blocks it once; [`BatchReduceGemm::run`] executes any range of its tasks with no allocation.
+//! - [`DepthwiseSpec`] and [`Depthwise`] are the same for depthwise convolution.
 //! - B is packed first, by [`pack_b`]: constant weights at compile time, anything else at run time.
 //!   [`PackedLayout`] describes the packed form and belongs into an artifact beside the data.
 //! - Results depend on the descriptor and the family, not on how many threads run the tasks. Sums
@@ -34,6 +35,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod depthwise;
 mod epilogue;
 mod error;
 mod gemm;
@@ -41,9 +43,11 @@ mod isa;
 mod layout;
 mod offsets;
 mod pack;
+mod peak;
 mod pool;
 mod simd;
 
+pub use depthwise::{ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, pack_depthwise};
 pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
 pub use gemm::{ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Window};
@@ -51,4 +55,5 @@ pub use isa::{ISA_VARIABLE, Isa};
 pub use layout::{PackedElement, PackedLayout};
 pub use offsets::Offsets;
 pub use pack::{BStrides, pack_b, repack_b};
+pub use peak::fma_peak;
 pub use pool::Pool;

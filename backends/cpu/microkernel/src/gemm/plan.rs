@@ -268,7 +268,7 @@ fn check(spec: &GemmSpec) -> Result<(), KernelError> {
     Ok(())
 }
 
-fn check_window(w: &Window, m: usize) -> Result<(), KernelError> {
+pub(crate) fn check_window(w: &Window, m: usize) -> Result<(), KernelError> {
     let rows = w
         .images
         .checked_mul(w.out[0])
@@ -355,7 +355,10 @@ fn needed(spec: &GemmSpec) -> Result<Needed, KernelError> {
 }
 
 /// One more than the highest offset of a sum of ranges; the lowest must not be negative.
-fn reach(operand: &'static str, ranges: &[Option<(isize, isize)>]) -> Result<usize, KernelError> {
+pub(crate) fn reach(
+    operand: &'static str,
+    ranges: &[Option<(isize, isize)>],
+) -> Result<usize, KernelError> {
     let (mut low, mut high) = (0isize, 0isize);
     for range in ranges {
         let sums = range.and_then(|(l, h)| Some((low.checked_add(l)?, high.checked_add(h)?)));

@@ -551,10 +551,10 @@ unsafe fn window_row(w: &Window, a: *const f32, row: usize, out: *mut *const f32
 }
 
 /// The start of a scratch area that workers share by disjoint parts.
-struct SharedScratch(*mut u8);
+pub(crate) struct SharedScratch(pub(crate) *mut u8);
 
 impl SharedScratch {
-    fn at(&self, byte: usize) -> *mut u8 {
+    pub(crate) fn at(&self, byte: usize) -> *mut u8 {
         self.0.wrapping_add(byte)
     }
 }

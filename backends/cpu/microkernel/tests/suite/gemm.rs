@@ -1,12 +1,10 @@
 //! f32 batch-reduce products of every family against an f64 reference.
 
-mod support;
-
+use crate::support::Case;
 use alula_microkernel::{
     ARows, Batch, BatchReduceGemm, Bias, CStore, EpilogueTile, GemmSpec, Hook, Init, Isa,
     KernelError, Offsets, Window,
 };
-use support::Case;
 
 #[test]
 fn every_tile_size_is_right() {

@@ -1,0 +1,221 @@
+//! The register block of depthwise convolution: P positions by NV vectors over a list of taps.
+//!
+//! Channels-last: positions are output columns, vectors hold channels, a filter vector per tap.
+//! Channels-first: one position, vectors hold output columns, one filter value per tap.
+
+use crate::{isa::Isa, simd::Simd};
+
+/// One register block of work; strides are in elements.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    /// Input at the first position and vector, for the first row and column of taps.
+    pub(super) x: *const f32,
+    /// Between positions.
+    pub(super) x_step: isize,
+    /// Between rows of taps.
+    pub(super) x_row: isize,
+    /// Offset of each column of taps, from the first that takes part.
+    pub(super) x_cols: *const isize,
+    pub(super) w: *const f32,
+    pub(super) w_taps: [isize; 2],
+    /// Taps along height and width.
+    pub(super) taps: [usize; 2],
+    pub(super) y: *mut f32,
+    pub(super) y_step: isize,
+    /// Null for none; indexed as the filter is (one value per vector lane, or one in all).
+    pub(super) bias: *const f32,
+    /// Null for none; offsets as `y`.
+    pub(super) residual: *const f32,
+    pub(super) clip: Option<(f32, f32)>,
+}
+
+/// Computes `positions` positions of `lanes` lanes each.
+type RunFn = unsafe fn(part: &Part, positions: usize, lanes: usize);
+
+#[inline(always)]
+unsafe fn block<S: Simd, const P: usize, const NV: usize, const FULL: bool, const SPLAT: bool>(
+    part: &Part,
+    lanes: usize,
+) {
+    // SAFETY: the caller vouches for the pointers at every tap, position and valid lane.
+    unsafe {
+        let load = |p: *const f32, v: usize| {
+            let p = p.add(v * S::LANES);
+            if FULL {
+                S::load(p)
+            } else {
+                S::load_partial(p, lanes)
+            }
+        };
+        let mut acc = [[S::splat(0.0); NV]; P];
+        for kh in 0..part.taps[0] as isize {
+            let x_row = part.x.wrapping_offset(kh * part.x_row);
+            let w_row = part.w.offset(kh * part.w_taps[0]);
+            for kw in 0..part.taps[1] as isize {
+                let x = x_row.wrapping_offset(part.x_cols.offset(kw).read());
+                let w = w_row.offset(kw * part.w_taps[1]);
+                let mut wv = [S::splat(0.0); NV];
+                for (v, slot) in wv.iter_mut().enumerate() {
+                    *slot = if SPLAT {
+                        S::splat(w.read())
+                    } else {
+                        load(w, v)
+                    };
+                }
+                for (p, acc) in acc.iter_mut().enumerate() {
+                    let x = x.offset(p as isize * part.x_step);
+                    for v in 0..NV {
+                        acc[v] = S::fma(load(x, v), wv[v], acc[v]);
+                    }
+                }
+            }
+        }
+        for (p, acc) in acc.iter().enumerate() {
+            let at = p as isize * part.y_step;
+            for (v, &sum) in acc.iter().enumerate() {
+                let mut sum = sum;
+                if !part.bias.is_null() {
+                    let bias = if SPLAT {
+                        S::splat(part.bias.read())
+                    } else {
+                        load(part.bias, v)
+                    };
+                    sum = S::add(sum, bias);
+                }
+                if !part.residual.is_null() {
+                    sum = S::add(sum, load(part.residual.offset(at), v));
+                }
+                if let Some((low, high)) = part.clip {
+                    sum = S::min(S::splat(high), S::max(S::splat(low), sum));
+                }
+                let y = part.y.offset(at).add(v * S::LANES);
+                if FULL {
+                    S::store(y, sum);
+                } else {
+                    S::store_partial(y, sum, lanes);
+                }
+            }
+        }
+    }
+}
+
+/// Part moved by `positions` positions and `lanes` lanes.
+#[inline(always)]
+fn moved(part: &Part, positions: usize, lanes: usize, filter: bool) -> Part {
+    let mut part = *part;
+    let p = positions as isize;
+    part.x = part.x.wrapping_offset(p * part.x_step + lanes as isize);
+    part.y = part.y.wrapping_offset(p * part.y_step + lanes as isize);
+    if !part.residual.is_null() {
+        part.residual = part
+            .residual
+            .wrapping_offset(p * part.y_step + lanes as isize);
+    }
+    if filter {
+        part.w = part.w.wrapping_add(lanes);
+        if !part.bias.is_null() {
+            part.bias = part.bias.wrapping_add(lanes);
+        }
+    }
+    part
+}
+
+/// Channels-last: all lanes of four positions at a time, vectors in pairs.
+#[inline(always)]
+unsafe fn last<S: Simd>(part: &Part, positions: usize, lanes: usize) {
+    let mut lane = 0;
+    while lane < lanes {
+        let left = lanes - lane;
+        let pair = left >= 2 * S::LANES;
+        let mut p = 0;
+        while p < positions {
+            let four = positions - p >= 4;
+            let at = moved(part, p, lane, true);
+            // SAFETY: as `block`.
+            unsafe {
+                match (pair, left >= S::LANES, four) {
+                    (true, _, true) => block::<S, 4, 2, true, false>(&at, left),
+                    (true, _, false) => block::<S, 1, 2, true, false>(&at, left),
+                    (false, true, true) => block::<S, 4, 1, true, false>(&at, left),
+                    (false, true, false) => block::<S, 1, 1, true, false>(&at, left),
+                    (false, false, true) => block::<S, 4, 1, false, false>(&at, left),
+                    (false, false, false) => block::<S, 1, 1, false, false>(&at, left),
+                }
+            }
+            p += if four { 4 } else { 1 };
+        }
+        lane += if pair { 2 * S::LANES } else { S::LANES };
+    }
+}
+
+/// Channels-first: `positions` output rows of `lanes` columns.
+#[inline(always)]
+unsafe fn first<S: Simd>(part: &Part, positions: usize, lanes: usize) {
+    let mut lane = 0;
+    while lane < lanes {
+        let left = lanes - lane;
+        let mut p = 0;
+        while p < positions {
+            let four = positions - p >= 4;
+            let at = moved(part, p, lane, false);
+            // SAFETY: as `block`.
+            unsafe {
+                match (left >= S::LANES, four) {
+                    (true, true) => block::<S, 4, 1, true, true>(&at, left),
+                    (true, false) => block::<S, 1, 1, true, true>(&at, left),
+                    (false, true) => block::<S, 4, 1, false, true>(&at, left),
+                    (false, false) => block::<S, 1, 1, false, true>(&at, left),
+                }
+            }
+            p += if four { 4 } else { 1 };
+        }
+        lane += S::LANES;
+    }
+}
+
+/// The two loops of one family, each in a function that enables its set.
+macro_rules! family {
+    ($name:ident, $simd:ty $(, $feature:literal)?) => {
+        mod $name {
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn last(part: &super::Part, positions: usize, lanes: usize) {
+                // SAFETY: the set is enabled; the rest is the caller's.
+                unsafe { super::last::<$simd>(part, positions, lanes) }
+            }
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn first(part: &super::Part, positions: usize, lanes: usize) {
+                // SAFETY: the set is enabled; the rest is the caller's.
+                unsafe { super::first::<$simd>(part, positions, lanes) }
+            }
+        }
+    };
+}
+
+family!(portable, crate::simd::Portable);
+#[cfg(target_arch = "aarch64")]
+family!(neon, crate::simd::Neon);
+#[cfg(target_arch = "x86_64")]
+family!(avx2, crate::simd::Avx2, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+family!(
+    avx512,
+    crate::simd::Avx512,
+    "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"
+);
+
+/// The channels-last and the channels-first loop of `isa`, which is available.
+pub(super) fn loops(isa: Isa) -> (RunFn, RunFn) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => (avx512::last, avx512::first),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => (avx2::last, avx2::first),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => (neon::last, neon::first),
+        #[allow(
+            unreachable_patterns,
+            reason = "which families exist depends on the target"
+        )]
+        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => (portable::last, portable::first),
+    }
+}
