@@ -1,85 +1,70 @@
-//! How far a result may be from its reference: one table by operator class and number format.
+//! How far a result may be from its reference: one table by operator class and dtype.
 //!
 //! References are computed in f64. An element is right if it is within [`Bound::ulp`] units in the
 //! last place of the reference *or* within [`Bound::rel_to_max`] times the largest finite reference
 //! element. The first judges what rounds once or a few times; the second judges sums, in which an
 //! element near zero inherits the error of the terms that cancelled.
 //!
-//! A NaN matches a NaN only, an infinity only the same infinity; a reference beyond the format's
+//! A NaN matches a NaN only, an infinity only the same infinity; a reference beyond the dtype's
 //! range also matches the infinity that it rounds to. Zeros match whatever their sign.
 
-/// A floating-point format that results are stored in, or `Integer` for all that is exact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// IEEE binary64.
-    F64,
-    /// IEEE binary32.
-    F32,
-    /// IEEE binary16.
-    F16,
-    /// The upper half of binary32.
-    BF16,
-    /// Integers and booleans.
-    Integer,
+use alula_tensor::{DType, MiniFloat};
+
+/// Where the numbers of a floating-point dtype lie.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    /// Bits of the fraction that are stored.
+    fraction_bits: i32,
+    /// Exponent of the smallest normal number.
+    exponent_min: i32,
+    /// The largest finite number.
+    max_finite: f64,
 }
 
-impl Format {
-    /// Bits of the fraction that are stored.
-    fn fraction_bits(self) -> i32 {
-        match self {
-            Format::F64 => 52,
-            Format::F32 => 23,
-            Format::F16 => 10,
-            Format::BF16 => 7,
-            Format::Integer => 0,
+impl Grid {
+    /// `None` for whatever is no floating-point number.
+    fn of(dtype: DType) -> Option<Grid> {
+        if let Some(float) = MiniFloat::of(dtype) {
+            return Some(Grid {
+                fraction_bits: float.mantissa_bits as i32,
+                exponent_min: i32::from(float.is_signed) - float.bias,
+                max_finite: float.decode(float.encode(f64::MAX, true)),
+            });
         }
+        let (fraction_bits, exponent_min, max_finite) = match dtype {
+            DType::F32 => (23, -126, f64::from(f32::MAX)),
+            DType::F64 => (52, -1022, f64::MAX),
+            _ => return None,
+        };
+        Some(Grid {
+            fraction_bits,
+            exponent_min,
+            max_finite,
+        })
     }
 
-    /// Exponent of the smallest normal number.
-    fn exponent_min(self) -> i32 {
-        match self {
-            Format::F64 => -1022,
-            Format::F32 | Format::BF16 => -126,
-            Format::F16 => -14,
-            Format::Integer => 0,
-        }
+    fn ulp(self, value: f64) -> f64 {
+        let exponent = exponent(value).clamp(self.exponent_min, exponent(self.max_finite));
+        power_of_two(exponent - self.fraction_bits)
     }
+}
 
-    /// Exponent of the largest finite number.
-    fn exponent_max(self) -> i32 {
-        match self {
-            Format::F64 | Format::Integer => 1023,
-            Format::F32 | Format::BF16 => 127,
-            Format::F16 => 15,
-        }
-    }
+/// The distance between neighbours of `dtype` around `value`, which is finite; 1 for integers.
+#[must_use]
+pub fn ulp(dtype: DType, value: f64) -> f64 {
+    Grid::of(dtype).map_or(1.0, |grid| grid.ulp(value))
+}
 
-    /// The distance between neighbours of this format around `value`, which is finite.
-    #[must_use]
-    pub fn ulp(self, value: f64) -> f64 {
-        if self == Format::Integer {
-            return 1.0;
-        }
-        let exponent = exponent(value).clamp(self.exponent_min(), self.exponent_max());
-        power_of_two(exponent - self.fraction_bits())
-    }
+/// The largest finite number of a floating-point dtype, `None` for the others.
+#[must_use]
+pub fn max_finite(dtype: DType) -> Option<f64> {
+    Grid::of(dtype).map(|grid| grid.max_finite)
+}
 
-    /// The largest finite number of this format.
-    #[must_use]
-    pub fn max_finite(self) -> f64 {
-        match self {
-            Format::F64 | Format::Integer => f64::MAX,
-            Format::F32 | Format::F16 | Format::BF16 => {
-                (2.0 - power_of_two(-self.fraction_bits())) * power_of_two(self.exponent_max())
-            }
-        }
-    }
-
-    /// Whether `value`, finite in f64, is at or beyond the end of this format, so that an infinity
-    /// is a fair result.
-    fn may_overflow(self, value: f64) -> bool {
-        self != Format::F64 && value.abs() >= self.max_finite()
-    }
+/// Whether `value`, finite in f64, is at or beyond the end of `dtype`, so that an infinity is a fair
+/// result.
+fn may_overflow(dtype: DType, value: f64) -> bool {
+    dtype != DType::F64 && max_finite(dtype).is_some_and(|max| value.abs() >= max)
 }
 
 /// The exponent of a finite number: 0 for 1.0; that of the smallest normal for subnormals and zero.
@@ -88,9 +73,13 @@ fn exponent(value: f64) -> i32 {
     biased.max(1) - 1023
 }
 
-/// 2^exponent, down to the smallest subnormal of f64.
+/// 2^exponent, exact, down to the smallest subnormal of f64. `powi` rounds on the way there.
 fn power_of_two(exponent: i32) -> f64 {
-    2.0_f64.powi(exponent.max(-1074))
+    assert!(exponent <= 1023, "2^{exponent} is beyond f64");
+    if exponent >= -1022 {
+        return f64::from_bits(((exponent + 1023) as u64) << 52);
+    }
+    f64::from_bits(1 << (exponent.max(-1074) + 1074))
 }
 
 /// What an operator does to numbers, as far as its error goes.
@@ -115,27 +104,24 @@ pub enum Class {
 /// How far an element may be off; see the module.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bound {
-    /// In units in the last place of the format, at the reference element.
+    /// In units in the last place of the dtype, at the reference element.
     pub ulp: f64,
     /// Relative to the largest finite reference element of the tensor.
     pub rel_to_max: f64,
 }
 
-/// The table. Integers are exact in every class.
+/// The table. Whatever is no floating-point number is exact in every class.
 #[must_use]
-pub fn bound(class: Class, format: Format) -> Bound {
+pub fn bound(class: Class, dtype: DType) -> Bound {
     let exact = Bound {
         ulp: 0.0,
         rel_to_max: 0.0,
     };
-    // The unit roundoff of the format: relative bounds are stated as multiples of it.
-    let unit = match format {
-        Format::F64 => power_of_two(-53),
-        Format::F32 => power_of_two(-24),
-        Format::F16 => power_of_two(-11),
-        Format::BF16 => power_of_two(-8),
-        Format::Integer => return exact,
+    let Some(grid) = Grid::of(dtype) else {
+        return exact;
     };
+    // The unit roundoff of the dtype: relative bounds are stated as multiples of it.
+    let unit = power_of_two(-grid.fraction_bits - 1);
     match class {
         Class::Exact => exact,
         Class::Rounded => Bound {
@@ -158,7 +144,7 @@ pub fn bound(class: Class, format: Format) -> Bound {
             ulp: 4.0,
             rel_to_max: 64.0 * unit,
         },
-        // 1e-4 of the largest element in f32, never looser than 2 % in narrower formats.
+        // 1e-4 of the largest element in f32, never looser than 2 % in narrower dtypes.
         Class::Model => Bound {
             ulp: 2.0,
             rel_to_max: (1678.0 * unit).min(0.02),
@@ -223,13 +209,13 @@ impl std::fmt::Display for Report {
     }
 }
 
-/// Compares `actual`, as stored in `format`, to the reference `expected` under the table's bound.
+/// Compares `actual`, as stored in `dtype`, to the reference `expected` under the table's bound.
 ///
 /// # Panics
 /// If the lengths differ: shapes are compared before values.
 #[must_use]
-pub fn compare(expected: &[f64], actual: &[f64], class: Class, format: Format) -> Report {
-    compare_within(expected, actual, bound(class, format), format)
+pub fn compare(expected: &[f64], actual: &[f64], class: Class, dtype: DType) -> Report {
+    compare_within(expected, actual, bound(class, dtype), dtype)
 }
 
 /// [`compare`] under a bound from elsewhere, such as a model's recorded spread.
@@ -237,7 +223,7 @@ pub fn compare(expected: &[f64], actual: &[f64], class: Class, format: Format) -
 /// # Panics
 /// If the lengths differ.
 #[must_use]
-pub fn compare_within(expected: &[f64], actual: &[f64], bound: Bound, format: Format) -> Report {
+pub fn compare_within(expected: &[f64], actual: &[f64], bound: Bound, dtype: DType) -> Report {
     assert_eq!(expected.len(), actual.len(), "compare shapes before values");
     let finite = expected.iter().filter(|value| value.is_finite());
     let max = finite.fold(0.0_f64, |max, value| max.max(value.abs()));
@@ -249,7 +235,7 @@ pub fn compare_within(expected: &[f64], actual: &[f64], bound: Bound, format: Fo
         bad_count: 0,
     };
     for (index, (&expected, &actual)) in expected.iter().zip(actual).enumerate() {
-        let (abs, ulp) = error(expected, actual, format);
+        let (abs, ulp) = error(expected, actual, dtype);
         // An error beside nothing but zeros is infinitely large.
         let rel_to_max = if abs == 0.0 { 0.0 } else { abs / max };
         report.worst_abs = report.worst_abs.max(abs);
@@ -269,12 +255,12 @@ pub fn compare_within(expected: &[f64], actual: &[f64], bound: Bound, format: Fo
 
 /// The absolute error and the error in units in the last place; both infinite where no distance
 /// makes sense.
-fn error(expected: f64, actual: f64, format: Format) -> (f64, f64) {
+fn error(expected: f64, actual: f64, dtype: DType) -> (f64, f64) {
     let same = expected == actual || (expected.is_nan() && actual.is_nan());
     let overflows = expected.is_finite()
         && actual.is_infinite()
         && actual.is_sign_positive() == expected.is_sign_positive()
-        && format.may_overflow(expected);
+        && may_overflow(dtype, expected);
     if same || overflows {
         return (0.0, 0.0);
     }
@@ -282,7 +268,7 @@ fn error(expected: f64, actual: f64, format: Format) -> (f64, f64) {
         return (f64::INFINITY, f64::INFINITY);
     }
     let abs = (expected - actual).abs();
-    (abs, abs / format.ulp(expected))
+    (abs, abs / ulp(dtype, expected))
 }
 
 #[cfg(test)]
@@ -294,30 +280,34 @@ mod tests {
     }
 
     #[test]
-    fn counts_neighbours_of_each_format() {
+    fn counts_neighbours_of_each_dtype() {
         for value in [1.0_f32, 0.1, 3.4e38, 1.2e-38, 1e-45, 0.0] {
             for steps in [1, 3] {
                 let actual = next_f32(value, steps);
                 if actual.is_finite() {
-                    let (_, ulp) = error(f64::from(value), actual, Format::F32);
+                    let (_, ulp) = error(f64::from(value), actual, DType::F32);
                     assert_eq!(ulp, f64::from(steps), "{value:e} + {steps}");
                 }
             }
         }
-        assert_eq!(Format::F16.ulp(1.0), 2.0_f64.powi(-10));
-        assert_eq!(Format::F16.ulp(0.0), 2.0_f64.powi(-24));
-        assert_eq!(Format::BF16.ulp(-3.0), 2.0_f64.powi(-6));
-        assert_eq!(Format::F64.ulp(0.0), 5e-324);
-        assert_eq!(Format::F64.ulp(1.0), f64::EPSILON);
-        assert_eq!(Format::F32.max_finite(), f64::from(f32::MAX));
-        assert_eq!(Format::F16.max_finite(), 65504.0);
+        assert_eq!(ulp(DType::F16, 1.0), 2.0_f64.powi(-10));
+        assert_eq!(ulp(DType::F16, 0.0), 2.0_f64.powi(-24));
+        assert_eq!(ulp(DType::BF16, -3.0), 2.0_f64.powi(-6));
+        assert_eq!(ulp(DType::F64, 0.0), 5e-324);
+        assert_eq!(ulp(DType::F64, 1.0), f64::EPSILON);
+        assert_eq!(max_finite(DType::F32), Some(f64::from(f32::MAX)));
+        assert_eq!(max_finite(DType::F16), Some(65504.0));
+        assert_eq!(max_finite(DType::F8E4M3FN), Some(448.0));
+        assert_eq!(ulp(DType::F8E4M3FN, 448.0), 32.0);
+        assert_eq!(max_finite(DType::F4E2M1), Some(6.0));
+        assert_eq!(max_finite(DType::I8), None);
     }
 
     #[test]
     fn nan_and_infinity_match_themselves_only() {
         let (nan, inf) = (f64::NAN, f64::INFINITY);
         let is_ok = |expected: f64, actual: f64| {
-            compare(&[expected, 1.0], &[actual, 1.0], Class::Model, Format::F32).is_ok()
+            compare(&[expected, 1.0], &[actual, 1.0], Class::Model, DType::F32).is_ok()
         };
         assert!(is_ok(nan, nan) && is_ok(inf, inf) && is_ok(-inf, -inf) && is_ok(0.0, -0.0));
         for (expected, actual) in [
@@ -337,8 +327,8 @@ mod tests {
     #[test]
     fn cancelled_elements_are_judged_by_the_largest() {
         let (expected, actual) = ([1000.0, 1e-9], [1000.0, 2e-5]);
-        assert!(compare(&expected, &actual, Class::Contraction, Format::F32).is_ok());
-        let report = compare(&expected, &actual, Class::Rounded, Format::F32);
+        assert!(compare(&expected, &actual, Class::Contraction, DType::F32).is_ok());
+        let report = compare(&expected, &actual, Class::Rounded, DType::F32);
         assert_eq!(report.first_bad.map(|bad| bad.index), Some(1));
         assert_eq!(report.bad_count, 1);
         assert!(
@@ -349,17 +339,17 @@ mod tests {
 
     #[test]
     fn integers_and_exact_classes_take_no_error() {
-        assert!(compare(&[3.0], &[3.0], Class::Model, Format::Integer).is_ok());
-        assert!(!compare(&[3.0], &[4.0], Class::Model, Format::Integer).is_ok());
+        assert!(compare(&[3.0], &[3.0], Class::Model, DType::I32).is_ok());
+        assert!(!compare(&[3.0], &[4.0], Class::Model, DType::I32).is_ok());
         let next = next_f32(1.0, 1);
-        assert!(!compare(&[1.0], &[next], Class::Exact, Format::F32).is_ok());
-        assert!(compare(&[1.0], &[next], Class::Rounded, Format::F32).is_ok());
-        assert!(!compare(&[0.0], &[1e-3], Class::Contraction, Format::F32).is_ok());
+        assert!(!compare(&[1.0], &[next], Class::Exact, DType::F32).is_ok());
+        assert!(compare(&[1.0], &[next], Class::Rounded, DType::F32).is_ok());
+        assert!(!compare(&[0.0], &[1e-3], Class::Contraction, DType::F32).is_ok());
     }
 
     #[test]
     fn whole_f32_models_are_held_to_a_ten_thousandth() {
-        let bound = bound(Class::Model, Format::F32);
+        let bound = bound(Class::Model, DType::F32);
         assert!((bound.rel_to_max - 1e-4).abs() < 1e-6, "{bound:?}");
     }
 }

@@ -1,7 +1,9 @@
 //! Values that tests feed to operators: ordinary ones, and those that break things.
 
+use alula_tensor::{DType, MiniFloat};
+
 use crate::random::SplitMix64;
-use crate::tolerance::Format;
+use crate::tolerance::{max_finite, ulp};
 
 /// What the values of an operand may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,17 +19,19 @@ pub enum Domain {
 }
 
 /// The floating-point values that arithmetic gets wrong first: zeros of both signs, subnormals, the
-/// ends of the range, infinities, NaN, halves that round to even, and neighbours of 1. Each is
-/// exact in `format`.
+/// ends of the range, infinities, NaN, halves that round to even, and neighbours of 1. Those that
+/// `dtype` cannot hold are left out.
+///
+/// # Panics
+/// If `dtype` is no floating-point dtype.
 #[must_use]
-pub fn float_edges(format: Format) -> Vec<f64> {
-    let subnormal_min = format.ulp(0.0);
-    let above_one = 1.0 + format.ulp(1.0);
-    let normal_min = match format {
-        Format::F64 => f64::MIN_POSITIVE,
-        Format::F32 | Format::BF16 => f64::from(f32::MIN_POSITIVE),
-        Format::F16 => 2.0_f64.powi(-14),
-        Format::Integer => 1.0,
+pub fn float_edges(dtype: DType) -> Vec<f64> {
+    let max = max_finite(dtype).expect("edges of a floating-point dtype");
+    let subnormal_min = ulp(dtype, 0.0);
+    let normal_min = match MiniFloat::of(dtype) {
+        Some(float) => subnormal_min * f64::from(1_u32 << float.mantissa_bits),
+        None if dtype == DType::F64 => f64::MIN_POSITIVE,
+        None => f64::from(f32::MIN_POSITIVE),
     };
     let mut edges = vec![
         0.0,
@@ -35,14 +39,27 @@ pub fn float_edges(format: Format) -> Vec<f64> {
         0.5,
         1.5,
         2.5,
-        above_one,
+        1.0 + ulp(dtype, 1.0),
         normal_min,
-        format.max_finite(),
+        max,
     ];
     edges.extend([subnormal_min, normal_min - subnormal_min, f64::INFINITY]);
     edges.extend(edges.clone().iter().map(|edge| -edge));
     edges.push(f64::NAN);
+    edges.retain(|&edge| {
+        let stored = rounded(dtype, edge);
+        stored.to_bits() == edge.to_bits() || (stored.is_nan() && edge.is_nan())
+    });
     edges
+}
+
+/// `value` as `dtype` stores it, for floating-point dtypes.
+fn rounded(dtype: DType, value: f64) -> f64 {
+    match MiniFloat::of(dtype) {
+        Some(float) => float.decode(float.encode(value, false)),
+        None if dtype == DType::F32 => f64::from(value as f32),
+        None => value,
+    }
 }
 
 /// The integers of `bits` bits that arithmetic gets wrong first, ascending.
@@ -62,19 +79,14 @@ pub fn integer_edges(bits: u32, signed: bool) -> Vec<i128> {
     edges
 }
 
-/// `count` values of `domain`, each exact in `format` up to f32; f16 and bf16 values are rounded by
-/// whoever stores them. With [`Domain::Edges`] every edge value appears once `count` is large.
+/// `count` values of `domain`, each exact in `dtype`. With [`Domain::Edges`] every edge value
+/// appears once `count` is large.
 ///
 /// # Panics
-/// If `format` is [`Format::Integer`]: see [`integers`].
+/// If `dtype` is no floating-point dtype: see [`integers`].
 #[must_use]
-pub fn floats(random: &mut SplitMix64, count: usize, domain: Domain, format: Format) -> Vec<f64> {
-    assert_ne!(
-        format,
-        Format::Integer,
-        "integers have a generator of their own"
-    );
-    let edges = float_edges(format);
+pub fn floats(random: &mut SplitMix64, count: usize, domain: Domain, dtype: DType) -> Vec<f64> {
+    let edges = float_edges(dtype);
     let draw = |random: &mut SplitMix64| match domain {
         Domain::Ordinary => random.normal(),
         Domain::Positive => random.normal().abs() + 0.01,
@@ -82,11 +94,7 @@ pub fn floats(random: &mut SplitMix64, count: usize, domain: Domain, format: For
         Domain::Edges if random.chance(4) => *random.pick(&edges),
         Domain::Edges => random.normal() * 4.0,
     };
-    let round = |value: f64| match format {
-        Format::F64 => value,
-        Format::F32 | Format::F16 | Format::BF16 | Format::Integer => f64::from(value as f32),
-    };
-    (0..count).map(|_| round(draw(random))).collect()
+    (0..count).map(|_| rounded(dtype, draw(random))).collect()
 }
 
 /// `count` integers of `bits` bits: small ones, and with `edges` the extremes among them.
@@ -117,15 +125,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edges_survive_a_trip_through_their_format() {
-        for edge in float_edges(Format::F32) {
+    fn edges_survive_a_trip_through_their_dtype() {
+        for edge in float_edges(DType::F32) {
             let stored = f64::from(edge as f32);
             assert!(
                 stored.to_bits() == edge.to_bits() || edge.is_nan(),
                 "{edge:e}"
             );
         }
-        let edges = float_edges(Format::F16);
+        let edges = float_edges(DType::F16);
         assert!(edges.contains(&65504.0) && edges.contains(&2.0_f64.powi(-24)));
         assert!(
             edges
@@ -133,6 +141,8 @@ mod tests {
                 .any(|edge| *edge == 0.0 && edge.is_sign_negative())
         );
         assert!(edges.iter().any(|edge| edge.is_nan()));
+        assert!(!float_edges(DType::F4E2M1).iter().any(|edge| edge.is_nan()));
+        assert!(float_edges(DType::F8E4M3FN).contains(&448.0));
     }
 
     #[test]
@@ -150,7 +160,7 @@ mod tests {
     fn domains_are_kept_and_seeds_repeat() {
         let draw = |domain, seed| {
             let mut random = SplitMix64::new(seed);
-            floats(&mut random, 4000, domain, Format::F32)
+            floats(&mut random, 4000, domain, DType::F32)
         };
         assert!(draw(Domain::Positive, 1).iter().all(|&value| value > 0.0));
         assert!(draw(Domain::Unit, 1).iter().all(|value| value.abs() <= 1.0));
@@ -160,7 +170,7 @@ mod tests {
                 .all(|value| value.is_finite())
         );
         let edges = draw(Domain::Edges, 1);
-        for edge in float_edges(Format::F32) {
+        for edge in float_edges(DType::F32) {
             assert!(
                 edges.iter().any(|value| value.to_bits() == edge.to_bits()),
                 "{edge:e}"
