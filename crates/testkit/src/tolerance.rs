@@ -61,8 +61,8 @@ pub fn max_finite(dtype: DType) -> Option<f64> {
     Grid::of(dtype).map(|grid| grid.max_finite)
 }
 
-/// Whether `value`, finite in f64, is at or beyond the end of `dtype`, so that an infinity is a fair
-/// result.
+/// Whether `value`, finite in f64, is at or beyond the end of `dtype`, so that an infinity is a
+/// fair result.
 fn may_overflow(dtype: DType, value: f64) -> bool {
     dtype != DType::F64 && max_finite(dtype).is_some_and(|max| value.abs() >= max)
 }
