@@ -1,1 +1,11 @@
-//! alula-ops.
+//! Every operator of the graph IR, once: a row of data with its inference, its reference
+//! evaluation and its lowering. A family is a folder or file; each lists its rows in `ROWS`.
+
+pub mod contraction;
+pub mod elementwise;
+
+mod evaluate;
+mod families;
+
+pub use evaluate::{EvaluateError, evaluate, evaluate_node};
+pub use families::registry;

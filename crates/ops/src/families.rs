@@ -1,0 +1,20 @@
+//! The list of families. A new family is one line here.
+
+use std::sync::OnceLock;
+
+use alula_ir::{OpDef, Registry};
+
+use crate::{contraction, elementwise};
+
+/// The rows of every family.
+const FAMILIES: &[&[&OpDef]] = &[
+    contraction::ROWS,
+    elementwise::arithmetic::ROWS,
+    elementwise::activation::ROWS,
+];
+
+/// All operators, by name.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| Registry::new(FAMILIES.iter().flat_map(|rows| rows.iter().copied())))
+}

@@ -1,0 +1,92 @@
+//! Host steps: the few functions that run on host tensors, because their result shapes depend on
+//! data, or because their values are sequences, optionals or strings.
+
+use alula_tensor::DType;
+use serde::{Deserialize, Serialize};
+
+/// A function of host values. Operands and results are those of the operator of the same name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum HostFn {
+    /// Indices of non-zero elements: `i64[rank, count]`.
+    NonZero,
+    /// The `k` greatest or least along an axis, with their indices (`i64`). Operand 1 is `k`.
+    TopK {
+        /// Axis, not negative.
+        axis: usize,
+        /// Greatest first, else least first.
+        largest: bool,
+        /// In order, else in any order (we sort all the same).
+        sorted: bool,
+    },
+    /// Distinct elements: values, first indices, inverse indices, counts.
+    Unique {
+        /// Slices along this axis, or elements of the flattened tensor.
+        axis: Option<usize>,
+        /// Sorted, else in order of first occurrence.
+        sorted: bool,
+    },
+    /// Elements or slices where a condition is true.
+    Compress {
+        /// Slices along this axis, or elements of the flattened tensor.
+        axis: Option<usize>,
+    },
+    /// Boxes that survive suppression: `i64[count, 3]`.
+    NonMaxSuppression {
+        /// Boxes are given as centre and size, else as corners.
+        center_point_box: bool,
+    },
+    /// Normal random numbers, seeded.
+    RandomNormal {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        scale: f64,
+        /// Seed; runs with the same seed give the same numbers.
+        seed: u64,
+        /// Element type of the result.
+        dtype: DType,
+    },
+    /// Uniform random numbers, seeded.
+    RandomUniform {
+        /// Least.
+        low: f64,
+        /// Bound.
+        high: f64,
+        /// Seed; runs with the same seed give the same numbers.
+        seed: u64,
+        /// Element type of the result.
+        dtype: DType,
+    },
+    /// A sequence of the operands.
+    SequenceConstruct,
+    /// An empty sequence.
+    SequenceEmpty,
+    /// The element at operand 1 of sequence operand 0.
+    SequenceAt,
+    /// A sequence with operand 1 inserted at operand 2 (or the end).
+    SequenceInsert,
+    /// A sequence without the element at operand 1 (or the last).
+    SequenceErase,
+    /// The number of elements, an `i64` scalar.
+    SequenceLength,
+    /// Elements joined along an axis.
+    ConcatFromSequence {
+        /// Axis, may be negative.
+        axis: i64,
+        /// Along a new axis.
+        new_axis: bool,
+    },
+    /// A tensor split into a sequence along an axis.
+    SplitToSequence {
+        /// Axis, may be negative.
+        axis: i64,
+        /// Keep the axis where the parts have extent 1 by default.
+        keepdims: bool,
+    },
+    /// Something, or nothing when there is no operand.
+    Optional,
+    /// What an optional holds.
+    OptionalGetElement,
+    /// Whether an optional holds something, a bool scalar.
+    OptionalHasElement,
+}
