@@ -2,7 +2,7 @@
 //!
 //! Each warp has a vector clock: its own entry counts the barriers it has passed, the others tell
 //! up to which of their barriers it is ordered after them. A barrier joins the clocks of the warps
-//! that meet. Each byte remembers its last write and two reads by different warps; an access that
+//! that meet. Each byte remembers its last write, and two reads and two atomics by different warps; an access that
 //! is not ordered after a conflicting one of another warp is a race.
 
 use crate::bytes::Bytes;
@@ -10,22 +10,18 @@ use crate::bytes::Bytes;
 /// Most warps in a block.
 pub(crate) const WARPS_MAX: usize = 32;
 
-/// Who touched a byte: clock of the warp, whether atomically, warp, program counter. Zero: nobody.
+/// Who touched a byte: clock of the warp, warp, instruction. Zero: nobody.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Tag(u64);
 
 impl Tag {
     fn new(clock: u32, access: Access) -> Self {
-        let low = u32::from(access.atomic) << 31 | access.warp << 26 | (access.at & 0x3ff_ffff);
+        let low = access.warp << 26 | (access.at & 0x3ff_ffff);
         Self(u64::from(clock) << 32 | u64::from(low))
     }
 
     fn clock(self) -> u32 {
         (self.0 >> 32) as u32
-    }
-
-    fn atomic(self) -> bool {
-        self.0 >> 31 & 1 == 1
     }
 
     fn warp(self) -> u32 {
@@ -35,12 +31,18 @@ impl Tag {
     fn at(self) -> u32 {
         self.0 as u32 & 0x3ff_ffff
     }
+
+    /// Whether this is another warp's access that `access`, at `clock`, is not ordered after.
+    fn races(self, access: Access, clock: &[u32; WARPS_MAX]) -> bool {
+        self.0 != 0 && self.warp() != access.warp && self.clock() > clock[self.warp() as usize]
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
     write: Tag,
     reads: [Tag; 2],
+    atomics: [Tag; 2],
     /// The copy that is filling this byte.
     pending: Tag,
 }
@@ -51,7 +53,14 @@ pub(crate) struct Access {
     pub(crate) warp: u32,
     /// Index of the instruction.
     pub(crate) at: u32,
-    pub(crate) atomic: bool,
+}
+
+/// How an access touches its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touch {
+    Read,
+    Write,
+    Atomic,
 }
 
 /// A conflict: the byte, the kind, and the warp and instruction that came first.
@@ -116,65 +125,46 @@ impl Shared {
         }
     }
 
-    /// The conflict between an access and an earlier one, if they are not ordered.
-    fn conflict(&self, tag: Tag, access: Access) -> bool {
-        tag.0 != 0
-            && tag.warp() != access.warp
-            && tag.clock() > self.clocks[access.warp as usize][tag.warp() as usize]
-            && !(tag.atomic() && access.atomic)
-    }
-
-    /// Checks and records a read.
-    pub(crate) fn note_read(
+    /// Checks an access against what others did to the bytes, and records it.
+    ///
+    /// An atomic counts as one access; it conflicts with plain reads and writes only.
+    pub(crate) fn note(
         &mut self,
         at: usize,
         size: usize,
         access: Access,
+        kind: Touch,
     ) -> Result<(), Conflict> {
         let clock = self.clocks[access.warp as usize];
         let tag = Tag::new(clock[access.warp as usize], access);
         for byte in at..at + size {
-            let cell = self.cells[byte];
+            let cell = &mut self.cells[byte];
             if cell.pending.0 != 0 {
                 return Err(conflict(byte, None, cell.pending));
             }
-            if self.conflict(cell.write, access) {
-                return Err(conflict(byte, Some("read after write"), cell.write));
+            if cell.write.races(access, &clock) {
+                let what = match kind {
+                    Touch::Read => "read after write",
+                    Touch::Write => "write after write",
+                    Touch::Atomic => "atomic after write",
+                };
+                return Err(conflict(byte, Some(what), cell.write));
             }
-            let first = cell.reads[0];
-            let replaces = first.0 == 0
-                || first.warp() == access.warp
-                || first.clock() <= clock[first.warp() as usize];
-            self.cells[byte].reads[usize::from(!replaces)] = tag;
-        }
-        Ok(())
-    }
-
-    /// Checks and records a write.
-    pub(crate) fn note_write(
-        &mut self,
-        at: usize,
-        size: usize,
-        access: Access,
-    ) -> Result<(), Conflict> {
-        let tag = Tag::new(
-            self.clocks[access.warp as usize][access.warp as usize],
-            access,
-        );
-        for byte in at..at + size {
-            let cell = self.cells[byte];
-            if cell.pending.0 != 0 {
-                return Err(conflict(byte, None, cell.pending));
+            if kind != Touch::Read
+                && let Some(read) = cell.reads.iter().find(|tag| tag.races(access, &clock))
+            {
+                return Err(conflict(byte, Some("write after read"), *read));
             }
-            if self.conflict(cell.write, access) {
-                return Err(conflict(byte, Some("write after write"), cell.write));
+            if kind != Touch::Atomic
+                && let Some(atomic) = cell.atomics.iter().find(|tag| tag.races(access, &clock))
+            {
+                return Err(conflict(byte, Some("plain access after atomic"), *atomic));
             }
-            for read in cell.reads {
-                if self.conflict(read, access) {
-                    return Err(conflict(byte, Some("write after read"), read));
-                }
+            match kind {
+                Touch::Read => remember(&mut cell.reads, tag, access, &clock),
+                Touch::Write => cell.write = tag,
+                Touch::Atomic => remember(&mut cell.atomics, tag, access, &clock),
             }
-            self.cells[byte].write = tag;
         }
         Ok(())
     }
@@ -201,6 +191,13 @@ impl Shared {
             cell.write = tag;
         }
     }
+}
+
+/// Keeps the accesses of two different warps: whoever comes later differs from one of them.
+fn remember(slots: &mut [Tag; 2], tag: Tag, access: Access, clock: &[u32; WARPS_MAX]) {
+    let first = slots[0];
+    let is_concurrent = first.races(access, clock);
+    slots[usize::from(is_concurrent)] = tag;
 }
 
 fn conflict(byte: usize, kind: Option<&'static str>, tag: Tag) -> Conflict {

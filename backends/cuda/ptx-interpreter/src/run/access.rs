@@ -7,7 +7,7 @@ use super::warp::each;
 use crate::bytes::Bytes;
 use crate::error::Fault;
 use crate::program::{Address, Atomic, Fit, Reg};
-use crate::shared::{Access, Conflict};
+use crate::shared::{Access, Conflict, Touch};
 use crate::types::{Space, Type};
 
 /// Bytes of a sector of device memory.
@@ -39,14 +39,13 @@ impl Launch<'_> {
         let access = Access {
             warp: index as u32,
             at,
-            atomic: false,
         };
         let mut values = [0u128; 32];
         let mut places = [None; 32];
         for lane in each(mask) {
             let value = self.place(index, lane, address, size).and_then(|place| {
                 places[lane] = Some(place);
-                self.read(place, size, access)
+                self.read(place, size, access, Touch::Read)
             });
             values[lane] = value.map_err(|fault| (Some(lane), fault))?;
         }
@@ -73,7 +72,6 @@ impl Launch<'_> {
         let access = Access {
             warp: index as u32,
             at,
-            atomic: false,
         };
         let mut places = [None; 32];
         for lane in each(mask) {
@@ -84,7 +82,7 @@ impl Launch<'_> {
             }
             let done = self.place(index, lane, address, size).and_then(|place| {
                 places[lane] = Some(place);
-                self.write(place, size, value, access)
+                self.write(place, size, value, Some(access))
             });
             done.map_err(|fault| (Some(lane), fault))?;
         }
@@ -106,7 +104,6 @@ impl Launch<'_> {
         let access = Access {
             warp: index as u32,
             at,
-            atomic: true,
         };
         let mut out = [0; 32];
         let mut places = [None; 32];
@@ -119,9 +116,9 @@ impl Launch<'_> {
                 .place(index, lane, address, ty.bytes())
                 .and_then(|place| {
                     places[lane] = Some(place);
-                    let old = self.read(place, ty.bytes(), access)? as u64;
+                    let old = self.read(place, ty.bytes(), access, Touch::Atomic)? as u64;
                     let new = updated(f, old, b, c) & ty.mask();
-                    self.write(place, ty.bytes(), u128::from(new), access)?;
+                    self.write(place, ty.bytes(), u128::from(new), None)?;
                     Ok(old)
                 });
             out[lane] = old.map_err(|fault| (Some(lane), fault))?;
@@ -201,11 +198,12 @@ impl Launch<'_> {
         place: Place,
         size: usize,
         access: Access,
+        touch: Touch,
     ) -> Result<u128, Fault> {
         let bytes: &Bytes = match place.space {
             Space::Global | Space::Generic => self.device.bytes(place.region),
             Space::Shared => {
-                let noted = self.shared.note_read(place.at, size, access);
+                let noted = self.shared.note(place.at, size, access, touch);
                 noted.map_err(|conflict| self.race(conflict))?;
                 &self.shared.bytes
             }
@@ -229,18 +227,21 @@ impl Launch<'_> {
         Ok(bytes.read(place.at, size))
     }
 
+    /// Writes; `access` is `None` where the read of the same atomic was noted.
     pub(super) fn write(
         &mut self,
         place: Place,
         size: usize,
         value: u128,
-        access: Access,
+        access: Option<Access>,
     ) -> Result<(), Fault> {
         let bytes = match place.space {
             Space::Global | Space::Generic => self.device.bytes_mut(place.region),
             Space::Shared => {
-                let noted = self.shared.note_write(place.at, size, access);
-                noted.map_err(|conflict| self.race(conflict))?;
+                if let Some(access) = access {
+                    let noted = self.shared.note(place.at, size, access, Touch::Write);
+                    noted.map_err(|conflict| self.race(conflict))?;
+                }
                 &mut self.shared.bytes
             }
             Space::Local => &mut self.local,

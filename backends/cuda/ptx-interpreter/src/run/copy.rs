@@ -8,7 +8,7 @@ use super::block::Launch;
 use super::step::Faulty;
 use super::warp::{Copy, each};
 use crate::program::{Address, Reg};
-use crate::shared::Access;
+use crate::shared::{Access, Touch};
 use crate::types::Space;
 
 impl Launch<'_> {
@@ -25,7 +25,6 @@ impl Launch<'_> {
         let access = Access {
             warp: index as u32,
             at,
-            atomic: false,
         };
         let (mut sources, mut targets) = ([None; 32], [None; 32]);
         for lane in each(mask) {
@@ -45,7 +44,7 @@ impl Launch<'_> {
                 fetch = Some((address, copied));
             }
             sources[lane] = fetch.map(|_| target);
-            let noted = self.shared.note_write(target.at, size, access);
+            let noted = self.shared.note(target.at, size, access, Touch::Write);
             noted.map_err(|conflict| (Some(lane), self.race(conflict)))?;
             self.shared.begin_copy(target.at, size, access);
             if !self.options.deferred_cp_async {
@@ -95,7 +94,6 @@ impl Launch<'_> {
             let access = Access {
                 warp: index as u32,
                 at: copy.at,
-                atomic: false,
             };
             self.shared.end_copy(copy.to, copy.size, access);
         }

@@ -13,7 +13,7 @@ use super::step::Faulty;
 use super::warp::{FULL, Lanes, Warp};
 use crate::error::Fault;
 use crate::program::{Address, Element, Mma, Reg};
-use crate::shared::Access;
+use crate::shared::{Access, Touch};
 
 /// Bytes of one row of an 8x8 matrix of 16-bit elements.
 const ROW_BYTES: usize = 16;
@@ -32,7 +32,6 @@ impl Launch<'_> {
         let access = Access {
             warp: index as u32,
             at,
-            atomic: false,
         };
         for (slot, part) in parts.iter().enumerate() {
             let mut matrix = [[0u64; 8]; 8];
@@ -43,7 +42,7 @@ impl Launch<'_> {
                     .place(index, lane, address, ROW_BYTES)
                     .and_then(|place| {
                         places[row] = Some(place);
-                        self.read(place, ROW_BYTES, access)
+                        self.read(place, ROW_BYTES, access, Touch::Read)
                     });
                 let value = value.map_err(|fault| (Some(lane), fault))?;
                 for (column, element) in elements.iter_mut().enumerate() {

@@ -361,9 +361,6 @@ impl Launch<'_> {
             threads: threads as u32,
             at: frame.at,
         };
-        if let Some(top) = warp.frames.last_mut() {
-            top.at += 1;
-        }
         Ok(())
     }
 }
