@@ -26,10 +26,39 @@ fn best(budget: f64, mut f: impl FnMut()) -> f64 {
     least
 }
 
-fn filled(len: usize) -> Vec<f32> {
-    (0..len)
-        .map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.0)
-        .collect()
+/// Elements that begin on a cache line, as a runtime's buffers do.
+struct Lines {
+    elements: Vec<f32>,
+    first: usize,
+}
+
+impl Lines {
+    fn zeros(len: usize) -> Self {
+        let elements = vec![0.0; len + 16];
+        let first = elements.as_ptr().align_offset(64).min(16);
+        Self { elements, first }
+    }
+}
+
+impl std::ops::Deref for Lines {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.elements[self.first..]
+    }
+}
+
+impl std::ops::DerefMut for Lines {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.elements[self.first..]
+    }
+}
+
+fn filled(len: usize) -> Lines {
+    let mut lines = Lines::zeros(len);
+    for (i, x) in lines.iter_mut().enumerate() {
+        *x = ((i * 7919) % 1009) as f32 / 504.5 - 1.0;
+    }
+    lines
 }
 
 struct Row {
@@ -130,9 +159,9 @@ fn measure(row: &Row, pool: &Pool, budget: f64) -> (f64, f64) {
         k: layout.n as isize,
         n: 1,
     };
-    let mut b = vec![0.0; layout.len()];
+    let mut b = Lines::zeros(layout.len());
     pack_b(&layout, &source, strides, 0..layout.panels(), &mut b).expect("a valid layout");
-    let (a, bias, mut c) = (filled(row.a), filled(layout.n), vec![0.0; row.c]);
+    let (a, bias, mut c) = (filled(row.a), filled(layout.n), Lines::zeros(row.c));
     let mut scratch = vec![0u8; gemm.scratch_bytes() * pool.threads()];
     let operands = GemmOperands::new(&a, &b, &mut c).with_bias(&bias);
     let seconds = best(budget, || {
@@ -209,7 +238,7 @@ fn depthwise(
         filled(kernel * kernel * c),
         filled(c),
     );
-    let mut y = vec![0.0; out * out * c];
+    let mut y = Lines::zeros(out * out * c);
     let mut scratch = vec![0u8; plan.scratch_bytes() * pool.threads()];
     let operands = DepthwiseOperands::new(&x, &w, &mut y).with_bias(&bias);
     let seconds = best(budget, || {

@@ -10,6 +10,7 @@
 //!   tap, a convolution has one tap for each kernel position (no im2col, no padded copy). Its
 //!   epilogue is, in this order: bias, residual, clip, hook. [`BatchReduceGemm::new`] checks and
 //!   blocks it once; [`BatchReduceGemm::run`] executes any range of its tasks with no allocation.
+//! - [`IntGemm`] is the same product for bytes, exact, with zero points; B by [`pack_b_i8`].
 //! - [`DepthwiseSpec`] and [`Depthwise`] are the same for depthwise convolution.
 //! - B is packed first, by [`pack_b`]: constant weights at compile time, anything else at run time.
 //!   [`PackedLayout`] describes the packed form and belongs into an artifact beside the data.
@@ -39,6 +40,7 @@ mod depthwise;
 mod epilogue;
 mod error;
 mod gemm;
+mod int8;
 mod isa;
 mod layout;
 mod offsets;
@@ -51,6 +53,7 @@ pub use depthwise::{ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, p
 pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
 pub use gemm::{ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Window};
+pub use int8::{ByteSign, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use layout::{PackedElement, PackedLayout};
 pub use offsets::Offsets;

@@ -2,11 +2,13 @@
 
 mod kernel;
 mod plan;
+mod rows;
 mod run;
 mod spec;
 
 pub use plan::BatchReduceGemm;
-pub(crate) use plan::{check_window, reach};
+pub(crate) use plan::{ALIGN, Blocks, Needed, Sizes, check, check_window, extents, reach};
+pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;
 pub use spec::{ARows, Batch, Bias, CStore, GemmSpec, Init, Window};

@@ -6,7 +6,7 @@
 use crate::{
     error::KernelError,
     gemm::{
-        kernel::{Family, family},
+        kernel::family,
         spec::{ARows, CStore, GemmSpec, Init, Window},
     },
     layout::PackedLayout,
@@ -22,7 +22,7 @@ const B_GROUP_BYTES: usize = 64 << 10;
 /// Zeros that a window row outside of the image points to; deeper K takes packed A.
 pub(super) const ZERO_ROW: usize = 2048;
 /// Alignment of scratch areas, in bytes.
-pub(super) const ALIGN: usize = 64;
+pub(crate) const ALIGN: usize = 64;
 
 /// A checked and blocked product. Immutable; share it between threads.
 #[derive(Clone, Debug)]
@@ -37,27 +37,42 @@ pub struct BatchReduceGemm {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Needed {
-    pub(super) a: usize,
-    pub(super) b: usize,
-    pub(super) c: usize,
-    pub(super) bias: usize,
+pub(crate) struct Needed {
+    pub(crate) a: usize,
+    pub(crate) b: usize,
+    pub(crate) c: usize,
+    pub(crate) bias: usize,
 }
 
-/// How the product is cut.
+/// How a product is cut.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     /// Register tiles along M, of nearly equal height.
-    pub(super) m_tiles: usize,
+    pub(crate) m_tiles: usize,
     /// Blocks along M (of whole tiles) and along N (of whole panels); their product is the task
     /// count of one batch entry.
-    pub(super) m_blocks: usize,
-    pub(super) n_blocks: usize,
+    pub(crate) m_blocks: usize,
+    pub(crate) n_blocks: usize,
     /// Panels swept for one tile of A.
-    pub(super) group: usize,
+    pub(crate) group: usize,
     /// Taps and K of one K block; one of them is whole.
-    pub(super) taps: usize,
-    pub(super) k: usize,
+    pub(crate) taps: usize,
+    pub(crate) k: usize,
+}
+
+/// What decides how a product is cut.
+pub(crate) struct Sizes {
+    pub(crate) m: usize,
+    pub(crate) k: usize,
+    pub(crate) taps: usize,
+    pub(crate) panels: usize,
+    pub(crate) batch: usize,
+    /// Rows of the register tile.
+    pub(crate) mr: usize,
+    /// Bytes of packed B for one K of one panel.
+    pub(crate) row_bytes: usize,
+    /// Most K (over all taps of a block) to a block.
+    pub(crate) k_block: usize,
 }
 
 impl BatchReduceGemm {
@@ -70,11 +85,21 @@ impl BatchReduceGemm {
         spec.isa.require()?;
         spec.b_layout().validate()?;
         check(&spec)?;
-        let needed = needed(&spec)?;
+        let needed = extents(&spec, spec.b_layout().len())?;
         let kernels = family(spec.isa);
         let taps = spec.taps();
         let panels = spec.b_layout().panels();
-        let blocks = Blocks::choose(&spec, kernels, taps, panels, threads.max(1));
+        let sizes = Sizes {
+            m: spec.m,
+            k: spec.k,
+            taps,
+            panels,
+            batch: spec.batch.count,
+            mr: kernels.mr,
+            row_bytes: spec.isa.tile_f32().1 * 4,
+            k_block: K_BLOCK,
+        };
+        let blocks = Blocks::choose(&sizes, threads.max(1));
         let pack_a = packs_a(&spec, panels);
         Ok(Self {
             spec,
@@ -154,20 +179,14 @@ pub(super) struct ScratchBytes {
 }
 
 impl Blocks {
-    fn choose(
-        spec: &GemmSpec,
-        kernels: &Family,
-        taps: usize,
-        panels: usize,
-        threads: usize,
-    ) -> Self {
-        let m_tiles = spec.m.div_ceil(kernels.mr).max(1);
-        let panels = panels.max(1);
-        let (tap_block, k_block) = k_blocks(taps.max(1), spec.k.max(1));
-        let panel_bytes = tap_block * k_block * spec.isa.tile_f32().1 * 4;
+    pub(crate) fn choose(s: &Sizes, threads: usize) -> Self {
+        let m_tiles = s.m.div_ceil(s.mr).max(1);
+        let panels = s.panels.max(1);
+        let (tap_block, k_block) = k_blocks(s.taps.max(1), s.k.max(1), s.k_block);
+        let panel_bytes = tap_block * k_block * s.row_bytes;
         let group = (B_GROUP_BYTES / panel_bytes).clamp(1, 8);
-        let batch = spec.batch.count.max(1);
-        let m_least = (spec.m.div_ceil(M_BLOCK)).clamp(1, m_tiles);
+        let batch = s.batch.max(1);
+        let m_least = (s.m.div_ceil(M_BLOCK)).clamp(1, m_tiles);
         let mut best = (usize::MAX, m_least, 1);
         for n_blocks in 1..=(2 * threads).min(panels) {
             for m_blocks in m_least..=(m_least + 2 * threads).min(m_tiles) {
@@ -191,17 +210,18 @@ impl Blocks {
     }
 
     /// Rows in the tallest block of rows.
-    fn rows_max(&self, m: usize) -> usize {
+    pub(crate) fn rows_max(&self, m: usize) -> usize {
         self.m_tiles.div_ceil(self.m_blocks) * m.div_ceil(self.m_tiles).max(1)
     }
 }
 
-/// Nearly equal parts of `K_BLOCK` or less: whole taps if K is short, else parts of one tap.
-fn k_blocks(taps: usize, k: usize) -> (usize, usize) {
-    if k >= K_BLOCK {
-        (1, k.div_ceil(k.div_ceil(K_BLOCK)))
+/// Nearly equal parts of `most` or less: whole taps if K is short, else parts of one tap that are
+/// multiples of four.
+fn k_blocks(taps: usize, k: usize, most: usize) -> (usize, usize) {
+    if k >= most {
+        (1, k.div_ceil(k.div_ceil(most)).next_multiple_of(4))
     } else {
-        let most = (K_BLOCK / k).clamp(1, taps);
+        let most = (most / k).clamp(1, taps);
         (taps.div_ceil(taps.div_ceil(most)), k)
     }
 }
@@ -227,7 +247,8 @@ fn packs_a(spec: &GemmSpec, panels: usize) -> bool {
     }
 }
 
-fn check(spec: &GemmSpec) -> Result<(), KernelError> {
+/// Checks what all kinds of products share.
+pub(crate) fn check(spec: &GemmSpec) -> Result<(), KernelError> {
     let fail = |what, detail: String| Err(KernelError::spec(what, detail));
     if spec.c_store == CStore::ByHook && spec.init == Init::Accumulate {
         return fail(
@@ -241,9 +262,7 @@ fn check(spec: &GemmSpec) -> Result<(), KernelError> {
             "strided accumulation leaves no room for a residual".into(),
         );
     }
-    if let ARows::Window(w) = &spec.a_rows {
-        check_window(w, spec.m)?;
-    }
+    check_rows(&spec.a_rows, spec.m)?;
     let batch = &spec.batch;
     let maps = [
         ("c_rows", &spec.c_rows, spec.m),
@@ -257,15 +276,19 @@ fn check(spec: &GemmSpec) -> Result<(), KernelError> {
             return fail(what, format!("the offsets do not cover {count} entries"));
         }
     }
-    if let ARows::Affine { rows, .. } = &spec.a_rows
-        && !rows.covers(spec.m)
-    {
-        return fail(
-            "a_rows",
-            format!("the offsets do not cover {} rows", spec.m),
-        );
-    }
     Ok(())
+}
+
+/// Checks that `a_rows` describes `m` rows.
+fn check_rows(a_rows: &ARows, m: usize) -> Result<(), KernelError> {
+    match a_rows {
+        ARows::Window(window) => check_window(window, m),
+        ARows::Affine { rows, .. } if !rows.covers(m) => Err(KernelError::spec(
+            "a_rows",
+            format!("the offsets do not cover {m} rows"),
+        )),
+        ARows::Affine { .. } => Ok(()),
+    }
 }
 
 pub(crate) fn check_window(w: &Window, m: usize) -> Result<(), KernelError> {
@@ -294,7 +317,7 @@ pub(crate) fn check_window(w: &Window, m: usize) -> Result<(), KernelError> {
 }
 
 /// Checks that no operand is reached below its start, and returns how far each is reached.
-fn needed(spec: &GemmSpec) -> Result<Needed, KernelError> {
+pub(crate) fn extents(spec: &GemmSpec, b_len: usize) -> Result<Needed, KernelError> {
     let none = Needed {
         a: 0,
         b: 0,
@@ -326,7 +349,7 @@ fn needed(spec: &GemmSpec) -> Result<Needed, KernelError> {
             reach("a", &[image, depth, spec.batch.a.extent(count)])?
         }
     };
-    let b = match spec.b_layout().len().checked_sub(1) {
+    let b = match b_len.checked_sub(1) {
         Some(last) => reach("b", &[span(&[(last, 1)]), spec.batch.b.extent(count)])?,
         None => 0,
     };

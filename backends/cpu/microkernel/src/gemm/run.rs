@@ -8,7 +8,8 @@ use crate::{
     gemm::{
         kernel::{Family, Finish, Tile, family},
         plan::{ALIGN, BatchReduceGemm, ZERO_ROW},
-        spec::{ARows, Bias, CStore, Init, Window},
+        rows::{ROWS_MAX, fill_starts},
+        spec::{Bias, CStore, Init},
     },
     pool::Pool,
 };
@@ -259,30 +260,13 @@ impl BatchReduceGemm {
     unsafe fn fill_pointers(&self, o: &GemmOperands, block: &Block, scratch: &Scratch) {
         let a = o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch));
         let mut out = scratch.pointers;
-        let mut offsets = [0isize; 16];
         for tile in block.tiles.clone() {
-            let (row, end) = (self.tile_row(tile), self.tile_row(tile + 1));
-            let rows = end - row;
-            match &self.spec.a_rows {
-                ARows::Affine { rows: map, taps } => {
-                    map.fill(row, &mut offsets[..rows]);
-                    for &tap in taps {
-                        for (r, &offset) in offsets[..rows].iter().enumerate() {
-                            // SAFETY: `[tile][tap][row]` lies within the part.
-                            unsafe { out.add(r).write(a.wrapping_offset(offset + tap)) };
-                        }
-                        // SAFETY: as above.
-                        out = unsafe { out.add(rows) };
-                    }
-                }
-                ARows::Window(window) => {
-                    for r in 0..rows {
-                        // SAFETY: as above.
-                        unsafe { window_row(window, a, row + r, out.add(r), rows) };
-                    }
-                    // SAFETY: as above.
-                    out = unsafe { out.add(rows * self.taps) };
-                }
+            let row = self.tile_row(tile);
+            let rows = self.tile_row(tile + 1) - row;
+            // SAFETY: `[tile][tap][row]` lies within the part.
+            unsafe {
+                fill_starts(&self.spec.a_rows, a, row, rows, ZEROS.as_ptr(), out);
+                out = out.add(rows * self.taps);
             }
         }
     }
@@ -322,7 +306,7 @@ impl BatchReduceGemm {
                         .pointers
                         .add(local * self.taps + part.taps.start * rows);
                     let packed = scratch.pack.wrapping_add(local * depth).cast_const();
-                    let mut packed_rows = [ptr::null::<f32>(); 16];
+                    let mut packed_rows = [ptr::null::<f32>(); ROWS_MAX];
                     for (r, slot) in packed_rows.iter_mut().enumerate().take(rows) {
                         *slot = packed.wrapping_add(r);
                     }
@@ -520,32 +504,6 @@ unsafe fn pack_rows(from: &[*const f32], stride: isize, k: &Range<usize>, out: *
                 out.add(i * rows + r).write(source.read());
                 source = source.wrapping_offset(stride);
             }
-        }
-    }
-}
-
-/// Writes the start of each tap of output position `row` to `out[tap * rows]`.
-///
-/// # Safety
-/// `out` has room for every tap.
-unsafe fn window_row(w: &Window, a: *const f32, row: usize, out: *mut *const f32, rows: usize) {
-    let (rest, ow) = (row / w.out[1], row % w.out[1]);
-    let (image, oh) = (rest / w.out[0], rest % w.out[0]);
-    let image = a.wrapping_offset(image as isize * w.strides[0]);
-    let (top, left) = (oh * w.stride[0], ow * w.stride[1]);
-    let mut tap = 0;
-    for kh in 0..w.kernel[0] {
-        let h = (top + kh * w.dilation[0]).wrapping_sub(w.pad[0]);
-        for kw in 0..w.kernel[1] {
-            let x = (left + kw * w.dilation[1]).wrapping_sub(w.pad[1]);
-            let start = if h < w.input[0] && x < w.input[1] {
-                image.wrapping_offset(h as isize * w.strides[1] + x as isize * w.strides[2])
-            } else {
-                ZEROS.as_ptr()
-            };
-            // SAFETY: the caller vouches for the room.
-            unsafe { out.add(tap * rows).write(start) };
-            tap += 1;
         }
     }
 }

@@ -2,5 +2,7 @@
 
 mod depthwise;
 mod gemm;
+mod int8;
+mod pack;
 mod pool;
 mod support;

@@ -1,0 +1,187 @@
+//! The integer register tile: MR rows by two vectors of columns, four of K at a time.
+
+use super::dot::{Dot, Portable};
+use crate::isa::Isa;
+
+/// One register tile of work. A is read as bytes.
+pub(super) struct Tile {
+    /// `[tap][row]` start of each row; `tap_rows` entries from one tap to the next.
+    pub(super) a: *const *const u8,
+    pub(super) tap_rows: usize,
+    /// Bytes from the starts in `a` to the first K of this block.
+    pub(super) a_first: isize,
+    /// Bytes from one group of four K to the next (the four are adjacent).
+    pub(super) a_group: isize,
+    pub(super) taps: usize,
+    pub(super) k: usize,
+    pub(super) b: *const u8,
+    /// Bytes between taps.
+    pub(super) b_tap: usize,
+    pub(super) c: *mut i32,
+    pub(super) c_rows: *const isize,
+    pub(super) cols: usize,
+    pub(super) add: bool,
+    /// Flips the sign bit of each byte of A: signed bytes become unsigned ones, 128 higher.
+    pub(super) flip: u32,
+    /// Present on the last K block.
+    pub(super) finish: Option<Finish>,
+}
+
+/// What turns a sum of raw byte products into the result.
+pub(super) struct Finish {
+    /// Added to each column; as many as a panel has.
+    pub(super) columns: *const i32,
+    /// `rows[r] * b_zero[n]` is added too; null where B has no zero point.
+    pub(super) rows: *const i32,
+    pub(super) b_zero: *const i32,
+}
+
+pub(super) type TileFn = unsafe fn(&Tile);
+
+/// The kernels of one family by row count less one.
+pub(super) type Family = &'static [TileFn];
+
+#[inline(always)]
+unsafe fn tile<D: Dot, const MR: usize>(t: &Tile) {
+    // SAFETY: the caller vouches for every pointer in the tile and for the instruction set.
+    unsafe {
+        let mut acc = [[D::splat(0); 2]; MR];
+        for tap in 0..t.taps {
+            let starts = t.a.add(tap * t.tap_rows);
+            let mut rows = [std::ptr::null::<u8>(); MR];
+            for (r, row) in rows.iter_mut().enumerate() {
+                *row = starts.add(r).read();
+            }
+            let mut b = t.b.add(tap * t.b_tap);
+            let mut index = t.a_first;
+            for _ in 0..t.k / 4 {
+                let words = |r: usize| {
+                    rows[r]
+                        .wrapping_offset(index)
+                        .cast::<u32>()
+                        .read_unaligned()
+                };
+                step::<D, MR>(&mut acc, words, t.flip, b);
+                b = b.add(8 * D::LANES);
+                index += t.a_group;
+            }
+            let tail = t.k % 4;
+            if tail > 0 {
+                let words = |r: usize| {
+                    let mut bytes = [0u8; 4];
+                    let from = rows[r].wrapping_offset(index);
+                    std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), tail);
+                    u32::from_le_bytes(bytes)
+                };
+                // The bytes past the tail meet zeros in packed B.
+                step::<D, MR>(&mut acc, words, t.flip, b);
+            }
+        }
+        let mut buffer = [0i32; 32];
+        for (r, row) in acc.iter().enumerate() {
+            let c = t.c.offset(t.c_rows.add(r).read());
+            let whole = t.cols == 2 * D::LANES;
+            let target = if whole { c } else { buffer.as_mut_ptr() };
+            if t.add && !whole {
+                std::ptr::copy_nonoverlapping(c, buffer.as_mut_ptr(), t.cols);
+            }
+            for (v, &sum) in row.iter().enumerate() {
+                let mut sum = sum;
+                let at = v * D::LANES;
+                if t.add {
+                    sum = D::add(sum, D::load(target.add(at)));
+                }
+                if let Some(finish) = &t.finish {
+                    sum = D::add(sum, D::load(finish.columns.add(at)));
+                    if !finish.rows.is_null() {
+                        let row = D::splat(finish.rows.add(r).read());
+                        sum = D::add(sum, D::mul(row, D::load(finish.b_zero.add(at))));
+                    }
+                }
+                D::store(target.add(at), sum);
+            }
+            if !whole {
+                std::ptr::copy_nonoverlapping(buffer.as_ptr(), c, t.cols);
+            }
+        }
+    }
+}
+
+/// One group of four K: `words(r)` are the bytes of row `r`.
+#[inline(always)]
+unsafe fn step<D: Dot, const MR: usize>(
+    acc: &mut [[D::V; 2]; MR],
+    words: impl Fn(usize) -> u32,
+    flip: u32,
+    b: *const u8,
+) {
+    // SAFETY: the caller vouches for one packed group of B and for the rows.
+    unsafe {
+        let b0 = D::load(b.cast());
+        let b1 = D::load(b.add(4 * D::LANES).cast());
+        for (r, acc) in acc.iter_mut().enumerate() {
+            let a = D::splat((words(r) ^ flip) as i32);
+            acc[0] = D::dot(acc[0], a, b0);
+            acc[1] = D::dot(acc[1], a, b1);
+        }
+    }
+}
+
+/// Makes the kernel table of one family: a function that enables the set for each row count.
+macro_rules! family {
+    ($name:ident, $dot:ty, [$($rows:literal)*] $(, $feature:literal)?) => {
+        static $name: Family = {
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn run<const MR: usize>(t: &Tile) {
+                // SAFETY: the contract of `TileFn`; the set is enabled for this function.
+                unsafe { tile::<$dot, MR>(t) }
+            }
+            &[$(run::<$rows>),*]
+        };
+    };
+}
+
+family!(PORTABLE, Portable, [1 2 3 4]);
+#[cfg(target_arch = "x86_64")]
+family!(AVX2, super::dot::Avx2, [1 2 3 4], "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+family!(AVX2_VNNI, super::dot::Avx2Vnni, [1 2 3 4], "avx2,fma,avxvnni");
+#[cfg(target_arch = "x86_64")]
+family!(
+    AVX512,
+    super::dot::Avx512,
+    [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"
+);
+#[cfg(target_arch = "x86_64")]
+family!(
+    AVX512_VNNI,
+    super::dot::Avx512Vnni,
+    [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma"
+);
+
+/// The kernels of `isa`, which is available. `byte_product` permits the instructions that multiply
+/// bytes directly, where the CPU has them; results are the same.
+pub(super) fn family(isa: Isa, byte_product: bool) -> Family {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 if byte_product && std::arch::is_x86_feature_detected!("avx512vnni") => {
+            AVX512_VNNI
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => AVX512,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 if byte_product && std::arch::is_x86_feature_detected!("avxvnni") => AVX2_VNNI,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => AVX2,
+        #[allow(
+            unreachable_patterns,
+            reason = "which families exist depends on the target"
+        )]
+        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => {
+            let _ = byte_product;
+            PORTABLE
+        }
+    }
+}

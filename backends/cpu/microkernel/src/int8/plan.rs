@@ -1,0 +1,178 @@
+//! From descriptor to plan, for integer products.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::KernelError,
+    gemm::{ALIGN, ARows, Bias, Blocks, CStore, GemmSpec, Init, Needed, Sizes, check, extents},
+    int8::kernel::{Family, family},
+    layout::PackedLayout,
+};
+
+/// K (over all taps of a block) that one pass over a block covers.
+const K_BLOCK: usize = 2048;
+
+/// How the bytes of A are read. Those of B are always signed; unsigned ones become signed by
+/// flipping their top bit and lowering their zero point by 128.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ByteSign {
+    /// 0 to 255.
+    Unsigned,
+    /// -128 to 127.
+    Signed,
+}
+
+/// A checked and blocked integer product. Immutable; share it between threads.
+#[derive(Clone, Debug)]
+pub struct IntGemm {
+    pub(super) spec: GemmSpec,
+    pub(super) sign: ByteSign,
+    pub(super) taps: usize,
+    pub(super) panels: usize,
+    pub(super) blocks: Blocks,
+    pub(super) pack_a: bool,
+    pub(super) needed: Needed,
+    pub(super) kernels: Family,
+}
+
+impl IntGemm {
+    /// Checks `spec` and plans it for `threads` workers (a hint: any worker may run any task).
+    /// `spec` is read with elements of A and B being bytes and those of C and bias i32; offsets of
+    /// a batch in B are bytes. Of the epilogue it may name a bias for each column.
+    ///
+    /// # Errors
+    /// As [`crate::BatchReduceGemm::new`]; [`KernelError::Spec`] if `spec` names a residual, a clip,
+    /// a bias for each row, or a strided C that accumulates.
+    pub fn new(spec: GemmSpec, sign: ByteSign, threads: usize) -> Result<Self, KernelError> {
+        Self::with_kernels(spec, sign, threads, true)
+    }
+
+    /// As [`IntGemm::new`], without the instructions that multiply bytes directly: what a CPU of
+    /// the family that lacks them runs. For tests; results are the same.
+    ///
+    /// # Errors
+    /// As [`IntGemm::new`].
+    pub fn new_without_vnni(
+        spec: GemmSpec,
+        sign: ByteSign,
+        threads: usize,
+    ) -> Result<Self, KernelError> {
+        Self::with_kernels(spec, sign, threads, false)
+    }
+
+    fn with_kernels(
+        spec: GemmSpec,
+        sign: ByteSign,
+        threads: usize,
+        byte_product: bool,
+    ) -> Result<Self, KernelError> {
+        spec.isa.require()?;
+        let layout = PackedLayout::i8(spec.isa, spec.taps(), spec.k, spec.n);
+        layout.validate()?;
+        check(&spec)?;
+        if spec.residual || spec.clip.is_some() || spec.bias == Bias::PerM {
+            let detail = "residual, clip and a bias for each row are the hook's";
+            return Err(KernelError::spec("integer epilogue", detail));
+        }
+        if spec.init == Init::Accumulate && spec.c_store != CStore::Rows {
+            return Err(KernelError::spec(
+                "c_store",
+                "an integer product accumulates in rows",
+            ));
+        }
+        let needed = extents(&spec, layout.len())?;
+        let kernels = family(spec.isa, byte_product);
+        let sizes = Sizes {
+            m: spec.m,
+            k: spec.k,
+            taps: spec.taps(),
+            panels: layout.panels(),
+            batch: spec.batch.count,
+            mr: kernels.len(),
+            row_bytes: layout.nr,
+            k_block: K_BLOCK,
+        };
+        let blocks = Blocks::choose(&sizes, threads.max(1));
+        let pack_a = spec.a_k_stride != 1;
+        let (taps, panels) = (sizes.taps, sizes.panels);
+        Ok(Self {
+            spec,
+            sign,
+            taps,
+            panels,
+            blocks,
+            pack_a,
+            needed,
+            kernels,
+        })
+    }
+
+    /// The descriptor.
+    pub fn spec(&self) -> &GemmSpec {
+        &self.spec
+    }
+
+    /// The layout that each batch entry of B must be packed in.
+    pub fn b_layout(&self) -> PackedLayout {
+        PackedLayout::i8(self.spec.isa, self.taps, self.spec.k, self.spec.n)
+    }
+
+    /// Independent tasks; they write disjoint parts of C.
+    pub fn tasks(&self) -> usize {
+        if self.spec.m == 0 || self.spec.n == 0 {
+            return 0;
+        }
+        self.spec.batch.count * self.blocks.m_blocks * self.blocks.n_blocks
+    }
+
+    /// Bytes of scratch that one worker needs; no alignment is asked for.
+    pub fn scratch_bytes(&self) -> usize {
+        let s = self.scratch();
+        s.pointers + 2 * s.rows + s.sums + s.pack + s.tile + s.outside + ALIGN
+    }
+
+    /// Multiplications and additions of one run, for reports.
+    pub fn operations(&self) -> f64 {
+        let s = &self.spec;
+        2.0 * s.m as f64 * s.n as f64 * s.k as f64 * self.taps as f64 * s.batch.count as f64
+    }
+
+    pub(super) fn tiles_in_scratch(&self) -> bool {
+        self.spec.c_store != CStore::Rows
+    }
+
+    pub(super) fn scratch(&self) -> ScratchBytes {
+        let rows = self.blocks.rows_max(self.spec.m);
+        let round = |bytes: usize| bytes.next_multiple_of(ALIGN);
+        let depth = self.blocks.taps * self.blocks.k.min(self.spec.k.max(1)).next_multiple_of(4);
+        let cols = self.panels.div_ceil(self.blocks.n_blocks) * self.spec.isa.tile_i8().1;
+        let window = matches!(self.spec.a_rows, ARows::Window(_));
+        let reach = if self.pack_a { 0 } else { self.spec.k };
+        ScratchBytes {
+            pointers: round(rows * self.taps * size_of::<*const u8>()),
+            rows: round(rows * size_of::<isize>()),
+            sums: round(rows * size_of::<i32>()),
+            pack: if self.pack_a { round(rows * depth) } else { 0 },
+            tile: if self.tiles_in_scratch() {
+                round(rows * cols * 4)
+            } else {
+                0
+            },
+            outside: if window { round(reach + 1) } else { 0 },
+        }
+    }
+}
+
+/// Sizes of the parts of one worker's scratch, in bytes.
+pub(super) struct ScratchBytes {
+    /// `[tile][tap][row]` row starts.
+    pub(super) pointers: usize,
+    /// Offsets of rows in C, and once more for rows in scratch.
+    pub(super) rows: usize,
+    /// What each row of A contributes through the zero point of B.
+    pub(super) sums: usize,
+    pub(super) pack: usize,
+    pub(super) tile: usize,
+    /// A row of zero points, for taps outside of the image.
+    pub(super) outside: usize,
+}
