@@ -47,7 +47,12 @@ macro_rules! rows {
                 summary: $summary,
                 operands: &["x"],
                 attrs: &[$($attr),*],
-                traits: Traits { commutative: false, random: false, elementwise: true, control_flow: false },
+                traits: Traits {
+                    commutative: false,
+                    random: false,
+                    elementwise: true,
+                    control_flow: false,
+                },
                 infer: |ctx| $infer(ctx),
                 eval: |ctx| {
                     let reference: fn(f64, &Attrs) -> f64 = $reference;
@@ -122,7 +127,8 @@ rows! {
     GELU "gelu" "`x/2 * (1 + erf(x / sqrt 2))`, or its tanh approximation" infer_float
         [AttrSpec::bool("tanh", false, "`x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))`")]
         |x, a| if a.bool("tanh") {
-            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())
+            let cubic = x + 0.044_715 * x * x * x;
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * cubic).tanh())
         } else {
             let scaled = Scalar::Float(x / std::f64::consts::SQRT_2);
             0.5 * x * (1.0 + ScalarOp::Erf.eval(DType::F64, &[scaled]).to_f64())
