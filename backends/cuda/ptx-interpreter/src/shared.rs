@@ -2,8 +2,8 @@
 //!
 //! Each warp has a vector clock: its own entry counts the barriers it has passed, the others tell
 //! up to which of their barriers it is ordered after them. A barrier joins the clocks of the warps
-//! that meet. Each byte remembers its last write, and two reads and two atomics by different warps; an access that
-//! is not ordered after a conflicting one of another warp is a race.
+//! that meet. Each byte remembers its last write, and two reads and two atomics by different warps;
+//! an access that is not ordered after a conflicting one of another warp is a race.
 
 use crate::bytes::Bytes;
 

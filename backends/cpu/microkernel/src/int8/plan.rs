@@ -41,8 +41,8 @@ impl IntGemm {
     /// a batch in B are bytes. Of the epilogue it may name a bias for each column.
     ///
     /// # Errors
-    /// As [`crate::BatchReduceGemm::new`]; [`KernelError::Spec`] if `spec` names a residual, a clip,
-    /// a bias for each row, or a strided C that accumulates.
+    /// As [`crate::BatchReduceGemm::new`]; [`KernelError::Spec`] if `spec` names a residual, a
+    /// clip, a bias for each row, or a strided C that accumulates.
     pub fn new(spec: GemmSpec, sign: ByteSign, threads: usize) -> Result<Self, KernelError> {
         Self::with_kernels(spec, sign, threads, true)
     }
