@@ -92,11 +92,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     let mut count = 0;
     for (name, promise, check) in CHECKS {
-        for Finding { place, message } in check(&repo) {
+        let findings = check(&repo);
+        for Finding { place, message } in &findings {
             println!("{name}: {place}: {message}");
-            println!("  the rule: {promise}");
-            count += 1;
         }
+        if !findings.is_empty() {
+            println!("  {name} means: {promise}");
+        }
+        count += findings.len();
     }
     anyhow::ensure!(count == 0, "{count} findings");
     println!(
