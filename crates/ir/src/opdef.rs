@@ -22,6 +22,16 @@ pub struct Traits {
     pub control_flow: bool,
 }
 
+impl Traits {
+    /// None of them.
+    pub const NONE: Traits = Traits {
+        commutative: false,
+        random: false,
+        elementwise: false,
+        control_flow: false,
+    };
+}
+
 /// How an operator becomes machine work: a closed set of kinds.
 #[derive(Clone, Copy)]
 pub enum Lowering {
