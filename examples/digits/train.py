@@ -84,7 +84,8 @@ class Network:
         return y
 
     def norm(self, x, name):
-        scale, shift = (self.weights[f"{name}.{part}"][:, None, None] for part in ("scale", "shift"))
+        scale = self.weights[f"{name}.scale"][:, None, None]
+        shift = self.weights[f"{name}.shift"][:, None, None]
         mean, var = self.running[f"{name}.mean"], self.running[f"{name}.var"]
         if self.training:
             batch_mean, batch_var = x.mean((0, 2, 3)), x.var((0, 2, 3))

@@ -63,7 +63,8 @@ def write_manifest(folder, records):
     also the source. An example gives dtype, shape and generator per input: see examples.py.
     """
     path = folder / "manifest.json"
-    known = {r["name"]: r for r in (json.loads(path.read_text())["models"] if path.is_file() else [])}
+    old = json.loads(path.read_text())["models"] if path.is_file() else []
+    known = {record["name"]: record for record in old}
     for record in records:
         file = folder / f"{record['name']}.onnx"
         known[record["name"]] = record | {"file": file.name, "bytes": file.stat().st_size,

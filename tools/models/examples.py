@@ -8,8 +8,9 @@ random word z_k, the k-th output of splitmix64 seeded with FNV-1a (64 bits) of
   int lo hi                  lo + z_k mod (hi - lo)
   const v                    v
   values [v..]               as listed
-  strokes bg fg b row band   marks like text: fg where i mod row < band and the top bit of z is set,
-                             else bg; one z per b x b block of the last two axes, same everywhere else
+  strokes bg fg b row band   marks like text: fg where i mod row < band and the top bit of z is
+                             set, else bg; one z per b x b block of the last two axes, the same
+                             along the other axes
 """
 import numpy as np
 

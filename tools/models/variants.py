@@ -1,4 +1,4 @@
-"""Compressed variants of standard models: pruned, low-rank, quantized. Each a file -> file function."""
+"""Compressed variants of standard models: pruned, low-rank, quantized; each from file to file."""
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -31,7 +31,8 @@ def pruned(fraction):
         count = int(w.size * fraction)
         threshold = np.partition(magnitude.ravel(), count)[count]
         return np.where(magnitude < threshold, w.dtype.type(0), w)
-    return lambda source, target: change_weights(source, target, {"Conv", "Gemm", "MatMul"}, change)
+    readers = {"Conv", "Gemm", "MatMul"}
+    return lambda source, target: change_weights(source, target, readers, change)
 
 
 def two_of_four(source, target):
