@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::error::ParseError;
 use crate::float;
+use crate::module::Param;
 use crate::operand::Operand;
-use crate::program::{Address, Instruction, Param, Pred, PredUse, Reg, Special};
+use crate::program::{Address, Instruction, Pred, PredUse, Reg, Special};
 use crate::types::{Kind, Space, Type};
 
 /// What a name stands for.
@@ -41,6 +42,8 @@ pub(crate) struct Body {
     pub(crate) reads: Vec<Reg>,
     pub(crate) pred_reads: Vec<Pred>,
     pub(crate) line: u32,
+    /// Whether special registers may be sources: `mov` and `cvt` alone read them.
+    pub(crate) reads_special: bool,
 }
 
 impl Body {
@@ -153,6 +156,9 @@ impl Body {
             Operand::Name("WARP_SZ") => Ok((self.constant(32), ty)),
             Operand::Name(name) => {
                 if let Some(reg) = self.special(name) {
+                    if !self.reads_special {
+                        return Err(self.error(format!("`{name}` can only be moved or converted")));
+                    }
                     if ty.bits() != 32 || ty.is_float() {
                         return Err(self.error(format!("`{name}` is 32 bits, read as {ty}")));
                     }
@@ -186,7 +192,7 @@ impl Body {
         let misfit = |what: &str| self.error(format!("{what} literal does not fit {ty}"));
         match *operand {
             Operand::Int(value, negative) => {
-                if matches!(ty, Type::F32 | Type::F64 | Type::F16 | Type::Bf16) {
+                if ty.is_float() {
                     return Err(misfit("integer"));
                 }
                 let fits = if negative {

@@ -94,19 +94,15 @@ impl Format {
         if self == BF16 {
             return f64::from(f32::from_bits((bits as u32 & 0xffff) << 16));
         }
-        let bits = bits & 0xffff;
-        let fraction = (bits & 0x3ff) as f64;
-        let magnitude = match bits >> 10 & 0x1f {
-            0 => fraction * 2f64.powi(-24),
-            31 if fraction == 0.0 => f64::INFINITY,
-            31 => f64::NAN,
-            exponent => (1024.0 + fraction) * power_of_two(exponent as i32 - 25),
-        };
-        if bits >> 15 == 1 {
-            -magnitude
+        // Exponent and mantissa in the places of an `f32`, whose bias is greater by 112; the
+        // product is exact, subnormals included.
+        let magnitude = (bits as u32 & 0x7fff) << 13;
+        let value = if magnitude < 0x0f80_0000 {
+            f32::from_bits(magnitude) * f32::from_bits((112 + 127) << 23)
         } else {
-            magnitude
-        }
+            f32::from_bits(magnitude | 0x7f80_0000)
+        };
+        f64::from(if bits >> 15 & 1 == 1 { -value } else { value })
     }
 
     /// Rounds `value` to this format; a NaN becomes the canonical one.
@@ -195,10 +191,6 @@ impl Format {
         };
         (sign | bits) << self.shift
     }
-}
-
-fn power_of_two(exponent: i32) -> f64 {
-    f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
 /// `value` as the integer that `round` selects.

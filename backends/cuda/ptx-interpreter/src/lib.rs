@@ -10,7 +10,8 @@
 //! device's except where PTX leaves freedom: `.approx` functions and matrix sums are evaluated in
 //! double precision and rounded once. Blocks run one after another, so a kernel in which blocks
 //! wait for each other meets the instruction limit. Cache hints and memory-order modifiers have
-//! no effect.
+//! no effect. Races between lanes of one warp, and in device memory, are not looked for. Warps
+//! that meet a block barrier without a thread count must meet at the same instruction.
 //!
 //! The interpreter knows nothing of the compiler that emits the kernels.
 //!
@@ -53,7 +54,9 @@ mod float;
 mod flow;
 mod integer;
 mod lex;
+mod link;
 mod modifiers;
+mod module;
 mod operand;
 mod parse;
 mod program;
@@ -64,7 +67,7 @@ mod types;
 
 pub use device::Device;
 pub use error::{Error, Fault, ParseError, Trap};
-pub use program::{Kernel, Module, Param};
+pub use module::{Kernel, Module, Param};
 pub use run::{LaunchOptions, ParamValue};
 pub use stats::{Class, Stats};
 pub use types::Space;

@@ -3,10 +3,10 @@
 use crate::body::{Body, Symbol};
 use crate::decode;
 use crate::error::ParseError;
-use crate::flow;
 use crate::lex::{Token, lex};
+use crate::link;
+use crate::module::{Module, Param};
 use crate::operand::{Cursor, Operand};
-use crate::program::{Kernel, Module, Param};
 use crate::types::{Space, Type};
 
 /// A variable declared outside every entry.
@@ -217,7 +217,7 @@ impl<'a> Parser<'_, 'a> {
         self.statements(&mut body)?;
         self.module
             .kernels
-            .push(finish(name, body, block_required, block_max)?);
+            .push(link::link(name, body, block_required, block_max)?);
         Ok(())
     }
 
@@ -410,55 +410,4 @@ fn declare_shared(
         None => body.dynamic_address(name, align),
     };
     body.declare(name, Symbol::Variable(Space::Shared, reg))
-}
-
-/// Resolves labels and dynamic addresses and computes reconvergence points.
-fn finish(
-    name: String,
-    mut body: Body,
-    block_required: Option<[u32; 3]>,
-    block_max: Option<u32>,
-) -> Result<Kernel, ParseError> {
-    decode::implicit_exit(&mut body);
-    for (at, label, line) in std::mem::take(&mut body.jumps) {
-        let Some(found) = body.labels.get(&label) else {
-            return Err(ParseError::new(
-                line,
-                format!("label `{label}` is not declared"),
-            ));
-        };
-        decode::set_target(&mut body.code[at], *found);
-    }
-    let align = body
-        .dynamic
-        .iter()
-        .map(|(_, align)| *align)
-        .max()
-        .unwrap_or(1);
-    let shared_static = body.shared_bytes.next_multiple_of(align);
-    let mut constants: Vec<_> = body
-        .constants
-        .iter()
-        .map(|(value, reg)| (*reg, *value))
-        .collect();
-    constants.extend(
-        body.dynamic
-            .iter()
-            .map(|(reg, _)| (*reg, shared_static as u64)),
-    );
-    Ok(Kernel {
-        name,
-        params: body.params,
-        param_bytes: body.param_bytes,
-        reconverge: flow::reconvergence(&body.code),
-        code: body.code,
-        register_names: body.register_names,
-        pred_names: body.pred_names,
-        constants,
-        specials: body.specials,
-        shared_static,
-        local_bytes: body.local_bytes,
-        block_required,
-        block_max,
-    })
 }

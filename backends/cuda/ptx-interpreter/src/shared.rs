@@ -2,8 +2,11 @@
 //!
 //! Each warp has a vector clock: its own entry counts the barriers it has passed, the others tell
 //! up to which of their barriers it is ordered after them. A barrier joins the clocks of the warps
-//! that meet. Each byte remembers its last write, and two reads and two atomics by different warps;
-//! an access that is not ordered after a conflicting one of another warp is a race.
+//! that meet. Each cell remembers its last write, and two reads and two atomics by different
+//! warps; an access that is not ordered after a conflicting one of another warp is a race.
+//!
+//! A cell covers as many bytes as the smallest access of the kernel, so that neighbours that two
+//! warps may touch never share one. Races within a warp are not looked for.
 
 use crate::bytes::Bytes;
 
@@ -78,18 +81,21 @@ pub(crate) struct Conflict {
 pub(crate) struct Shared {
     pub(crate) bytes: Bytes,
     cells: Vec<Cell>,
+    /// Bytes of a cell; a power of two that divides the size of every access.
+    granule: usize,
     clocks: Vec<[u32; WARPS_MAX]>,
 }
 
 impl Shared {
-    pub(crate) fn new(size: usize, warps: usize) -> Self {
+    pub(crate) fn new(size: usize, warps: usize, granule: usize) -> Self {
         let mut clocks = vec![[0; WARPS_MAX]; warps];
         for (warp, clock) in clocks.iter_mut().enumerate() {
             clock[warp] = 1;
         }
         Self {
             bytes: Bytes::poisoned(size),
-            cells: vec![Cell::default(); size],
+            cells: vec![Cell::default(); size.div_ceil(granule)],
+            granule,
             clocks,
         }
     }
@@ -137,8 +143,8 @@ impl Shared {
     ) -> Result<(), Conflict> {
         let clock = self.clocks[access.warp as usize];
         let tag = Tag::new(clock[access.warp as usize], access);
-        for byte in at..at + size {
-            let cell = &mut self.cells[byte];
+        for index in at / self.granule..(at + size) / self.granule {
+            let (cell, byte) = (&mut self.cells[index], index * self.granule);
             if cell.pending.0 != 0 {
                 return Err(conflict(byte, None, cell.pending));
             }
@@ -175,7 +181,7 @@ impl Shared {
             self.clocks[access.warp as usize][access.warp as usize],
             access,
         );
-        for cell in &mut self.cells[at..at + size] {
+        for cell in &mut self.cells[at / self.granule..(at + size) / self.granule] {
             cell.pending = tag;
         }
     }
@@ -186,7 +192,7 @@ impl Shared {
             self.clocks[access.warp as usize][access.warp as usize],
             access,
         );
-        for cell in &mut self.cells[at..at + size] {
+        for cell in &mut self.cells[at / self.granule..(at + size) / self.granule] {
             cell.pending = Tag::default();
             cell.write = tag;
         }

@@ -44,7 +44,8 @@ pub(super) fn decode(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -
         "set" => set(body, m, operands),
         "selp" => {
             let ty = m.ty()?;
-            if ty.bits() == 8 || matches!(ty, Type::Pred | Type::F16x2 | Type::Bf16 | Type::Tf32) {
+            let odd_float = ty.is_float() && !matches!(ty, Type::F32 | Type::F64);
+            if ty.bits() == 8 || ty == Type::Pred || odd_float {
                 return Err(m.error(format!("has no {ty} form")));
             }
             let [d, a, b, p] = exactly(m, operands)?;

@@ -31,6 +31,7 @@ pub(crate) fn instruction(
 ) -> Result<(), ParseError> {
     let mut modifiers = Modifiers::new(opcode, body.line);
     let m = &mut modifiers;
+    body.reads_special = matches!(m.mnemonic, "mov" | "cvt");
     let (op, class) = match m.mnemonic {
         "mov" | "cvta" | "isspacep" => moves::decode(body, m, operands)?,
         "add" | "sub" | "mul" | "mad" | "mul24" | "mad24" | "fma" | "div" | "rem" | "min"

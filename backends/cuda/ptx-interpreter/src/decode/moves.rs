@@ -58,7 +58,7 @@ fn mov(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -> Decoded {
         (Type::B64, 4) => Ok(Type::B16),
         _ => Err(m.error(format!("cannot split into {count} parts"))),
     };
-    if ty.bits() == 8 || matches!(ty, Type::Bf16 | Type::F16x2 | Type::Bf16x2 | Type::Tf32) {
+    if ty.bits() == 8 || (ty.is_float() && !matches!(ty, Type::F32 | Type::F64)) {
         return Err(m.error("type cannot be moved"));
     }
     let op = match (d, a) {

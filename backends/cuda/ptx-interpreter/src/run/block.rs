@@ -5,7 +5,7 @@ use super::warp::{Shape, State, Warp};
 use crate::bytes::Bytes;
 use crate::device::Device;
 use crate::error::{Error, Fault, Trap};
-use crate::program::{Kernel, Module};
+use crate::module::{Kernel, Module};
 use crate::shared::Shared;
 use crate::stats::Stats;
 

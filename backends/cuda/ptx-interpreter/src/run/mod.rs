@@ -5,13 +5,14 @@ mod block;
 mod copy;
 mod matrix;
 mod step;
+mod together;
 mod value;
 mod warp;
 
 use crate::bytes::Bytes;
 use crate::device::Device;
 use crate::error::Error;
-use crate::program::{Kernel, Module};
+use crate::module::{Kernel, Module};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use block::{Launch, Random};
@@ -121,7 +122,7 @@ impl Device {
             shape,
             block_id: [0; 3],
             params,
-            shared: Shared::new(shared_total, warps as usize),
+            shared: Shared::new(shared_total, warps as usize, kernel.shared_granule),
             local: Bytes::poisoned(kernel.local_bytes * threads as usize),
             warps: (0..warps).map(|index| Warp::new(kernel, index)).collect(),
             random: Random::new(options.seed),

@@ -1,12 +1,14 @@
 //! One instruction of one warp.
 
 use super::block::Launch;
+use super::together::{check_members, shuffle};
 use super::value;
-use super::warp::{FULL, Frame, Lanes, State, Warp, each};
+use super::warp::{FULL, Frame, Lanes, Warp, each};
 use crate::decode::{LOCAL_WINDOW, SHARED_WINDOW, WINDOW_BYTES};
 use crate::error::Fault;
 use crate::float;
-use crate::program::{Combine, Instruction, Kernel, Op, Reg, Shuffle, Vote};
+use crate::module::Kernel;
+use crate::program::{Combine, Instruction, Op, Vote};
 use crate::types::{Space, Type};
 
 /// A fault and the lane at fault, where one is.
@@ -322,47 +324,6 @@ impl Launch<'_> {
         }
         Ok(())
     }
-
-    /// Brings a warp to a block barrier.
-    fn arrive(
-        &mut self,
-        index: usize,
-        frame: Frame,
-        mask: u32,
-        id: Reg,
-        threads: Option<Reg>,
-    ) -> Result<(), Faulty> {
-        let warp = &mut self.warps[index];
-        if mask != warp.live {
-            let fault = Fault::DivergentBarrier {
-                executing: mask,
-                live: warp.live,
-            };
-            return Err((None, fault));
-        }
-        let uniform = |reg: Reg, what: &'static str| {
-            warp.uniform(reg, mask)
-                .ok_or((None, Fault::NotUniform { what }))
-        };
-        let id = uniform(id, "barrier")?;
-        let threads = threads.map_or(Ok(0), |threads| uniform(threads, "thread count"))?;
-        if id > 15 {
-            return Err((
-                None,
-                Fault::BadOperand(format!("barrier {id} is outside 0..=15")),
-            ));
-        }
-        if threads % 32 != 0 || threads > 1024 {
-            let message = format!("barrier thread count {threads} is not a multiple of 32");
-            return Err((None, Fault::BadOperand(message)));
-        }
-        warp.state = State::Waiting {
-            id: id as u32,
-            threads: threads as u32,
-            at: frame.at,
-        };
-        Ok(())
-    }
 }
 
 /// The space that a generic address points into, and the address there.
@@ -374,6 +335,48 @@ pub(super) fn window_of(address: u64) -> (Space, u64) {
     } else {
         (Space::Global, address)
     }
+}
+
+fn combined(combine: Combine, a: u32, b: u32) -> u32 {
+    match combine {
+        Combine::And => a & b,
+        Combine::Or => a | b,
+        Combine::Xor => a ^ b,
+    }
+}
+
+fn single(f: float::F32Fn, ftz: bool, sat: bool, sources: [&Lanes; 3]) -> Lanes {
+    let [a, b, c] = sources;
+    std::array::from_fn(|lane| {
+        let value = |lanes: &Lanes| {
+            let value = f32::from_bits(lanes[lane] as u32);
+            if ftz { float::flush(value) } else { value }
+        };
+        let mut out = f(value(a), value(b), value(c));
+        if ftz {
+            out = float::flush(out);
+        }
+        if sat {
+            // NaN saturates to +0.
+            out = if out >= 1.0 {
+                1.0
+            } else if out > 0.0 {
+                out
+            } else {
+                0.0
+            };
+        }
+        if out.is_nan() {
+            float::F32.nan()
+        } else {
+            u64::from(out.to_bits())
+        }
+    })
+}
+
+/// The width of `ty` elements in a register.
+pub(super) fn element(bits: u128, slot: usize, ty: Type) -> u64 {
+    (bits >> (slot as u32 * ty.bits())) as u64 & ty.mask()
 }
 
 /// Every register an executing lane uses must have been written in that lane.
@@ -415,102 +418,4 @@ fn unwritten(missing: u32, name: &str) -> Faulty {
             register: name.to_owned(),
         },
     )
-}
-
-/// The member mask must name the executing lanes; lanes that have exited may be named too.
-fn check_members(warp: &Warp, member: Reg, mask: u32) -> Result<(), Faulty> {
-    for lane in each(mask) {
-        let member = warp.lanes(member)[lane] as u32;
-        if member & warp.live != mask {
-            return Err((
-                Some(lane),
-                Fault::MemberMask {
-                    member,
-                    executing: mask,
-                },
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn combined(combine: Combine, a: u32, b: u32) -> u32 {
-    match combine {
-        Combine::And => a & b,
-        Combine::Or => a | b,
-        Combine::Xor => a ^ b,
-    }
-}
-
-fn single(f: float::F32Fn, ftz: bool, sat: bool, sources: [&Lanes; 3]) -> Lanes {
-    let [a, b, c] = sources;
-    std::array::from_fn(|lane| {
-        let value = |lanes: &Lanes| {
-            let value = f32::from_bits(lanes[lane] as u32);
-            if ftz { float::flush(value) } else { value }
-        };
-        let mut out = f(value(a), value(b), value(c));
-        if ftz {
-            out = float::flush(out);
-        }
-        if sat {
-            // NaN saturates to +0.
-            out = if out >= 1.0 {
-                1.0
-            } else if out > 0.0 {
-                out
-            } else {
-                0.0
-            };
-        }
-        if out.is_nan() {
-            float::F32.nan()
-        } else {
-            u64::from(out.to_bits())
-        }
-    })
-}
-
-/// `shfl.sync` (PTX ISA): `c` holds the clamp in bits 0–4 and the segment mask in bits 8–12.
-fn shuffle(
-    warp: &mut Warp,
-    mask: u32,
-    mode: Shuffle,
-    d: Reg,
-    p: Option<u32>,
-    [a, b, c]: [Reg; 3],
-) -> Result<(), Faulty> {
-    let (a, b, c) = (warp.lanes(a), warp.lanes(b), warp.lanes(c));
-    let (mut out, mut valid) = ([0; 32], 0u32);
-    for lane in each(mask) {
-        let (this, by) = (lane as u32, b[lane] as u32 & 31);
-        let (clamp, segment) = (c[lane] as u32 & 31, c[lane] as u32 >> 8 & 31);
-        let low = this & segment;
-        let high = low | (clamp & !segment);
-        let (from, in_range) = match mode {
-            Shuffle::Up => (
-                this.wrapping_sub(by),
-                this as i32 - by as i32 >= high as i32,
-            ),
-            Shuffle::Down => (this + by, this + by <= high),
-            Shuffle::Butterfly => (this ^ by, (this ^ by) <= high),
-            Shuffle::Index => (low | (by & !segment), (low | (by & !segment)) <= high),
-        };
-        let from = if in_range { from } else { this };
-        if mask >> from & 1 == 0 {
-            return Err((Some(lane), Fault::InactiveSource { source_lane: from }));
-        }
-        out[lane] = a[from as usize];
-        valid |= u32::from(in_range) << lane;
-    }
-    warp.set(d, mask, &out);
-    if let Some(p) = p {
-        warp.set_pred(p, mask, valid);
-    }
-    Ok(())
-}
-
-/// The width of `ty` elements in a register.
-pub(super) fn element(bits: u128, slot: usize, ty: Type) -> u64 {
-    (bits >> (slot as u32 * ty.bits())) as u64 & ty.mask()
 }

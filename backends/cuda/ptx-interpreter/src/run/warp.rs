@@ -1,6 +1,7 @@
 //! The state of one warp: registers, predicates, and the stack of diverged lanes.
 
-use crate::program::{Kernel, Pred, PredUse, Reg, Special};
+use crate::module::Kernel;
+use crate::program::{Pred, PredUse, Reg, Special};
 
 /// One value a lane.
 pub(super) type Lanes = [u64; 32];
