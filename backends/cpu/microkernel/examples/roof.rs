@@ -8,9 +8,9 @@
 use std::time::Instant;
 
 use alula_microkernel::{
-    ARows, BStrides, BatchReduceGemm, Bias, CStore, ChannelOrder, Depthwise, DepthwiseOperands,
-    DepthwiseSpec, GemmOperands, GemmSpec, ISA_VARIABLE, Isa, Offsets, Pool, Window, fma_peak,
-    pack_b,
+    ARows, BStrides, BatchReduceGemm, Bias, ByteSign, CStore, ChannelOrder, Depthwise,
+    DepthwiseOperands, DepthwiseSpec, GemmOperands, GemmSpec, ISA_VARIABLE, IntGemm,
+    IntGemmOperands, Isa, Offsets, Pool, Window, fma_peak, pack_b, pack_b_i8,
 };
 
 /// Seconds of the fastest of the runs that fit into `budget` seconds.
@@ -174,6 +174,32 @@ fn measure(row: &Row, pool: &Pool, budget: f64) -> (f64, f64) {
     )
 }
 
+fn integer(row: &Row, pool: &Pool, budget: f64) -> f64 {
+    let spec = GemmSpec {
+        bias: Bias::None,
+        clip: None,
+        ..row.spec.clone()
+    };
+    let gemm = IntGemm::new(spec, ByteSign::Unsigned, pool.threads()).expect("a valid shape");
+    let layout = gemm.b_layout();
+    let source = vec![3i8; layout.taps * layout.k * layout.n];
+    let strides = BStrides {
+        tap: (layout.k * layout.n) as isize,
+        k: layout.n as isize,
+        n: 1,
+    };
+    let mut b = vec![0u8; layout.len()];
+    pack_b_i8(&layout, &source, strides, 0..layout.panels(), &mut b).expect("a valid layout");
+    let (a, mut c) = (vec![5u8; row.a], vec![0i32; row.c]);
+    let mut scratch = vec![0u8; gemm.scratch_bytes() * pool.threads()];
+    let operands = IntGemmOperands::new(&a, &b, &mut c).with_zeros(3, &[]);
+    let seconds = best(budget, || {
+        // SAFETY: the vectors outlive the call, and C overlaps nothing.
+        unsafe { gemm.run_on(pool, &operands, &mut scratch) }.expect("a valid run");
+    });
+    gemm.operations() / seconds * 1e-9
+}
+
 const DEPTHWISE: [(&str, usize, usize, usize, usize, bool); 8] = [
     ("dw 3x3 112x112x32", 112, 32, 3, 1, false),
     ("dw 3x3 56x56x144", 56, 144, 3, 1, false),
@@ -266,6 +292,20 @@ fn main() {
                 let (gflops, gbytes) = measure(row, pool, budget);
                 let percent = 100.0 * gflops / peak / pool.threads() as f64;
                 print!(" {gflops:7.1} GF {percent:4.0} % (B {gbytes:5.1} GB/s)");
+            }
+            println!();
+        }
+        for row in rows(isa)
+            .iter()
+            .filter(|row| format!("int8 {}", row.name).contains(&filter))
+        {
+            if row.spec.a_k_stride != 1 {
+                continue;
+            }
+            print!("  int8 {:21}", row.name);
+            for pool in &pools {
+                let gops = integer(row, pool, budget);
+                print!(" {gops:7.0} GOP/s                    ");
             }
             println!();
         }

@@ -48,6 +48,7 @@ mod pack;
 mod peak;
 mod pool;
 mod simd;
+mod transpose;
 
 pub use depthwise::{ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, pack_depthwise};
 pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
@@ -60,3 +61,4 @@ pub use offsets::Offsets;
 pub use pack::{BStrides, pack_b, repack_b};
 pub use peak::fma_peak;
 pub use pool::Pool;
+pub use transpose::{pad_rows, transpose, transpose_any};

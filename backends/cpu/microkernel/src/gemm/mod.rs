@@ -7,7 +7,9 @@ mod run;
 mod spec;
 
 pub use plan::BatchReduceGemm;
-pub(crate) use plan::{ALIGN, Blocks, Needed, Sizes, check, check_window, extents, reach};
+pub(crate) use plan::{
+    ALIGN, Blocks, GROUP_MAX, Needed, Sizes, check, check_window, extents, reach,
+};
 pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;

@@ -19,6 +19,8 @@ const K_BLOCK: usize = 512;
 const M_BLOCK: usize = 256;
 /// Bytes of packed B that are swept for each tile of A before the next.
 const B_GROUP_BYTES: usize = 64 << 10;
+/// Panels that are swept for one tile of A, at most.
+pub(crate) const GROUP_MAX: usize = 8;
 /// Zeros that a window row outside of the image points to; deeper K takes packed A.
 pub(super) const ZERO_ROW: usize = 2048;
 /// Alignment of scratch areas, in bytes.
@@ -184,7 +186,7 @@ impl Blocks {
         let panels = s.panels.max(1);
         let (tap_block, k_block) = k_blocks(s.taps.max(1), s.k.max(1), s.k_block);
         let panel_bytes = tap_block * k_block * s.row_bytes;
-        let group = (B_GROUP_BYTES / panel_bytes).clamp(1, 8);
+        let group = (B_GROUP_BYTES / panel_bytes).clamp(1, GROUP_MAX);
         let batch = s.batch.max(1);
         let m_least = (s.m.div_ceil(M_BLOCK)).clamp(1, m_tiles);
         let mut best = (usize::MAX, m_least, 1);
@@ -237,14 +239,16 @@ fn packs_a(spec: &GemmSpec, panels: usize) -> bool {
     if spec.a_k_stride != 1 {
         return spec.m > 3 && (panels > 2 || conflicts(spec.a_k_stride));
     }
-    match spec.a_rows {
-        // Rows a multiple of 2 KiB apart fall into few sets of the first-level cache.
+    // Rows a multiple of 2 KiB apart fall into few sets of the first-level cache.
+    let row = match &spec.a_rows {
         ARows::Affine {
             rows: Offsets::Uniform(stride),
             ..
-        } => conflicts(stride) && panels > 3 && spec.m > 8 && spec.k > 64,
-        ARows::Affine { .. } | ARows::Window(_) => false,
-    }
+        } => *stride,
+        ARows::Window(w) if w.kernel == [1, 1] => w.strides[2] * w.stride[1] as isize,
+        ARows::Affine { .. } | ARows::Window(_) => 1,
+    };
+    conflicts(row) && panels > 3 && spec.m > 8 && spec.k > 64
 }
 
 /// Checks what all kinds of products share.

@@ -11,7 +11,9 @@ use crate::{
         rows::{ROWS_MAX, fill_starts},
         spec::{Bias, CStore, Init},
     },
+    isa::Isa,
     pool::Pool,
+    transpose::{eight_by_eight, is_eight_by_eight, transpose_block},
 };
 
 static ZEROS: [f32; ZERO_ROW] = [0.0; ZERO_ROW];
@@ -436,9 +438,18 @@ impl BatchReduceGemm {
             // SAFETY: rows, columns and batch stay inside of the checked extent of C.
             unsafe {
                 let c = o.c.0.offset(batch + at.col as isize * stride);
+                let row = |r: usize| at.final_rows.add(r).read();
+                let adjacent = (1..at.rows).all(|r| row(r) == row(0) + r as isize);
+                if adjacent {
+                    let from = t.c.offset(t.c_rows.read()).cast_const();
+                    let ld = t.c_rows.add(usize::from(at.rows > 1)).read() - t.c_rows.read();
+                    let size = [at.rows, t.cols];
+                    transpose_block(self.spec.isa, from, ld, c.offset(row(0)), stride, size);
+                    return;
+                }
                 for r in 0..at.rows {
                     let from = t.c.offset(t.c_rows.add(r).read()).cast_const();
-                    let to = c.offset(at.final_rows.add(r).read());
+                    let to = c.offset(row(r));
                     for n in 0..t.cols {
                         to.offset(n as isize * stride).write(from.add(n).read());
                     }
@@ -462,7 +473,7 @@ impl BatchReduceGemm {
                 // within the checked extent of A, others are `ZEROS`.
                 unsafe {
                     let from = std::slice::from_raw_parts(starts.add(tap * rows), rows);
-                    pack_rows(from, stride, &part.k, out);
+                    pack_rows(self.spec.isa, from, stride, &part.k, out);
                     out = out.add(rows * part.k.len());
                 }
             }
@@ -475,34 +486,65 @@ impl BatchReduceGemm {
 /// Writes `out[k][row]` for one tap of one tile.
 ///
 /// # Safety
-/// Every start that is not `ZEROS` is valid at `k * stride`; `out` has room.
-unsafe fn pack_rows(from: &[*const f32], stride: isize, k: &Range<usize>, out: *mut f32) {
+/// Every start that is not `ZEROS` is valid at `k * stride`; `out` has room; the family is
+/// available.
+unsafe fn pack_rows(isa: Isa, from: &[*const f32], stride: isize, k: &Range<usize>, out: *mut f32) {
     let rows = from.len();
     let first = k.start as isize * stride;
+    let zeros = ZEROS.as_ptr();
     let adjacent = from
         .iter()
         .enumerate()
         .all(|(r, &start)| start == from[0].wrapping_add(r));
     // SAFETY: the caller vouches for the reads and the room.
     unsafe {
-        if adjacent && !from.contains(&ZEROS.as_ptr()) {
+        if adjacent && !from.contains(&zeros) {
+            let mut source = from[0].wrapping_offset(first);
             for i in 0..k.len() {
-                let source = from[0].offset(first + i as isize * stride);
-                ptr::copy_nonoverlapping(source, out.add(i * rows), rows);
+                copy_row(source, out.add(i * rows), rows);
+                source = source.wrapping_offset(stride);
             }
             return;
         }
-        for (r, &start) in from.iter().enumerate() {
-            if start == ZEROS.as_ptr() {
-                for i in 0..k.len() {
-                    out.add(i * rows + r).write(0.0);
+        // Blocks of eight; the last eight rows overlap the first where rows are no multiple.
+        let mut done = 0;
+        if stride == 1 && rows >= 8 && is_eight_by_eight(isa) && k.end <= ZERO_ROW {
+            done = k.len() / 8 * 8;
+            for i in (0..done).step_by(8) {
+                for r in [0, rows - 8] {
+                    let starts = std::array::from_fn(|j| from[r + j].wrapping_add(k.start + i));
+                    eight_by_eight(starts, out.add(i * rows + r), rows as isize);
                 }
-                continue;
             }
-            let mut source = start.wrapping_offset(first);
-            for i in 0..k.len() {
-                out.add(i * rows + r).write(source.read());
+        }
+        for (r, &start) in from.iter().enumerate() {
+            let outside = start == zeros;
+            let mut source = start.wrapping_offset(first + done as isize * stride);
+            for i in done..k.len() {
+                let x = if outside { 0.0 } else { source.read() };
+                out.add(i * rows + r).write(x);
                 source = source.wrapping_offset(stride);
+            }
+        }
+    }
+}
+
+/// Copies `rows <= 16` elements without a call.
+///
+/// # Safety
+/// Both are valid for `rows` elements and do not overlap.
+#[inline(always)]
+unsafe fn copy_row(from: *const f32, to: *mut f32, rows: usize) {
+    // SAFETY: the caller's; the last eight (four) overlap the first.
+    unsafe {
+        if rows >= 8 {
+            for at in [0, rows - 8] {
+                let eight = from.add(at).cast::<[f32; 8]>().read_unaligned();
+                to.add(at).cast::<[f32; 8]>().write_unaligned(eight);
+            }
+        } else {
+            for r in 0..rows {
+                to.add(r).write(from.add(r).read());
             }
         }
     }

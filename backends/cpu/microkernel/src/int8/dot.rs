@@ -15,6 +15,7 @@ pub(super) trait Dot: Copy {
     unsafe fn store(p: *mut i32, v: Self::V);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn xor(a: Self::V, b: Self::V) -> Self::V;
     /// `acc + sum of a[i] * b[i]` over the four bytes of each lane; `a` unsigned, `b` signed.
     unsafe fn dot(acc: Self::V, a: Self::V, b: Self::V) -> Self::V;
 }
@@ -51,6 +52,10 @@ impl Dot for Portable {
         std::array::from_fn(|i| a[i].wrapping_mul(b[i]))
     }
     #[inline(always)]
+    unsafe fn xor(a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|i| a[i] ^ b[i])
+    }
+    #[inline(always)]
     unsafe fn dot(acc: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         std::array::from_fn(|i| {
             let products = (0..4).map(|byte| {
@@ -72,10 +77,10 @@ mod x86 {
         __m256i, __m512i, _mm256_add_epi32, _mm256_and_si256, _mm256_dpbusd_avx_epi32,
         _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mullo_epi32, _mm256_set1_epi16,
         _mm256_set1_epi32, _mm256_slli_epi16, _mm256_srai_epi16, _mm256_srli_epi16,
-        _mm256_storeu_si256, _mm512_add_epi32, _mm512_and_si512, _mm512_dpbusd_epi32,
-        _mm512_loadu_si512, _mm512_madd_epi16, _mm512_mullo_epi32, _mm512_set1_epi16,
-        _mm512_set1_epi32, _mm512_slli_epi16, _mm512_srai_epi16, _mm512_srli_epi16,
-        _mm512_storeu_si512,
+        _mm256_storeu_si256, _mm256_xor_si256, _mm512_add_epi32, _mm512_and_si512,
+        _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_madd_epi16, _mm512_mullo_epi32,
+        _mm512_set1_epi16, _mm512_set1_epi32, _mm512_slli_epi16, _mm512_srai_epi16,
+        _mm512_srli_epi16, _mm512_storeu_si512, _mm512_xor_si512,
     };
 
     use super::Dot;
@@ -84,7 +89,7 @@ mod x86 {
     /// pairs widen to i16 for sets without a byte product, since the older one saturates.
     macro_rules! dot {
         ($name:ident, $v:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident,
-         $add:ident, $mul:ident, |$acc:ident, $a:ident, $b:ident| $dot:expr) => {
+         $add:ident, $mul:ident, $xor:ident, |$acc:ident, $a:ident, $b:ident| $dot:expr) => {
             #[derive(Clone, Copy)]
             pub(in crate::int8) struct $name;
 
@@ -119,6 +124,11 @@ mod x86 {
                     unsafe { $mul(a, b) }
                 }
                 #[inline(always)]
+                unsafe fn xor(a: $v, b: $v) -> $v {
+                    // SAFETY: see the head of this impl.
+                    unsafe { $xor(a, b) }
+                }
+                #[inline(always)]
                 unsafe fn dot($acc: $v, $a: $v, $b: $v) -> $v {
                     // SAFETY: see the head of this impl.
                     unsafe { $dot }
@@ -136,6 +146,7 @@ mod x86 {
         _mm512_storeu_si512,
         _mm512_add_epi32,
         _mm512_mullo_epi32,
+        _mm512_xor_si512,
         |acc, a, b| _mm512_dpbusd_epi32(acc, a, b)
     );
     dot!(
@@ -147,6 +158,7 @@ mod x86 {
         _mm512_storeu_si512,
         _mm512_add_epi32,
         _mm512_mullo_epi32,
+        _mm512_xor_si512,
         |acc, a, b| {
             let a_even = _mm512_and_si512(a, _mm512_set1_epi16(0xff));
             let b_even = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b));
@@ -165,6 +177,7 @@ mod x86 {
         _mm256_storeu_si256,
         _mm256_add_epi32,
         _mm256_mullo_epi32,
+        _mm256_xor_si256,
         |acc, a, b| _mm256_dpbusd_avx_epi32(acc, a, b)
     );
     dot!(
@@ -176,6 +189,7 @@ mod x86 {
         _mm256_storeu_si256,
         _mm256_add_epi32,
         _mm256_mullo_epi32,
+        _mm256_xor_si256,
         |acc, a, b| {
             let a_even = _mm256_and_si256(a, _mm256_set1_epi16(0xff));
             let b_even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b));

@@ -3,6 +3,9 @@
 use super::dot::{Dot, Portable};
 use crate::isa::Isa;
 
+/// Lanes of the widest vector.
+const LANES_MAX: usize = 16;
+
 /// One register tile of work. A is read as bytes.
 pub(super) struct Tile {
     /// `[tap][row]` start of each row; `tap_rows` entries from one tap to the next.
@@ -21,8 +24,6 @@ pub(super) struct Tile {
     pub(super) c_rows: *const isize,
     pub(super) cols: usize,
     pub(super) add: bool,
-    /// Flips the sign bit of each byte of A: signed bytes become unsigned ones, 128 higher.
-    pub(super) flip: u32,
     /// Present on the last K block.
     pub(super) finish: Option<Finish>,
 }
@@ -38,11 +39,15 @@ pub(super) struct Finish {
 
 pub(super) type TileFn = unsafe fn(&Tile);
 
-/// The kernels of one family by row count less one.
-pub(super) type Family = &'static [TileFn];
+/// The kernels of one family by row count less one; for unsigned and for signed A.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub(super) unsigned: &'static [TileFn],
+    pub(super) signed: &'static [TileFn],
+}
 
 #[inline(always)]
-unsafe fn tile<D: Dot, const MR: usize>(t: &Tile) {
+unsafe fn tile<D: Dot, const MR: usize, const FLIP: bool>(t: &Tile) {
     // SAFETY: the caller vouches for every pointer in the tile and for the instruction set.
     unsafe {
         let mut acc = [[D::splat(0); 2]; MR];
@@ -58,10 +63,10 @@ unsafe fn tile<D: Dot, const MR: usize>(t: &Tile) {
                 let words = |r: usize| {
                     rows[r]
                         .wrapping_offset(index)
-                        .cast::<u32>()
+                        .cast::<i32>()
                         .read_unaligned()
                 };
-                step::<D, MR>(&mut acc, words, t.flip, b);
+                step::<D, MR, FLIP>(&mut acc, words, b);
                 b = b.add(8 * D::LANES);
                 index += t.a_group;
             }
@@ -71,22 +76,29 @@ unsafe fn tile<D: Dot, const MR: usize>(t: &Tile) {
                     let mut bytes = [0u8; 4];
                     let from = rows[r].wrapping_offset(index);
                     std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), tail);
-                    u32::from_le_bytes(bytes)
+                    i32::from_le_bytes(bytes)
                 };
                 // The bytes past the tail meet zeros in packed B.
-                step::<D, MR>(&mut acc, words, t.flip, b);
+                step::<D, MR, FLIP>(&mut acc, words, b);
             }
         }
-        let mut buffer = [0i32; 32];
-        for (r, row) in acc.iter().enumerate() {
+        // The sums leave their registers first: the loop below is too long to be unrolled, and an
+        // array that is indexed by a loop would have lived in memory all along.
+        let mut sums = [[[0i32; LANES_MAX]; 2]; MR];
+        for r in 0..MR {
+            D::store(sums[r][0].as_mut_ptr(), acc[r][0]);
+            D::store(sums[r][1].as_mut_ptr(), acc[r][1]);
+        }
+        let mut buffer = [0i32; 2 * LANES_MAX];
+        for (r, row) in sums.iter().enumerate() {
             let c = t.c.offset(t.c_rows.add(r).read());
             let whole = t.cols == 2 * D::LANES;
             let target = if whole { c } else { buffer.as_mut_ptr() };
             if t.add && !whole {
                 std::ptr::copy_nonoverlapping(c, buffer.as_mut_ptr(), t.cols);
             }
-            for (v, &sum) in row.iter().enumerate() {
-                let mut sum = sum;
+            for (v, sum) in row.iter().enumerate() {
+                let mut sum = D::load(sum.as_ptr());
                 let at = v * D::LANES;
                 if t.add {
                     sum = D::add(sum, D::load(target.add(at)));
@@ -107,12 +119,12 @@ unsafe fn tile<D: Dot, const MR: usize>(t: &Tile) {
     }
 }
 
-/// One group of four K: `words(r)` are the bytes of row `r`.
+/// One group of four K: `words(r)` are the bytes of row `r`. `FLIP` flips the sign bit of each:
+/// signed bytes become unsigned ones, 128 higher.
 #[inline(always)]
-unsafe fn step<D: Dot, const MR: usize>(
+unsafe fn step<D: Dot, const MR: usize, const FLIP: bool>(
     acc: &mut [[D::V; 2]; MR],
-    words: impl Fn(usize) -> u32,
-    flip: u32,
+    words: impl Fn(usize) -> i32,
     b: *const u8,
 ) {
     // SAFETY: the caller vouches for one packed group of B and for the rows.
@@ -120,7 +132,10 @@ unsafe fn step<D: Dot, const MR: usize>(
         let b0 = D::load(b.cast());
         let b1 = D::load(b.add(4 * D::LANES).cast());
         for (r, acc) in acc.iter_mut().enumerate() {
-            let a = D::splat((words(r) ^ flip) as i32);
+            let mut a = D::splat(words(r));
+            if FLIP {
+                a = D::xor(a, D::splat(0x8080_8080u32 as i32));
+            }
             acc[0] = D::dot(acc[0], a, b0);
             acc[1] = D::dot(acc[1], a, b1);
         }
@@ -132,11 +147,11 @@ macro_rules! family {
     ($name:ident, $dot:ty, [$($rows:literal)*] $(, $feature:literal)?) => {
         static $name: Family = {
             $(#[target_feature(enable = $feature)])?
-            unsafe fn run<const MR: usize>(t: &Tile) {
+            unsafe fn run<const MR: usize, const FLIP: bool>(t: &Tile) {
                 // SAFETY: the contract of `TileFn`; the set is enabled for this function.
-                unsafe { tile::<$dot, MR>(t) }
+                unsafe { tile::<$dot, MR, FLIP>(t) }
             }
-            &[$(run::<$rows>),*]
+            Family { unsigned: &[$(run::<$rows, false>),*], signed: &[$(run::<$rows, true>),*] }
         };
     };
 }
@@ -163,25 +178,25 @@ family!(
 
 /// The kernels of `isa`, which is available. `byte_product` permits the instructions that multiply
 /// bytes directly, where the CPU has them; results are the same.
-pub(super) fn family(isa: Isa, byte_product: bool) -> Family {
+pub(super) fn family(isa: Isa, byte_product: bool) -> &'static Family {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 if byte_product && std::arch::is_x86_feature_detected!("avx512vnni") => {
-            AVX512_VNNI
+            &AVX512_VNNI
         }
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => AVX512,
+        Isa::Avx512 => &AVX512,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 if byte_product && std::arch::is_x86_feature_detected!("avxvnni") => AVX2_VNNI,
+        Isa::Avx2 if byte_product && std::arch::is_x86_feature_detected!("avxvnni") => &AVX2_VNNI,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => AVX2,
+        Isa::Avx2 => &AVX2,
         #[allow(
             unreachable_patterns,
             reason = "which families exist depends on the target"
         )]
         Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => {
             let _ = byte_product;
-            PORTABLE
+            &PORTABLE
         }
     }
 }

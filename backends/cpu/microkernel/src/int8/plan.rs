@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::KernelError,
     gemm::{ALIGN, ARows, Bias, Blocks, CStore, GemmSpec, Init, Needed, Sizes, check, extents},
-    int8::kernel::{Family, family},
+    int8::kernel::{TileFn, family},
     layout::PackedLayout,
 };
 
@@ -32,7 +32,7 @@ pub struct IntGemm {
     pub(super) blocks: Blocks,
     pub(super) pack_a: bool,
     pub(super) needed: Needed,
-    pub(super) kernels: Family,
+    pub(super) kernels: &'static [TileFn],
 }
 
 impl IntGemm {
@@ -81,7 +81,11 @@ impl IntGemm {
             ));
         }
         let needed = extents(&spec, layout.len())?;
-        let kernels = family(spec.isa, byte_product);
+        let family = family(spec.isa, byte_product);
+        let kernels = match sign {
+            ByteSign::Unsigned => family.unsigned,
+            ByteSign::Signed => family.signed,
+        };
         let sizes = Sizes {
             m: spec.m,
             k: spec.k,

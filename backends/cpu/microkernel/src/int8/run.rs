@@ -9,7 +9,7 @@ use super::{
 use crate::{
     epilogue::{EpilogueTile, Hook},
     error::KernelError,
-    gemm::{ALIGN, Bias, CStore, Init, ROWS_MAX, SharedScratch, fill_starts},
+    gemm::{ALIGN, Bias, CStore, GROUP_MAX, Init, ROWS_MAX, SharedScratch, fill_starts},
     pool::Pool,
 };
 
@@ -94,6 +94,13 @@ struct Block {
     batch: usize,
     tiles: Range<usize>,
     panels: Range<usize>,
+}
+
+/// What the columns of one panel add to each row, and their zero points.
+#[derive(Clone, Copy, Default)]
+struct Columns {
+    add: [i32; COLS_MAX],
+    b_zero: [i32; COLS_MAX],
 }
 
 struct KPart {
@@ -301,11 +308,6 @@ impl IntGemm {
         let last = part.taps.end >= self.taps && part.k.end >= self.spec.k;
         let first = part.taps.start == 0 && part.k.start == 0;
         let add = !first || self.spec.init == Init::Accumulate;
-        let flip = if self.sign == ByteSign::Signed {
-            0x8080_8080
-        } else {
-            0
-        };
         // SAFETY: offsets below stay inside of the checked extents; scratch was sized for them.
         unsafe {
             let b = o.b.0.offset(self.spec.batch.b.at(block.batch));
@@ -314,6 +316,12 @@ impl IntGemm {
             }
             for group in block.panels.clone().step_by(self.blocks.group) {
                 let group = group..(group + self.blocks.group).min(block.panels.end);
+                let mut columns = [Columns::default(); GROUP_MAX];
+                if last {
+                    for (panel, slot) in group.clone().zip(&mut columns) {
+                        *slot = self.columns(o, block.batch, b, panel);
+                    }
+                }
                 for tile in block.tiles.clone() {
                     let row = self.tile_row(tile);
                     let rows = self.tile_row(tile + 1) - row;
@@ -348,7 +356,6 @@ impl IntGemm {
                             c_rows: c_rows.add(local).cast_const(),
                             cols: (self.spec.n - col).min(nr),
                             add,
-                            flip,
                             finish: None,
                         };
                         if self.pack_a {
@@ -360,12 +367,11 @@ impl IntGemm {
                         }
                         if last {
                             let sums = scratch.sums.add(local);
-                            let columns = self.columns(o, block.batch, b, col);
-                            let b_zero = b_zeros(o, col, t.cols);
+                            let columns = &columns[panel - group.start];
                             t.finish = Some(Finish {
-                                columns: columns.as_ptr(),
+                                columns: columns.add.as_ptr(),
                                 rows: if o.b_zero.1 > 0 { sums } else { ptr::null() },
-                                b_zero: b_zero.as_ptr(),
+                                b_zero: columns.b_zero.as_ptr(),
                             });
                             self.kernels[rows - 1](&t);
                             self.deliver(
@@ -388,14 +394,14 @@ impl IntGemm {
     /// What each column of a panel adds: bias, and the zero point of A times the column sum.
     ///
     /// # Safety
-    /// `b` is a packed panel.
+    /// `b` is the packed B of the entry; bias and zero points of B were checked.
     unsafe fn columns(
         &self,
         o: &IntGemmOperands,
         batch: usize,
         b: *const u8,
-        col: usize,
-    ) -> [i32; COLS_MAX] {
+        panel: usize,
+    ) -> Columns {
         let layout = self.b_layout();
         let raised = if self.sign == ByteSign::Signed {
             128
@@ -404,18 +410,20 @@ impl IntGemm {
         };
         let a_zero = o.a_zero.wrapping_add(raised);
         let bias = o.bias.0.wrapping_offset(self.spec.batch.bias.at(batch));
-        let mut out = [0i32; COLS_MAX];
-        // SAFETY: the sums are the last `nr` words of the panel; bias was checked.
-        unsafe {
-            let sums = b.add(layout.panel_len() - 4 * layout.nr).cast::<i32>();
-            for (j, slot) in out.iter_mut().enumerate().take(layout.nr) {
-                let sum = i32::from_le(sums.add(j).read_unaligned());
-                *slot = a_zero.wrapping_mul(sum).wrapping_neg();
-            }
-            if self.spec.bias == Bias::PerN {
-                let cols = (self.spec.n - col).min(layout.nr);
-                for (j, slot) in out.iter_mut().enumerate().take(cols) {
-                    *slot = slot.wrapping_add(bias.add(col + j).read());
+        let first = panel * layout.nr;
+        let step = usize::from(o.b_zero.1 > 1);
+        let mut out = Columns::default();
+        for j in 0..(self.spec.n - first).min(layout.nr) {
+            // SAFETY: the sums are the last `nr` words of the panel; the others cover `n`.
+            unsafe {
+                let sums = b.add((panel + 1) * layout.panel_len() - 4 * layout.nr);
+                let sum = i32::from_le(sums.cast::<i32>().add(j).read_unaligned());
+                out.add[j] = a_zero.wrapping_mul(sum).wrapping_neg();
+                if self.spec.bias == Bias::PerN {
+                    out.add[j] = out.add[j].wrapping_add(bias.add(first + j).read());
+                }
+                if o.b_zero.1 > 0 {
+                    out.b_zero[j] = o.b_zero.0.add((first + j) * step).read();
                 }
             }
         }
@@ -502,17 +510,4 @@ impl IntGemm {
             starts = unsafe { starts.add(rows * self.taps) };
         }
     }
-}
-
-/// The zero points of the columns of one panel.
-fn b_zeros(o: &IntGemmOperands, col: usize, cols: usize) -> [i32; COLS_MAX] {
-    let mut out = [0i32; COLS_MAX];
-    if o.b_zero.1 > 0 {
-        let step = usize::from(o.b_zero.1 > 1);
-        for (j, slot) in out.iter_mut().enumerate().take(cols) {
-            // SAFETY: there is one value, or (checked) one for each column.
-            *slot = unsafe { o.b_zero.0.add((col + j) * step).read() };
-        }
-    }
-    out
 }

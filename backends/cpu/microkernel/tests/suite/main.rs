@@ -6,3 +6,4 @@ mod int8;
 mod pack;
 mod pool;
 mod support;
+mod transpose;
