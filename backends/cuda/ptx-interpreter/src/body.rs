@@ -12,6 +12,9 @@ use crate::operand::Operand;
 use crate::program::{Address, Instruction, Pred, PredUse, Reg, Special};
 use crate::types::{Kind, Space, Type};
 
+/// Most bytes of kernel parameters.
+const PARAM_MAX: usize = 32_764;
+
 /// What a name stands for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Symbol {
@@ -88,10 +91,46 @@ impl Body {
     }
 
     /// A register for the address of a dynamic shared array, known once the body is read.
-    pub(crate) fn dynamic_address(&mut self, name: &str, align: usize) -> Reg {
+    fn dynamic_address(&mut self, name: &str, align: usize) -> Reg {
         let reg = self.fresh(name);
         self.dynamic.push((reg, align));
         reg
+    }
+
+    pub(crate) fn declare_param(
+        &mut self,
+        name: &str,
+        size: usize,
+        align: usize,
+    ) -> Result<(), ParseError> {
+        let offset = Self::place(&mut self.param_bytes, size, align);
+        if self.param_bytes > PARAM_MAX {
+            return Err(self.error(format!("parameters exceed {PARAM_MAX} bytes")));
+        }
+        let reg = self.constant(offset as u64);
+        self.params.push(Param {
+            name: name.to_owned(),
+            size,
+            offset,
+        });
+        self.declare(name, Symbol::Variable(Space::Param, reg))
+    }
+
+    /// Declares a shared array; one without a size is dynamic.
+    pub(crate) fn declare_shared(
+        &mut self,
+        name: &str,
+        bytes: Option<usize>,
+        align: usize,
+    ) -> Result<(), ParseError> {
+        let reg = match bytes {
+            Some(bytes) => {
+                let at = Self::place(&mut self.shared_bytes, bytes, align);
+                self.constant(at as u64)
+            }
+            None => self.dynamic_address(name, align),
+        };
+        self.declare(name, Symbol::Variable(Space::Shared, reg))
     }
 
     fn lookup(&self, name: &str) -> Result<Symbol, ParseError> {

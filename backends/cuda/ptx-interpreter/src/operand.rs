@@ -118,9 +118,15 @@ impl<'t, 'a> Cursor<'t, 'a> {
     /// One operand of an instruction.
     pub(crate) fn operand(&mut self) -> Result<Operand<'a>, ParseError> {
         if self.accept('{') {
-            let mut parts = vec![self.operand()?];
-            while self.accept(',') {
+            let mut parts = Vec::new();
+            loop {
+                if self.peek() == Some(Token::Punct('{')) {
+                    return Err(self.error("vectors do not nest"));
+                }
                 parts.push(self.operand()?);
+                if !self.accept(',') {
+                    break;
+                }
             }
             self.expect('}')?;
             return Ok(Operand::Vector(parts));

@@ -5,9 +5,14 @@ use crate::decode;
 use crate::error::ParseError;
 use crate::lex::{Token, lex};
 use crate::link;
-use crate::module::{Module, Param};
+use crate::module::Module;
 use crate::operand::{Cursor, Operand};
 use crate::types::{Space, Type};
+
+/// Most bytes of module constants.
+const CONSTANT_MAX: usize = 64 << 10;
+/// Most bytes of local memory of a thread.
+const LOCAL_MAX: usize = 512 << 10;
 
 /// A variable declared outside every entry.
 struct Shared {
@@ -162,6 +167,11 @@ impl<'a> Parser<'_, 'a> {
         };
         let mut size = self.module.constants.len();
         let at = Body::place(&mut size, count * bytes, variable.align);
+        if size > CONSTANT_MAX {
+            return Err(self
+                .cursor
+                .error(format!("constants exceed {CONSTANT_MAX} bytes")));
+        }
         self.module.constants.resize(size, 0);
         for (index, value) in values.iter().enumerate() {
             let bits = body.immediate(value, variable.ty)?;
@@ -198,7 +208,11 @@ impl<'a> Parser<'_, 'a> {
             self.cursor.next();
             match word {
                 ".reqntid" => block_required = Some(self.extent()?),
-                ".maxntid" => block_max = Some(self.extent()?.iter().product()),
+                ".maxntid" => {
+                    let threads = self.extent()?;
+                    let total = threads.iter().fold(1u32, |all, n| all.saturating_mul(*n));
+                    block_max = Some(total);
+                }
                 ".minnctapersm" | ".maxnreg" | ".maxnctapersm" => {
                     self.cursor.count("a number")?;
                 }
@@ -210,7 +224,7 @@ impl<'a> Parser<'_, 'a> {
             body.declare(name, Symbol::Variable(Space::Const, reg))?;
         }
         for shared in &self.shared {
-            declare_shared(&mut body, &shared.name, shared.bytes, shared.align)?;
+            body.declare_shared(&shared.name, shared.bytes, shared.align)?;
         }
         self.cursor.expect('{')?;
         body.scopes.push(Default::default());
@@ -253,7 +267,7 @@ impl<'a> Parser<'_, 'a> {
                     name => {
                         self.cursor = ahead;
                         let ty = parsed.take().ok_or_else(|| body.error("expected a type"))?;
-                        return declare_param(body, name, ty.bytes(), ty.bytes());
+                        return body.declare_param(name, ty.bytes(), ty.bytes());
                     }
                 }
             }
@@ -263,12 +277,7 @@ impl<'a> Parser<'_, 'a> {
         let Some(count) = variable.count else {
             return Err(body.error(format!("parameter `{}` has no size", variable.name)));
         };
-        declare_param(
-            body,
-            variable.name,
-            count * variable.ty.bytes(),
-            variable.align,
-        )
+        body.declare_param(variable.name, count * variable.ty.bytes(), variable.align)
     }
 
     /// Statements up to the brace that closes the body.
@@ -330,7 +339,7 @@ impl<'a> Parser<'_, 'a> {
                 }
                 let variable = self.variable()?;
                 let bytes = variable.count.map(|count| count * variable.ty.bytes());
-                declare_shared(body, variable.name, bytes, variable.align)?;
+                body.declare_shared(variable.name, bytes, variable.align)?;
             }
             ".local" => {
                 let variable = self.variable()?;
@@ -339,6 +348,9 @@ impl<'a> Parser<'_, 'a> {
                 };
                 let bytes = count * variable.ty.bytes();
                 let at = Body::place(&mut body.local_bytes, bytes, variable.align);
+                if body.local_bytes > LOCAL_MAX {
+                    return Err(body.error(format!("local memory exceeds {LOCAL_MAX} bytes")));
+                }
                 let reg = body.constant(at as u64);
                 body.declare(variable.name, Symbol::Variable(Space::Local, reg))?;
             }
@@ -383,31 +395,4 @@ impl<'a> Parser<'_, 'a> {
             }
         }
     }
-}
-
-fn declare_param(body: &mut Body, name: &str, size: usize, align: usize) -> Result<(), ParseError> {
-    let offset = Body::place(&mut body.param_bytes, size, align);
-    let reg = body.constant(offset as u64);
-    body.params.push(Param {
-        name: name.to_owned(),
-        size,
-        offset,
-    });
-    body.declare(name, Symbol::Variable(Space::Param, reg))
-}
-
-fn declare_shared(
-    body: &mut Body,
-    name: &str,
-    bytes: Option<usize>,
-    align: usize,
-) -> Result<(), ParseError> {
-    let reg = match bytes {
-        Some(bytes) => {
-            let at = Body::place(&mut body.shared_bytes, bytes, align);
-            body.constant(at as u64)
-        }
-        None => body.dynamic_address(name, align),
-    };
-    body.declare(name, Symbol::Variable(Space::Shared, reg))
 }

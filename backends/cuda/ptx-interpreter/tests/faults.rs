@@ -365,3 +365,79 @@ fn poison_checks_can_be_switched_off() {
         Ok(())
     );
 }
+
+#[test]
+fn damaged_text_never_panics() {
+    let texts = [
+        include_str!("ptx/softmax.ptx"),
+        include_str!("ptx/gemm_mma.ptx"),
+        include_str!("ptx/histogram.ptx"),
+        include_str!("ptx/mma_small.ptx"),
+    ];
+    let inserts = [
+        "{", "}", "[", ";", ",", "-", "!", "|", ".", "0x", "0f", "%", "\"", "é", "/*",
+    ];
+    let mut state = 1u64;
+    let mut random = |limit: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % limit
+    };
+    let (mut refused, rounds) = (0, 2000);
+    for round in 0..rounds {
+        let mut text = texts[round % texts.len()].to_owned();
+        for _ in 0..=random(3) {
+            let at = random(text.len());
+            if !text.is_char_boundary(at) || text.len() - at < 9 {
+                continue;
+            }
+            match random(3) {
+                0 => text.insert_str(at, inserts[random(inserts.len())]),
+                1 => text.truncate(at),
+                _ => {
+                    let end = (at..at + 8).find(|end| text.is_char_boundary(end + 1));
+                    text.replace_range(at..end.unwrap_or(at) + 1, "");
+                }
+            }
+            if text.is_empty() {
+                break;
+            }
+        }
+        let Ok(module) = Module::parse(&text) else {
+            refused += 1;
+            continue;
+        };
+        // What still parses may fault, but must not panic.
+        let mut device = Device::new();
+        let data = device.alloc_with(&[0; 4096]);
+        let options = LaunchOptions {
+            instruction_limit: 1 << 12,
+            ..Default::default()
+        };
+        for kernel in module.kernels() {
+            let params: Vec<_> = kernel
+                .params()
+                .iter()
+                .map(|param| match param.size {
+                    8 => ParamValue::U64(data),
+                    size => ParamValue::Bytes(vec![1; size]),
+                })
+                .collect();
+            let block = [128, 1, 1];
+            let _ = device.launch(
+                &module,
+                kernel.name(),
+                [2, 1, 1],
+                block,
+                2048,
+                &params,
+                &options,
+            );
+        }
+    }
+    assert!(
+        refused > rounds / 4,
+        "only {refused} of {rounds} damaged texts were refused"
+    );
+}

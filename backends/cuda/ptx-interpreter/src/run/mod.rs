@@ -3,6 +3,7 @@
 mod access;
 mod block;
 mod copy;
+mod defined;
 mod matrix;
 mod step;
 mod together;

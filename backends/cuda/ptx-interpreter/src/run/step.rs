@@ -1,13 +1,13 @@
 //! One instruction of one warp.
 
 use super::block::Launch;
+use super::defined::check_defined;
 use super::together::{check_members, shuffle};
 use super::value;
-use super::warp::{FULL, Frame, Lanes, Warp, each};
+use super::warp::{FULL, Frame, Lanes, each};
 use crate::decode::{LOCAL_WINDOW, SHARED_WINDOW, WINDOW_BYTES};
 use crate::error::Fault;
 use crate::float;
-use crate::module::Kernel;
 use crate::program::{Combine, Instruction, Op, Vote};
 use crate::types::{Space, Type};
 
@@ -377,45 +377,4 @@ fn single(f: float::F32Fn, ftz: bool, sat: bool, sources: [&Lanes; 3]) -> Lanes 
 /// The width of `ty` elements in a register.
 pub(super) fn element(bits: u128, slot: usize, ty: Type) -> u64 {
     (bits >> (slot as u32 * ty.bits())) as u64 & ty.mask()
-}
-
-/// Every register an executing lane uses must have been written in that lane.
-fn check_defined(
-    kernel: &Kernel,
-    warp: &Warp,
-    instruction: &Instruction,
-    mask: u32,
-) -> Result<(), Faulty> {
-    if let Some((pred, _)) = instruction.guard {
-        let missing = mask & !warp.preds_defined[pred as usize];
-        if missing != 0 {
-            return Err(unwritten(missing, &kernel.pred_names[pred as usize]));
-        }
-    }
-    let mask = instruction
-        .guard
-        .map_or(mask, |guard| mask & warp.holds(guard));
-    for pred in &instruction.pred_reads {
-        let missing = mask & !warp.preds_defined[*pred as usize];
-        if missing != 0 {
-            return Err(unwritten(missing, &kernel.pred_names[*pred as usize]));
-        }
-    }
-    for reg in &instruction.reads {
-        let missing = mask & !warp.defined[*reg as usize];
-        if missing != 0 {
-            return Err(unwritten(missing, &kernel.register_names[*reg as usize]));
-        }
-    }
-    Ok(())
-}
-
-fn unwritten(missing: u32, name: &str) -> Faulty {
-    let lane = missing.trailing_zeros() as usize;
-    (
-        Some(lane),
-        Fault::UninitialisedRegister {
-            register: name.to_owned(),
-        },
-    )
 }
