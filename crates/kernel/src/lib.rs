@@ -13,8 +13,10 @@ mod affine;
 mod compute;
 mod contract;
 mod expr;
+pub mod interpret;
 mod kernel;
 mod pool;
+mod verify;
 
 pub use affine::Affine;
 pub use compute::{Axis, Compute, Operand};
@@ -25,3 +27,4 @@ pub use kernel::{
     ValueId,
 };
 pub use pool::{Pool, Substitution};
+pub use verify::{VerifyError, verify};
