@@ -1,1 +1,3 @@
-//! alula-lower.
+//! From definitions to kernels that a target can run.
+
+pub mod build;
