@@ -9,6 +9,7 @@ import gc
 import re
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import onnx
@@ -118,7 +119,8 @@ def export(record, path):
             if isinstance(model, Call):             # its one argument stands for all inputs
                 dynamic = (dynamic,)
             torch.onnx.export(model, inputs, raw, dynamo=True, external_data=False, optimize=False,
-                              dynamic_shapes=dynamic if axes else None, **common_options)
+                              dynamic_shapes=dynamic if axes else None, verbose=False,
+                              **common_options)
         made = onnx.load(raw)
     made = scrub(tidy(made, axes) if exporter == "dynamo" else made)
     common.write_atomically(path, made.SerializeToString())
@@ -127,6 +129,7 @@ def export(record, path):
 def run(names, _skeletons):
     """Exports the named models, all where `names` is empty."""
     known, folder = common.catalogue("standard"), common.cache() / "standard"
+    warnings.filterwarnings("ignore")   # of the exporters', about code that is not ours
     torch.set_num_threads(1)
     torch.backends.mha.set_fastpath_enabled(False)
     failed = []
