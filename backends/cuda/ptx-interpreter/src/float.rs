@@ -336,3 +336,76 @@ fn fma_to_odd(a: f64, b: f64, c: f64) -> f64 {
         sum.to_bits() - 1
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUNDS: [Round; 5] = [
+        Round::Nearest,
+        Round::Away,
+        Round::Zero,
+        Round::Down,
+        Round::Up,
+    ];
+
+    #[test]
+    fn every_half_survives_a_round_trip() {
+        for format in [F16, BF16] {
+            for bits in 0..=0xffffu64 {
+                let value = format.decode(bits);
+                for round in ROUNDS {
+                    let expected = if value.is_nan() { format.nan() } else { bits };
+                    assert_eq!(
+                        format.encode(value, round),
+                        expected,
+                        "{format:?} {bits:#x}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn roundings_bracket_the_value() {
+        let mut state = 7u32;
+        for _ in 0..200_000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let value = f64::from(f32::from_bits(state.rotate_left(11)));
+            if value.is_nan() {
+                continue;
+            }
+            for format in [F16, BF16, TF32] {
+                let [nearest, away, zero, down, up] =
+                    ROUNDS.map(|round| format.decode(format.encode(value, round)));
+                assert!(down <= value && value <= up, "{format:?} {value:e}");
+                assert_eq!(
+                    zero,
+                    if value < 0.0 { up } else { down },
+                    "{format:?} {value:e}"
+                );
+                for closest in [nearest, away] {
+                    assert!(closest == down || closest == up, "{format:?} {value:e}");
+                    // Beyond the largest number, infinity is nearest from half a unit on.
+                    if up.is_finite() && down.is_finite() {
+                        let distance = (closest - value).abs();
+                        let best = (up - value).min(value - down);
+                        assert!(distance <= best, "{format:?} {value:e}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn half_fma_rounds_once() {
+        // 1 + 2^-10 squared is 1 + 2^-9 + 2^-20; the small addend decides the tie at 2^-21.
+        let a = F16.decode(0x3c01);
+        let tiny = F16.decode(0x0001);
+        let sum = |c: f64| F16.encode(fma_to_odd(a, a, c), Round::Nearest);
+        assert_eq!(sum(0.0), 0x3c02);
+        // 2048 + 1 is a tie in f16; an addend of 2^-24 breaks it upward.
+        let big = |c: f64| F16.encode(fma_to_odd(2049.0, 1.0, c), Round::Nearest);
+        assert_eq!((big(0.0), big(tiny), big(-tiny)), (0x6800, 0x6801, 0x6800));
+    }
+}

@@ -85,3 +85,55 @@ fn join(meets: &[usize], order: &[usize], mut a: usize, mut b: usize) -> usize {
     }
     a
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::module::Module;
+
+    /// Where the branches of a body meet, in source order.
+    fn meets(body: &str) -> Vec<u32> {
+        let text = format!(".entry k() {{ .reg .pred %p; {body} }}");
+        let module = Module::parse(&text).expect("the body parses");
+        let kernel = &module.kernels()[0];
+        let branches = kernel.code.iter().zip(&kernel.reconverge);
+        branches
+            .filter(|(code, _)| code.guard.is_some())
+            .map(|(_, meet)| *meet)
+            .collect()
+    }
+
+    #[test]
+    fn lanes_meet_after_both_arms() {
+        // 0: branch, 1: then, 2: jump, 3: else, 4: end.
+        assert_eq!(
+            meets("@%p bra e; membar.gl; bra o; e: membar.gl; o: ret;"),
+            [4]
+        );
+    }
+
+    #[test]
+    fn lanes_of_a_loop_meet_behind_it() {
+        assert_eq!(meets("l: membar.gl; @%p bra l; ret;"), [2]);
+    }
+
+    #[test]
+    fn an_arm_behind_the_exit_still_meets() {
+        // 0: branch, 1: meeting point, 2: exit, 3: cold arm, 4: jump back.
+        assert_eq!(
+            meets("@%p bra c; b: membar.gl; ret; c: membar.gl; bra b;"),
+            [1]
+        );
+    }
+
+    #[test]
+    fn an_early_exit_leaves_the_rest_to_meet_at_the_end() {
+        // Three instructions and the implicit exit: nothing but the end is common.
+        assert_eq!(meets("@%p ret; membar.gl; ret;"), [4]);
+    }
+
+    #[test]
+    fn an_endless_loop_has_no_meeting_point() {
+        assert_eq!(meets("@%p bra e; l: bra l; e: ret;"), [2]);
+        assert_eq!(meets("l: @%p bra l; m: bra m;"), [3]);
+    }
+}

@@ -249,6 +249,7 @@ pub(crate) enum Op {
     },
     Exit,
     Trap,
+    /// Nothing to do: a fence or a hint.
     Fence,
     Barrier {
         id: Reg,

@@ -352,3 +352,48 @@ fn lanes_meet_again_after_a_divergent_loop() {
         assert!(stats.divergent_branches > 0);
     });
 }
+
+#[test]
+fn lanes_exchange_and_vote() {
+    let module = parse(include_str!("ptx/warp_ops.ptx"));
+    every_mode(|options| {
+        let mut device = Device::new();
+        let output = device.alloc(32 * 4 * 10);
+        let params = [ParamValue::U64(output)];
+        let stats = launch(
+            &mut device,
+            &module,
+            [1; 3],
+            [32, 1, 1],
+            0,
+            &params,
+            options,
+        );
+        let found = download(&device, output, 320);
+        for (lane, found) in found.chunks(10).enumerate() {
+            let lane = lane as u32;
+            let (segment, within) = (lane & !7, lane & 7);
+            let expected = [
+                // Up by 3 and down by 3 within segments of 8 lanes, with the predicate added.
+                if within >= 3 { lane - 3 + 100 } else { lane },
+                if within + 3 < 8 { lane + 3 + 100 } else { lane },
+                segment | 5,
+                lane ^ 9,
+                0x5555_5555,
+                0,
+                1,
+                if lane.is_multiple_of(2) {
+                    0x5555_5555
+                } else {
+                    0xaaaa_aaaa
+                },
+                (0..32).sum(),
+                // Lane `l` reads the word that lane `31 - l` wrote 128 bytes apart.
+                31 - lane,
+            ];
+            assert_eq!(found, expected, "lane {lane}");
+        }
+        // 32 lanes in one bank, once to write and once to read.
+        assert_eq!(stats.bank_conflicts, 62);
+    });
+}

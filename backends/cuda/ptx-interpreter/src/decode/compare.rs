@@ -4,6 +4,7 @@ use super::{Decoded, exactly};
 use crate::body::Body;
 use crate::error::ParseError;
 use crate::float::Format;
+use crate::integer::IntFn;
 use crate::modifiers::Modifiers;
 use crate::operand::Operand;
 use crate::program::{Class1, Combine, Compare, Op, PredUse};
@@ -62,6 +63,7 @@ pub(super) fn decode(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -
             ))
         }
         "testp" => testp(body, m, operands),
+        "slct" => slct(body, m, operands),
         _ => Err(m.error("instruction is not supported")),
     }
 }
@@ -190,6 +192,45 @@ fn testp(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -> Decoded {
             format,
             p,
             a: body.source(a, ty)?,
+        },
+        Class::Integer,
+    ))
+}
+
+/// `a` where `c` is not negative, else `b`.
+fn slct(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -> Decoded {
+    let by = m.ty()?;
+    let f: IntFn = match by {
+        Type::S32 => |a, b, c, _| if (c as i32) >= 0 { a } else { b },
+        Type::F32 => |a, b, c, _| {
+            if f32::from_bits(c as u32) >= 0.0 {
+                a
+            } else {
+                b
+            }
+        },
+        _ => return Err(m.error(format!("cannot select by {by}"))),
+    };
+    let ty = m.ty()?;
+    if ty.bits() == 8 || ty == Type::Pred || (ty.is_float() && ty.bits() < 32) {
+        return Err(m.error(format!("has no {ty} form")));
+    }
+    let [d, a, b, c] = exactly(m, operands)?;
+    let (a, b, c) = (
+        body.source(a, ty)?,
+        body.source(b, ty)?,
+        body.source(c, by)?,
+    );
+    let d = body.target(d, ty)?;
+    Ok((
+        Op::Int {
+            f,
+            d,
+            a,
+            b,
+            c,
+            e: a,
+            mask: ty.mask(),
         },
         Class::Integer,
     ))

@@ -3,6 +3,7 @@
 use super::Decoded;
 use crate::body::Body;
 use crate::float::Round;
+use crate::integer::IntFn;
 use crate::modifiers::Modifiers;
 use crate::operand::Operand;
 use crate::program::{Convert, Op};
@@ -24,6 +25,9 @@ const INTEGER_ROUNDS: [(&str, Round); 4] = [
 ];
 
 pub(super) fn decode(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -> Decoded {
+    if m.flag("pack") {
+        return pack(body, m, operands);
+    }
     let from = m.ty()?;
     let to = m.ty()?;
     let float_round = m.choose(&FLOAT_ROUNDS);
@@ -110,4 +114,54 @@ pub(super) fn decode(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -
     };
     convert.register_bits = bits;
     Ok((Op::Convert { convert, d, a }, Class::Convert))
+}
+
+/// `cvt.pack`: two saturated integers below the low bits of a third operand.
+fn pack(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -> Decoded {
+    fn packed<const BITS: u32, const SIGNED: bool>(a: u64, b: u64, c: u64, _: u64) -> u64 {
+        let (low, high) = if SIGNED {
+            (-(1i64 << (BITS - 1)), (1i64 << (BITS - 1)) - 1)
+        } else {
+            (0, (1i64 << BITS) - 1)
+        };
+        let part =
+            |word: u64| i64::from(word as i32).clamp(low, high) as u64 & (u64::MAX >> (64 - BITS));
+        c << (2 * BITS) | part(a) << BITS | part(b)
+    }
+    m.expect("sat")?;
+    let last = m.ty()?;
+    let (from, to) = if last == Type::B32 {
+        (m.ty()?, m.ty()?)
+    } else {
+        (last, m.ty()?)
+    };
+    if from != Type::S32 || (last == Type::B32) != (to.bits() == 8) {
+        return Err(m.error("types are not supported"));
+    }
+    let f: IntFn = match to {
+        Type::U8 => packed::<8, false>,
+        Type::S8 => packed::<8, true>,
+        Type::U16 => packed::<16, false>,
+        Type::S16 => packed::<16, true>,
+        _ => return Err(m.error(format!("cannot pack to {to}"))),
+    };
+    let (d, a, b, c) = match operands {
+        [d, a, b, c] if last == Type::B32 => (d, a, b, body.source(c, Type::B32)?),
+        [d, a, b] if last != Type::B32 => (d, a, b, body.constant(0)),
+        _ => return Err(m.error("has the wrong number of operands")),
+    };
+    let (a, b) = (body.source(a, from)?, body.source(b, from)?);
+    let d = body.target(d, Type::B32)?;
+    Ok((
+        Op::Int {
+            f,
+            d,
+            a,
+            b,
+            c,
+            e: a,
+            mask: Type::B32.mask(),
+        },
+        Class::Convert,
+    ))
 }

@@ -43,6 +43,14 @@ pub(super) fn decode(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -
         "st" => store(body, m, operands),
         "atom" | "red" => atomic(body, m, operands),
         "cp" => copy(body, m, operands),
+        "prefetch" => {
+            let space = m.find(Space::parse).unwrap_or(Space::Generic);
+            m.require(&[("L1", ()), ("L2", ())])?;
+            let [address] = exactly(m, operands)?;
+            body.address(address, space)?;
+            // A prefetch has no effect that a kernel can see, wherever it points.
+            Ok((Op::Fence, Class::Memory))
+        }
         _ => Err(m.error("instruction is not supported")),
     }
 }
@@ -177,13 +185,6 @@ fn atomic(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -> Decoded {
 
 fn copy(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -> Decoded {
     m.expect("async")?;
-    let number = |operand: &Operand| match operand {
-        Operand::Int(value, false) => Ok(*value),
-        _ => Err(m_error(operand, "wants a constant")),
-    };
-    fn m_error(operand: &Operand, what: &str) -> String {
-        format!("{what}, found {operand:?}")
-    }
     let op = if m.flag("commit_group") {
         exactly::<0>(m, operands)?;
         Op::AsyncCommit
@@ -192,7 +193,7 @@ fn copy(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -> Decoded {
         Op::AsyncWait { groups: None }
     } else if m.flag("wait_group") {
         let [groups] = exactly(m, operands)?;
-        let groups = number(groups).map_err(|message| m.error(message))?;
+        let groups = number(m, groups)?;
         Op::AsyncWait {
             groups: Some(groups.min(u64::from(u32::MAX)) as u32),
         }
@@ -206,7 +207,7 @@ fn copy(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -> Decoded {
         if !(3..=4).contains(&operands.len()) {
             return Err(m.error(format!("takes 3 or 4 operands, {} given", operands.len())));
         }
-        let size = number(&operands[2]).map_err(|message| m.error(message))? as usize;
+        let size = number(m, &operands[2])? as usize;
         if !(size == 16 || (!bypass && matches!(size, 4 | 8))) {
             return Err(m.error(format!("cannot copy {size} bytes")));
         }
@@ -224,4 +225,11 @@ fn copy(body: &mut Body, m: &mut Modifiers, operands: &[Operand]) -> Decoded {
         }
     };
     Ok((op, Class::AsyncCopy))
+}
+
+fn number(m: &Modifiers, operand: &Operand) -> Result<u64, ParseError> {
+    match operand {
+        Operand::Int(value, false) => Ok(*value),
+        _ => Err(m.error("wants a constant")),
+    }
 }

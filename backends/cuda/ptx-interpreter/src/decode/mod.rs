@@ -41,7 +41,7 @@ pub(crate) fn instruction(
         | "clz" | "brev" | "lop3" | "prmt" | "dp4a" => arithmetic::bits(body, m, operands)?,
         "setp" | "set" | "selp" | "slct" | "testp" => compare::decode(body, m, operands)?,
         "cvt" => convert::decode(body, m, operands)?,
-        "ld" | "st" | "atom" | "red" | "cp" | "ldu" => memory::decode(body, m, operands)?,
+        "ld" | "st" | "atom" | "red" | "cp" | "prefetch" => memory::decode(body, m, operands)?,
         "bra" | "ret" | "exit" | "trap" | "bar" | "barrier" | "membar" | "fence" => {
             control::decode(body, m, operands)?
         }
