@@ -166,15 +166,49 @@ unsafe fn step<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// Adds C, runs the built-in epilogue and stores.
+/// Adds C, runs the built-in epilogue and stores. What most tiles need has no branch for a vector.
 #[inline(always)]
 unsafe fn write<S: Simd, const MR: usize, const NV: usize>(t: &Tile, acc: [[S::V; NV]; MR]) {
+    let by_column = match &t.finish {
+        None => !t.add,
+        Some(finish) => !t.add && finish.bias_m.is_null() && finish.residual.is_null(),
+    };
     // SAFETY: the caller vouches for the valid columns of C, bias and residual.
     unsafe {
-        if t.cols >= NV * S::LANES {
-            write_cols::<S, MR, NV, true>(t, acc);
-        } else {
-            write_cols::<S, MR, NV, false>(t, acc);
+        match (by_column, t.cols >= NV * S::LANES) {
+            (true, true) => write_by_column::<S, MR, NV>(t, acc),
+            (false, true) => write_cols::<S, MR, NV, true>(t, acc),
+            (_, false) => write_cols::<S, MR, NV, false>(t, acc),
+        }
+    }
+}
+
+/// A full tile whose epilogue varies by column only: the absent parts are identities.
+#[inline(always)]
+unsafe fn write_by_column<S: Simd, const MR: usize, const NV: usize>(
+    t: &Tile,
+    acc: [[S::V; NV]; MR],
+) {
+    // SAFETY: the caller vouches for every column of C and bias.
+    unsafe {
+        // Adding -0.0 changes nothing, not even a zero's sign.
+        let mut bias = [S::splat(-0.0); NV];
+        let (mut low, mut high) = (f32::NEG_INFINITY, f32::INFINITY);
+        if let Some(finish) = &t.finish {
+            if !finish.bias_n.is_null() {
+                for (v, slot) in bias.iter_mut().enumerate() {
+                    *slot = S::load(finish.bias_n.add(v * S::LANES));
+                }
+            }
+            (low, high) = finish.clip.unwrap_or((low, high));
+        }
+        let (low, high) = (S::splat(low), S::splat(high));
+        for (r, row) in acc.iter().enumerate() {
+            let c = t.c.offset(t.c_rows.add(r).read());
+            for v in 0..NV {
+                let x = S::min(high, S::max(low, S::add(row[v], bias[v])));
+                S::store(c.add(v * S::LANES), x);
+            }
         }
     }
 }

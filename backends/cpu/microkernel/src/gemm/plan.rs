@@ -83,10 +83,11 @@ impl BatchReduceGemm {
     /// # Errors
     /// [`KernelError`] if the family is not available, an offset map does not cover its axis,
     /// an operand would be reached below its start, or a size overflows.
-    pub fn new(spec: GemmSpec, threads: usize) -> Result<Self, KernelError> {
+    pub fn new(mut spec: GemmSpec, threads: usize) -> Result<Self, KernelError> {
         spec.isa.require()?;
         spec.b_layout().validate()?;
         check(&spec)?;
+        spec.a_rows.simplify();
         let needed = extents(&spec, spec.b_layout().len())?;
         let kernels = family(spec.isa);
         let taps = spec.taps();
@@ -113,7 +114,7 @@ impl BatchReduceGemm {
         })
     }
 
-    /// The descriptor.
+    /// The descriptor; `a_rows` may be in a simpler form that means the same.
     pub fn spec(&self) -> &GemmSpec {
         &self.spec
     }

@@ -29,44 +29,64 @@ pub(crate) unsafe fn fill_starts<T>(
                 }
             }
         }
-        ARows::Window(window) => {
+        ARows::Window(w) => {
+            let (mut ow, rest) = (first % w.out[1], first / w.out[1]);
+            let (mut oh, mut image) = (rest % w.out[0], rest / w.out[0]);
             for r in 0..rows {
+                let a = a.wrapping_offset(image as isize * w.strides[0]);
                 // SAFETY: the caller vouches for the room.
-                unsafe { window_row(window, a, first + r, outside, out.add(r), rows) };
+                unsafe { window_row(w, a, [oh, ow], outside, out.add(r), rows) };
+                ow += 1;
+                if ow == w.out[1] {
+                    ow = 0;
+                    oh += 1;
+                    if oh == w.out[0] {
+                        oh = 0;
+                        image += 1;
+                    }
+                }
             }
         }
     }
 }
 
-/// Writes the start of each tap of output position `row` to `out[tap * rows]`.
+/// Writes the start of each tap of one output position to `out[tap * rows]`.
 ///
 /// # Safety
 /// `out` has room for every tap.
 unsafe fn window_row<T>(
     w: &Window,
-    a: *const T,
-    row: usize,
+    image: *const T,
+    [oh, ow]: [usize; 2],
     outside: *const T,
     out: *mut *const T,
     rows: usize,
 ) {
-    let (rest, ow) = (row / w.out[1], row % w.out[1]);
-    let (image, oh) = (rest / w.out[0], rest % w.out[0]);
-    let image = a.wrapping_offset(image as isize * w.strides[0]);
-    let (top, left) = (oh * w.stride[0], ow * w.stride[1]);
-    let mut tap = 0;
+    // Positions before the image wrap to huge ones, which are not below its size.
+    let top = (oh * w.stride[0]).wrapping_sub(w.pad[0]);
+    let left = (ow * w.stride[1]).wrapping_sub(w.pad[1]);
+    let reach = |i: usize| (w.kernel[i] - 1) * w.dilation[i];
+    let whole = |at: usize, i: usize| at < w.input[i] && at + reach(i) < w.input[i];
+    let tap_row = w.dilation[0] as isize * w.strides[1];
+    let tap_col = w.dilation[1] as isize * w.strides[2];
+    let start = image
+        .wrapping_offset((top as isize).wrapping_mul(w.strides[1]))
+        .wrapping_offset((left as isize).wrapping_mul(w.strides[2]));
+    let inside = whole(top, 0) && whole(left, 1);
+    let mut out = out;
     for kh in 0..w.kernel[0] {
-        let h = (top + kh * w.dilation[0]).wrapping_sub(w.pad[0]);
+        let line = start.wrapping_offset(kh as isize * tap_row);
+        let row_inside = top.wrapping_add(kh * w.dilation[0]) < w.input[0];
         for kw in 0..w.kernel[1] {
-            let x = (left + kw * w.dilation[1]).wrapping_sub(w.pad[1]);
-            let start = if h < w.input[0] && x < w.input[1] {
-                image.wrapping_offset(h as isize * w.strides[1] + x as isize * w.strides[2])
+            let valid = inside || row_inside && left.wrapping_add(kw * w.dilation[1]) < w.input[1];
+            let tap = if valid {
+                line.wrapping_offset(kw as isize * tap_col)
             } else {
                 outside
             };
             // SAFETY: the caller vouches for the room.
-            unsafe { out.add(tap * rows).write(start) };
-            tap += 1;
+            unsafe { out.write(tap) };
+            out = out.wrapping_add(rows);
         }
     }
 }

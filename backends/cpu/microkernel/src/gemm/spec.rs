@@ -20,6 +20,24 @@ pub enum ARows {
     Window(Window),
 }
 
+impl ARows {
+    /// Turns a window that is one tap over a dense image into evenly spaced rows.
+    pub(crate) fn simplify(&mut self) {
+        let Self::Window(w) = self else { return };
+        let single = w.kernel == [1, 1] && w.stride == [1, 1] && w.pad == [0, 0];
+        let col = w.strides[2];
+        let line = col.checked_mul(w.input[1] as isize);
+        let image = line.and_then(|line| line.checked_mul(w.input[0] as isize));
+        let dense = line == Some(w.strides[1]) && (w.images == 1 || image == Some(w.strides[0]));
+        if single && dense && w.out == w.input {
+            *self = Self::Affine {
+                rows: Offsets::Uniform(col),
+                taps: vec![0],
+            };
+        }
+    }
+}
+
 /// The geometry of a 2-D convolution (a 1-D one has `h = kernel_h = 1`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {

@@ -70,6 +70,8 @@ impl IntGemm {
         let layout = PackedLayout::i8(spec.isa, spec.taps(), spec.k, spec.n);
         layout.validate()?;
         check(&spec)?;
+        let mut spec = spec;
+        spec.a_rows.simplify();
         if spec.residual || spec.clip.is_some() || spec.bias == Bias::PerM {
             let detail = "residual, clip and a bias for each row are the hook's";
             return Err(KernelError::spec("integer epilogue", detail));
@@ -111,7 +113,7 @@ impl IntGemm {
         })
     }
 
-    /// The descriptor.
+    /// The descriptor; `a_rows` may be in a simpler form that means the same.
     pub fn spec(&self) -> &GemmSpec {
         &self.spec
     }
