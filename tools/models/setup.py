@@ -24,8 +24,7 @@ def environment(name="venv", lists=("requirements.txt",)):
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():
         return python
     print(f"make the virtual environment {folder}", flush=True)
-    if not python.exists():
-        venv.create(folder, with_pip=True)
+    venv.create(folder, with_pip=True, clear=True)      # also after an attempt that broke off
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                *(word for file in lists for word in ("-r", str(file)))]
     subprocess.run(command, check=True)
@@ -80,12 +79,12 @@ def run(step, args):
 
 def main():
     args = arguments()
-    print(f"cache folder: {common.cache()}", flush=True)
     try:
         if args.step == "export":
             inside(environment("venv-export", ("requirements.txt", "requirements-export.txt")))
-        elif args.step != "real":               # taking models out of packages needs no package
+        else:
             inside(environment())
+        print(f"cache folder: {common.cache()}", flush=True)
         whole = ["real", "standard", "conformance", "references"]
         for step in whole if args.step == "all" else [args.step]:
             run(step, args)
