@@ -1,0 +1,226 @@
+//! Launches: sizes checked once, then grid points one after another.
+
+use std::ops::Range;
+
+use alula_kernel::Access;
+use alula_tensor::Symbol;
+
+use super::module::Entry;
+use super::{CpuModule, LaunchError};
+
+/// Memory passed for one parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Buffer {
+    pointer: *mut u8,
+    bytes: usize,
+    writable: bool,
+}
+
+impl Buffer {
+    /// Memory that the kernel reads.
+    pub fn read(bytes: &[u8]) -> Buffer {
+        Buffer {
+            pointer: bytes.as_ptr().cast_mut(),
+            bytes: bytes.len(),
+            writable: false,
+        }
+    }
+
+    /// Memory that the kernel writes.
+    pub fn write(bytes: &mut [u8]) -> Buffer {
+        Buffer {
+            pointer: bytes.as_mut_ptr(),
+            bytes: bytes.len(),
+            writable: true,
+        }
+    }
+
+    /// Memory by address, for arenas whose parts are handed out by a plan.
+    pub fn raw(pointer: *mut u8, bytes: usize) -> Buffer {
+        Buffer {
+            pointer,
+            bytes,
+            writable: true,
+        }
+    }
+}
+
+/// A kernel with its sizes for one binding of symbols: checked and evaluated once, launched often.
+#[derive(Debug)]
+pub struct Launch<'m> {
+    entry: Entry,
+    name: &'m str,
+    /// Name, bytes and access of each parameter.
+    params: Vec<(&'m str, u64, Access)>,
+    symbols: Vec<i64>,
+    points: i64,
+}
+
+/// Buffers of most kernels fit here without an allocation.
+const INLINE_BUFFERS: usize = 16;
+
+impl<'m> Launch<'m> {
+    /// Evaluates the kernel's sizes under a binding.
+    ///
+    /// # Errors
+    /// [`LaunchError`] if the kernel does not exist, a symbol is unbound or a size is out of range.
+    pub fn new(
+        module: &'m CpuModule,
+        kernel: usize,
+        bind: &dyn Fn(&Symbol) -> Option<i64>,
+    ) -> Result<Launch<'m>, LaunchError> {
+        let count = module.kernels().len();
+        let missing = || LaunchError::NoKernel {
+            index: kernel,
+            count,
+        };
+        let entry = module.entry(kernel).ok_or_else(missing)?;
+        let kernel = module.kernels().get(kernel).ok_or_else(missing)?;
+        let name = kernel.name.as_str();
+        let size = |detail: String| LaunchError::Size {
+            kernel: name.to_owned(),
+            detail,
+        };
+        let mut params = Vec::with_capacity(kernel.params.len());
+        for param in &kernel.params {
+            let elements = param
+                .elements
+                .eval(bind)
+                .map_err(|e| LaunchError::dim(name, &e))?;
+            let bytes = u64::try_from(elements.max(0))
+                .ok()
+                .and_then(|n| n.checked_mul(param.dtype.size_bytes() as u64))
+                .filter(|&bytes| i64::try_from(bytes).is_ok())
+                .ok_or_else(|| size(format!("buffer {} is too large", param.name)))?;
+            params.push((param.name.as_str(), bytes, param.access));
+        }
+        let mut symbols = Vec::with_capacity(kernel.symbols.len());
+        for symbol in &kernel.symbols {
+            let value = bind(symbol);
+            symbols.push(value.ok_or_else(|| size(format!("{} is not bound", symbol.name())))?);
+        }
+        let mut points = 1_i64;
+        for extent in &kernel.grid {
+            let extent = extent.eval(bind).map_err(|e| LaunchError::dim(name, &e))?;
+            points = points
+                .checked_mul(extent.max(0))
+                .ok_or_else(|| size("the grid is too large".to_owned()))?;
+        }
+        Ok(Launch {
+            entry,
+            name,
+            params,
+            symbols,
+            points,
+        })
+    }
+
+    /// Number of grid points.
+    pub fn points(&self) -> i64 {
+        self.points
+    }
+
+    /// Runs every grid point on this thread.
+    ///
+    /// # Errors
+    /// [`LaunchError`] if a buffer is missing, too short, or written though given for reading.
+    ///
+    /// # Safety
+    /// Each buffer is valid for its length while this runs. Nobody else writes what the kernel
+    /// reads or touches what it writes, and a written buffer overlaps no other one, unless the
+    /// kernel allows it by `Access::ReadWrite` of the same element.
+    pub unsafe fn run(&self, buffers: &[Buffer]) -> Result<(), LaunchError> {
+        // SAFETY: the caller's, for all points.
+        unsafe { self.run_points(buffers, 0..self.points) }
+    }
+
+    /// Runs some of the grid points on this thread, in row-major order.
+    ///
+    /// # Errors
+    /// As [`Launch::run`]; also for points that do not exist.
+    ///
+    /// # Safety
+    /// As [`Launch::run`], for these points.
+    pub unsafe fn run_points(
+        &self,
+        buffers: &[Buffer],
+        points: Range<i64>,
+    ) -> Result<(), LaunchError> {
+        self.check(buffers)?;
+        if points.start < 0 || points.end > self.points {
+            let detail = format!("points {points:?} of {}", self.points);
+            return Err(LaunchError::Size {
+                kernel: self.name.to_owned(),
+                detail,
+            });
+        }
+        let mut inline = [std::ptr::null_mut(); INLINE_BUFFERS];
+        let heap: Vec<*mut u8>;
+        let pointers: &[*mut u8] = if buffers.len() <= INLINE_BUFFERS {
+            for (slot, buffer) in inline.iter_mut().zip(buffers) {
+                *slot = buffer.pointer;
+            }
+            &inline[..buffers.len()]
+        } else {
+            heap = buffers.iter().map(|buffer| buffer.pointer).collect();
+            &heap
+        };
+        let call = Call {
+            entry: self.entry,
+            buffers: pointers.as_ptr(),
+            symbols: &self.symbols,
+        };
+        // SAFETY: the caller's, for these points.
+        unsafe { call.points(points.start, points.end) };
+        Ok(())
+    }
+
+    fn check(&self, buffers: &[Buffer]) -> Result<(), LaunchError> {
+        let kernel = || self.name.to_owned();
+        if buffers.len() != self.params.len() {
+            return Err(LaunchError::Count {
+                kernel: kernel(),
+                what: "buffers",
+                wanted: self.params.len(),
+                given: buffers.len(),
+            });
+        }
+        for (buffer, &(param, wanted, access)) in buffers.iter().zip(&self.params) {
+            if (buffer.bytes as u64) < wanted {
+                let (param, given) = (param.to_owned(), buffer.bytes);
+                return Err(LaunchError::Short {
+                    kernel: kernel(),
+                    param,
+                    wanted,
+                    given,
+                });
+            }
+            if access != Access::Read && !buffer.writable {
+                return Err(LaunchError::ReadOnly {
+                    kernel: kernel(),
+                    param: param.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One function with its arguments, shared by the threads of a launch.
+struct Call<'a> {
+    entry: Entry,
+    buffers: *const *mut u8,
+    symbols: &'a [i64],
+}
+
+// SAFETY: the pointers are only handed on to the function, whose points are independent.
+unsafe impl Sync for Call<'_> {}
+
+impl Call<'_> {
+    /// # Safety
+    /// As [`Launch::run`].
+    unsafe fn points(&self, begin: i64, end: i64) {
+        // SAFETY: the caller's.
+        unsafe { (self.entry)(self.buffers, self.symbols.as_ptr(), begin, end) }
+    }
+}

@@ -1,0 +1,10 @@
+//! Machine code to results: loading, checking and launching.
+
+mod error;
+mod launch;
+mod module;
+mod pages;
+
+pub use error::{LaunchError, LoadError};
+pub use launch::{Buffer, Launch};
+pub use module::CpuModule;

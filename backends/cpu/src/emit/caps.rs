@@ -1,0 +1,30 @@
+//! What is printed natively; legalization expands the rest.
+
+use alula_tensor::{DType, DTypeClass, ScalarOp};
+
+use super::cast;
+
+/// Whether `op` on operands of `dtype` (for `select`: of its last two) is printed.
+pub fn is_native(op: ScalarOp, dtype: DType) -> bool {
+    use ScalarOp::*;
+    let class = dtype.class();
+    if !op.accepts(class) {
+        return false;
+    }
+    let narrow = class == DTypeClass::Float && !matches!(dtype, DType::F32 | DType::F64);
+    match op {
+        Select => true,
+        _ if narrow => false,
+        Neg | Abs | Sign | Floor | Ceil | Round | Trunc | Sqrt | Not | IsNan | IsInf | Add
+        | Sub | Mul | Div | FloorDiv | Min | Max | And | Or | Xor | Shl | Shr | Eq | Ne | Lt
+        | Le | Gt | Ge => true,
+        Rem | FloorMod => class != DTypeClass::Float,
+        Exp | Log | Expm1 | Log1p | Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh | Tanh
+        | Asinh | Acosh | Atanh | Erf | Pow => false,
+    }
+}
+
+/// Whether the conversion is printed.
+pub fn is_native_cast(from: DType, to: DType) -> bool {
+    cast::is_native(from, to)
+}

@@ -1,0 +1,211 @@
+//! One kernel as one function over a range of grid points.
+//!
+//! `extern "C" fn(buffers: *const *mut u8, symbols: *const i64, begin: i64, end: i64)` runs the
+//! points `begin..end` of the grid in row-major order. Coordinates are found by division once and
+//! counted from there.
+
+use alula_kernel::Kernel;
+use alula_tensor::{DType, ScalarOp};
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    AbiParam, BlockArg, Function, InstBuilder, Signature, StackSlotData, StackSlotKind,
+    UserFuncName, Value, types,
+};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+
+use super::kinds::Kinds;
+use super::printer::{Printer, Val};
+use super::{CpuTarget, EmitError, Emitted, division, ops};
+use crate::CpuKernel;
+
+/// What to return beside the code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dump {
+    /// The code generator's input as text.
+    pub clif: bool,
+    /// The machine code as text.
+    pub asm: bool,
+}
+
+/// Prints and compiles one kernel. The same kernel gives the same bytes on any thread.
+///
+/// # Errors
+/// [`EmitError`] naming the kernel and what it cannot do.
+pub fn emit_kernel(kernel: &Kernel, target: &CpuTarget, dump: Dump) -> Result<Emitted, EmitError> {
+    let fail = |detail: String| EmitError::Codegen {
+        kernel: kernel.name.clone(),
+        detail,
+    };
+    let mut context = Context::for_function(print(kernel, target)?);
+    let clif = dump.clif.then(|| context.func.display().to_string());
+    context.set_disasm(dump.asm);
+    let mut plane = ControlPlane::default();
+    let compiled = context.compile(&*target.isa, &mut plane).map_err(|error| {
+        let text = error.func.display().to_string();
+        tracing::error!(kernel = %kernel.name, clif = %text, "code generation failed");
+        fail(error.inner.to_string())
+    })?;
+    let count = compiled.buffer.relocs().len();
+    if count > 0 {
+        return Err(EmitError::Relocations {
+            kernel: kernel.name.clone(),
+            count,
+        });
+    }
+    let code = compiled.buffer.data().to_vec();
+    tracing::debug!(kernel = %kernel.name, bytes = code.len(), "kernel emitted");
+    Ok(Emitted {
+        kernel: CpuKernel {
+            name: kernel.name.clone(),
+            offset: 0,
+            len: code.len() as u64,
+            symbols: kernel.symbols.clone(),
+            params: kernel.params.clone(),
+            grid: kernel.grid.iter().map(|axis| axis.extent.clone()).collect(),
+        },
+        code,
+        clif,
+        asm: compiled.vcode.clone(),
+    })
+}
+
+/// The kernel in the code generator's language.
+fn print(kernel: &Kernel, target: &CpuTarget) -> Result<Function, EmitError> {
+    let mut signature = Signature::new(target.isa.default_call_conv());
+    signature.params.extend([AbiParam::new(types::I64); 4]);
+    let mut function = Function::with_name_signature(UserFuncName::user(0, 0), signature);
+    let mut scratch = FunctionBuilderContext::new();
+    let mut printer = Printer {
+        b: FunctionBuilder::new(&mut function, &mut scratch),
+        kernel,
+        values: vec![None; kernel.dtypes.len()],
+        params: Vec::new(),
+        locals: Vec::new(),
+        symbols: Vec::new(),
+        kinds: Kinds::scalar(kernel),
+        quads: 0,
+    };
+    if kernel.lanes != 1 || kernel.lane.is_some() {
+        return Err(printer.unsupported(format!("workgroups of {} lanes", kernel.lanes)));
+    }
+    printer.function()?;
+    printer.b.seal_all_blocks();
+    printer.b.finalize(target.isa.frontend_config());
+    Ok(function)
+}
+
+/// Bytes of stack that local arrays of one kernel may take.
+const LOCALS_BYTES_MAX: u32 = 1 << 18;
+
+impl Printer<'_, '_> {
+    fn function(&mut self) -> Result<(), EmitError> {
+        let entry = self.b.create_block();
+        self.b.append_block_params_for_function_params(entry);
+        self.b.switch_to_block(entry);
+        let [buffers, symbols, begin, end] = *self.b.block_params(entry) else {
+            return Err(self.malformed("the entry block has four parameters"));
+        };
+        let none = self
+            .b
+            .ins()
+            .icmp(IntCC::SignedGreaterThanOrEqual, begin, end);
+        let (start, header, exit) = (
+            self.b.create_block(),
+            self.b.create_block(),
+            self.b.create_block(),
+        );
+        self.b.ins().brif(none, exit, &[], start, &[]);
+
+        self.b.switch_to_block(start);
+        for position in 0..self.kernel.params.len() {
+            let pointer = self.load_word(buffers, position);
+            self.params.push(pointer);
+        }
+        for position in 0..self.kernel.symbols.len() {
+            let value = self.load_word(symbols, position);
+            self.symbols.push(value);
+        }
+        self.make_locals()?;
+        let extents = self.kernel.grid.iter().map(|axis| self.dim(&axis.extent));
+        let extents = extents.collect::<Result<Vec<_>, _>>()?;
+        let mut args = vec![begin];
+        args.extend(self.coordinates(begin, &extents));
+        let args: Vec<BlockArg> = args.into_iter().map(Into::into).collect();
+        self.b.ins().jump(header, &args);
+
+        let position = self.b.append_block_param(header, types::I64);
+        let mut counters = Vec::new();
+        for _ in &extents {
+            counters.push(self.b.append_block_param(header, types::I64));
+        }
+        self.b.switch_to_block(header);
+        for (axis, &counter) in self.kernel.grid.iter().zip(&counters) {
+            self.set(axis.var, Val::Uniform(counter))?;
+        }
+        self.block(&self.kernel.body)?;
+        let next = self.b.ins().iadd_imm_s(position, 1);
+        let mut args = vec![next];
+        args.extend(self.following(&counters, &extents));
+        let args: Vec<BlockArg> = args.into_iter().map(Into::into).collect();
+        let again = self.b.ins().icmp(IntCC::SignedLessThan, next, end);
+        self.b.ins().brif(again, header, &args, exit, &[]);
+
+        self.b.switch_to_block(exit);
+        self.b.ins().return_(&[]);
+        Ok(())
+    }
+
+    fn make_locals(&mut self) -> Result<(), EmitError> {
+        let mut total = 0_u32;
+        for local in &self.kernel.locals {
+            let bytes = local.elements.checked_mul(local.dtype.size_bytes() as u32);
+            let sum = bytes.and_then(|bytes| total.checked_add(bytes));
+            let (Some(bytes), Some(sum)) = (bytes, sum.filter(|&sum| sum <= LOCALS_BYTES_MAX))
+            else {
+                return Err(self.unsupported(format!("local {} of its size", local.name)));
+            };
+            total = sum;
+            let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes.max(1), 4);
+            self.locals.push(self.b.create_sized_stack_slot(data));
+        }
+        Ok(())
+    }
+
+    /// The coordinates of a flat position. There is a point, so that no extent is 0.
+    fn coordinates(&mut self, position: Value, extents: &[Value]) -> Vec<Value> {
+        let mut rest = position;
+        let mut coordinates = Vec::new();
+        for (axis, &extent) in extents.iter().enumerate().rev() {
+            if axis == 0 {
+                coordinates.push(rest);
+                continue;
+            }
+            let b = &mut self.b;
+            coordinates.push(division::apply(b, ScalarOp::Rem, DType::I64, rest, extent));
+            rest = division::apply(b, ScalarOp::Div, DType::I64, rest, extent);
+        }
+        coordinates.reverse();
+        coordinates
+    }
+
+    /// The coordinates of the next point.
+    fn following(&mut self, counters: &[Value], extents: &[Value]) -> Vec<Value> {
+        let zero = ops::constant(&mut self.b, types::I64, 0);
+        let mut carry = ops::constant(&mut self.b, types::I64, 1);
+        let mut following = Vec::new();
+        for (axis, (&counter, &extent)) in counters.iter().zip(extents).enumerate().rev() {
+            let more = self.b.ins().iadd(counter, carry);
+            if axis == 0 {
+                following.push(more);
+                continue;
+            }
+            let full = self.b.ins().icmp(IntCC::Equal, more, extent);
+            following.push(self.b.ins().select(full, zero, more));
+            carry = self.b.ins().uextend(types::I64, full);
+        }
+        following.reverse();
+        following
+    }
+}

@@ -1,0 +1,227 @@
+//! Small kernels made by hand, and running them.
+#![allow(dead_code, reason = "each test crate uses a part of this")]
+
+use alula_cpu::{Buffer, CpuModule, CpuTarget, Dump, Launch, emit_kernel, link};
+use alula_kernel::{
+    Access, Block, BufferId, Carried, FoldOp, GridAxis, Inst, Kernel, Literal, Loop, LoopKind,
+    Param, Rhs, ValueId,
+};
+use alula_tensor::{DType, Dim, Scalar, ScalarOp, Symbol};
+
+/// Builds a kernel block by block.
+pub(crate) struct Builder {
+    pub(crate) kernel: Kernel,
+    open: Vec<Block>,
+}
+
+impl Builder {
+    pub(crate) fn new(name: &str) -> Builder {
+        Builder {
+            kernel: Kernel::new(name),
+            open: vec![Block::default()],
+        }
+    }
+
+    pub(crate) fn param(
+        &mut self,
+        dtype: DType,
+        elements: impl Into<Dim>,
+        access: Access,
+    ) -> BufferId {
+        let position = self.kernel.params.len() as u32;
+        let name = format!("p{position}");
+        self.kernel.params.push(Param {
+            name,
+            dtype,
+            elements: elements.into(),
+            access,
+        });
+        BufferId::Param(position)
+    }
+
+    pub(crate) fn symbol(&mut self, name: &str) -> Dim {
+        self.kernel.symbols.push(Symbol::new(name));
+        Dim::named(name)
+    }
+
+    pub(crate) fn grid(&mut self, extent: impl Into<Dim>) -> ValueId {
+        let var = self.kernel.value(DType::I64);
+        self.kernel.grid.push(GridAxis {
+            var,
+            extent: extent.into(),
+        });
+        var
+    }
+
+    pub(crate) fn push(&mut self, inst: Inst) {
+        self.open.last_mut().expect("a block is open").0.push(inst);
+    }
+
+    fn bind(&mut self, dtype: DType, rhs: Rhs) -> ValueId {
+        let id = self.kernel.value(dtype);
+        self.push(Inst::Let { id, rhs });
+        id
+    }
+
+    pub(crate) fn constant(&mut self, dtype: DType, value: Scalar) -> ValueId {
+        self.bind(dtype, Rhs::Const(Literal(value)))
+    }
+
+    pub(crate) fn int(&mut self, value: i64) -> ValueId {
+        self.dim(value)
+    }
+
+    pub(crate) fn dim(&mut self, dim: impl Into<Dim>) -> ValueId {
+        self.bind(DType::I64, Rhs::Dim(dim.into()))
+    }
+
+    pub(crate) fn apply(&mut self, op: ScalarOp, operands: &[ValueId]) -> ValueId {
+        let dtype = op.result(self.kernel.dtype(*operands.last().expect("operands")));
+        self.bind(
+            dtype,
+            Rhs::Apply {
+                op,
+                operands: operands.iter().copied().collect(),
+            },
+        )
+    }
+
+    pub(crate) fn cast(&mut self, value: ValueId, dtype: DType) -> ValueId {
+        self.bind(dtype, Rhs::Cast(value))
+    }
+
+    pub(crate) fn bitcast(&mut self, value: ValueId, dtype: DType) -> ValueId {
+        self.bind(dtype, Rhs::Bitcast(value))
+    }
+
+    pub(crate) fn load(&mut self, buffer: BufferId, index: ValueId) -> ValueId {
+        let dtype = self.kernel.buffer_dtype(buffer);
+        self.bind(dtype, Rhs::Load { buffer, index })
+    }
+
+    pub(crate) fn store(&mut self, buffer: BufferId, index: ValueId, value: ValueId) {
+        self.push(Inst::Store {
+            buffer,
+            index,
+            value,
+        });
+    }
+
+    /// A loop that carries nothing.
+    pub(crate) fn each(
+        &mut self,
+        kind: LoopKind,
+        extent: ValueId,
+        body: impl FnOnce(&mut Builder, ValueId),
+    ) {
+        let var = self.kernel.value(DType::I64);
+        self.open.push(Block::default());
+        body(self, var);
+        let body = self.open.pop().expect("was pushed");
+        self.push(Inst::Loop(Loop {
+            var,
+            extent,
+            kind,
+            carried: Vec::new(),
+            body,
+        }));
+    }
+
+    /// A loop with one accumulator that starts with the identity; returns the result.
+    pub(crate) fn fold(
+        &mut self,
+        kind: LoopKind,
+        op: FoldOp,
+        dtype: DType,
+        extent: ValueId,
+        body: impl FnOnce(&mut Builder, ValueId) -> ValueId,
+    ) -> ValueId {
+        let init = self.constant(dtype, op.identity(dtype));
+        let (var, acc) = (self.kernel.value(DType::I64), self.kernel.value(dtype));
+        self.open.push(Block::default());
+        let value = body(self, var);
+        let next = self.apply(op.scalar_op(), &[acc, value]);
+        let body = self.open.pop().expect("was pushed");
+        let result = self.kernel.value(dtype);
+        let carried = vec![Carried {
+            acc,
+            init,
+            next,
+            result,
+            combine: Some(op),
+        }];
+        self.push(Inst::Loop(Loop {
+            var,
+            extent,
+            kind,
+            carried,
+            body,
+        }));
+        result
+    }
+
+    pub(crate) fn branch(&mut self, cond: ValueId, then: impl FnOnce(&mut Builder)) {
+        self.open.push(Block::default());
+        then(self);
+        let then = self.open.pop().expect("was pushed");
+        self.push(Inst::If { cond, then });
+    }
+
+    pub(crate) fn finish(mut self) -> Kernel {
+        self.kernel.body = self.open.pop().expect("the outermost block");
+        self.kernel
+    }
+}
+
+/// Elements as bytes.
+pub(crate) fn to_bytes(dtype: DType, values: &[Scalar]) -> Vec<u8> {
+    let mut bytes = vec![0; values.len() * dtype.size_bytes()];
+    for (chunk, value) in bytes.chunks_exact_mut(dtype.size_bytes()).zip(values) {
+        value.cast(dtype).store(dtype, chunk);
+    }
+    bytes
+}
+
+/// Bytes as elements.
+pub(crate) fn to_scalars(dtype: DType, bytes: &[u8]) -> Vec<Scalar> {
+    bytes
+        .chunks_exact(dtype.size_bytes())
+        .map(|chunk| Scalar::load(dtype, chunk))
+        .collect()
+}
+
+/// Whether two values are the same bits, NaN being equal to NaN.
+pub(crate) fn same(a: Scalar, b: Scalar) -> bool {
+    match (a, b) {
+        (Scalar::Float(a), Scalar::Float(b)) => {
+            a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+        }
+        (a, b) => a == b,
+    }
+}
+
+/// Compiles one kernel and loads it.
+pub(crate) fn compile(kernel: &Kernel) -> CpuModule {
+    let target = CpuTarget::host().expect("a target");
+    let emitted = emit_kernel(kernel, &target, Dump::default()).expect("the kernel is printed");
+    let code = link(&target, [emitted]);
+    // SAFETY: the code was just made.
+    unsafe { CpuModule::load(&code) }.expect("the code loads")
+}
+
+/// Runs a kernel on buffers of bytes under a binding of symbols.
+pub(crate) fn run(module: &CpuModule, symbols: &[(&str, i64)], buffers: &mut [Vec<u8>]) {
+    let bind = |symbol: &Symbol| {
+        symbols
+            .iter()
+            .find(|(name, _)| *name == symbol.name())
+            .map(|(_, value)| *value)
+    };
+    let launch = Launch::new(module, 0, &bind).expect("the sizes are known");
+    let buffers: Vec<Buffer> = buffers
+        .iter_mut()
+        .map(|bytes| Buffer::write(bytes))
+        .collect();
+    // SAFETY: the buffers are distinct and outlive the call.
+    unsafe { launch.run(&buffers) }.expect("the launch is in order");
+}
