@@ -23,7 +23,7 @@ pub(super) fn cast(
     match (from, to) {
         (DType::BF16, DType::F32) => {
             let wide = bits.shl(v, 16);
-            Some(bits.to_float(wide))
+            Some(bits.as_float(wide))
         }
         (DType::F16, DType::F32) => Some(bits.widen_f16(v)),
         (DType::F32, DType::BF16) => Some(bits.round_to_bf16(v)),
@@ -78,11 +78,11 @@ impl Bits<'_, '_> {
         select(self.b, self.form, cond, x, y)
     }
 
-    fn to_float(&mut self, bits: Value) -> Value {
+    fn as_float(&mut self, bits: Value) -> Value {
         bitcast(self.b, Repr::F32.ty(self.form), bits)
     }
 
-    fn of_float(&mut self, value: Value) -> Value {
+    fn as_bits(&mut self, value: Value) -> Value {
         bitcast(self.b, Repr::I32.ty(self.form), value)
     }
 
@@ -95,17 +95,17 @@ impl Bits<'_, '_> {
         let magnitude = self.shl(magnitude, 13);
         let special = self.above(magnitude, (0x7c00 << 13) - 1);
         let scale = self.constant(0x7780_0000);
-        let (scale, value) = (self.to_float(scale), self.to_float(magnitude));
+        let (scale, value) = (self.as_float(scale), self.as_float(magnitude));
         let value = self.b.ins().fmul(value, scale);
-        let value = self.of_float(value);
+        let value = self.as_bits(value);
         let infinite = self.or(magnitude, 0x7f80_0000);
         let value = self.select(special, infinite, value);
         let value = self.b.ins().bor(value, sign);
-        self.to_float(value)
+        self.as_float(value)
     }
 
     fn round_to_bf16(&mut self, v: Value) -> Value {
-        let bits = self.of_float(v);
+        let bits = self.as_bits(v);
         let magnitude = self.and(bits, 0x7fff_ffff);
         let nan = self.above(magnitude, 0x7f80_0000);
         let odd = self.shr(bits, 16);
@@ -122,7 +122,7 @@ impl Bits<'_, '_> {
     /// Three ranges: too great or NaN; normal, by integer rounding; subnormal, by an addition that
     /// lets the adder round.
     fn round_to_f16(&mut self, v: Value) -> Value {
-        let bits = self.of_float(v);
+        let bits = self.as_bits(v);
         let magnitude = self.and(bits, 0x7fff_ffff);
         let sign = self.shr(bits, 16);
         let sign = self.and(sign, 0x8000);
@@ -134,9 +134,9 @@ impl Bits<'_, '_> {
         let normal = self.shr(normal, 13);
 
         let half = self.constant(126 << 23);
-        let (half, value) = (self.to_float(half), self.to_float(magnitude));
+        let (half, value) = (self.as_float(half), self.as_float(magnitude));
         let sum = self.b.ins().fadd(value, half);
-        let sum = self.of_float(sum);
+        let sum = self.as_bits(sum);
         let subnormal = self.add(sum, -(126 << 23));
 
         let is_normal = self.above(magnitude, (113 << 23) - 1);
