@@ -402,6 +402,17 @@ impl Graph {
         edges.filter(|edge| edge.weight().value == value).count() + self.num_outputs_of(value)
     }
 
+    /// The number that the next made-up symbol gets. Graphs that share symbols must not make up
+    /// the same ones.
+    pub fn symbol_counter(&self) -> u32 {
+        self.next_symbol
+    }
+
+    /// See [`Graph::symbol_counter`].
+    pub fn set_symbol_counter(&mut self, next: u32) {
+        self.next_symbol = next.max(self.next_symbol);
+    }
+
     /// What gives each symbol its value.
     pub fn origins(&self) -> &IndexMap<Symbol, Origin> {
         &self.origins

@@ -4,11 +4,12 @@ use std::sync::OnceLock;
 
 use alula_ir::{OpDef, Registry};
 
-use crate::{contraction, elementwise};
+use crate::{contraction, control, elementwise};
 
 /// The rows of every family.
 const FAMILIES: &[&[&OpDef]] = &[
     contraction::ROWS,
+    control::ROWS,
     elementwise::arithmetic::ROWS,
     elementwise::activation::ROWS,
 ];

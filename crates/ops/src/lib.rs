@@ -2,6 +2,7 @@
 //! evaluation and its lowering. A family is a folder or file; each lists its rows in `ROWS`.
 
 pub mod contraction;
+pub mod control;
 pub mod elementwise;
 
 mod evaluate;

@@ -1,0 +1,481 @@
+//! From a decoded model to a graph: names, nodes, functions, sub-graphs.
+
+use std::collections::BTreeMap;
+
+use alula_ir::{Graph, ValueId};
+use alula_tensor::{Dim, ValueType};
+
+use crate::external::ExternalFiles;
+use crate::function::FunctionKey;
+use crate::import::{Import, ImportOptions};
+use crate::proto::{FunctionProto, GraphProto, ModelProto, NodeProto};
+use crate::rows::{RowCtx, RowError};
+use crate::scope::{Bound, Frame, Opsets, Scope, Scopes};
+use crate::tensor::import_tensor;
+use crate::{ImportError, NodeRef, Unsupported, rows, types};
+
+/// The newest IR version that was looked at when this was written.
+const IR_VERSION_KNOWN: i64 = 14;
+/// Oldest and newest opset of the main domain that rows are written for.
+const OPSETS_KNOWN: std::ops::RangeInclusive<i64> = 7..=28;
+
+/// The state of an import.
+pub(crate) struct Importer<'m> {
+    model: &'m ModelProto,
+    pub(crate) external: &'m ExternalFiles,
+    options: &'m ImportOptions,
+    pub(crate) functions: BTreeMap<FunctionKey, &'m FunctionProto>,
+    pub(crate) scopes: Scopes,
+    unsupported: Vec<Unsupported>,
+    warnings: Vec<String>,
+    nodes_seen: usize,
+    pub(crate) depth: usize,
+}
+
+/// A sub-graph as imported: what it takes from outside follows its own inputs.
+pub(crate) struct SubGraph {
+    pub(crate) graph: Graph,
+    pub(crate) captures: Vec<ValueId>,
+}
+
+impl<'m> Importer<'m> {
+    pub(crate) fn new(
+        model: &'m ModelProto,
+        external: &'m ExternalFiles,
+        options: &'m ImportOptions,
+    ) -> Result<Importer<'m>, ImportError> {
+        let mut functions = BTreeMap::new();
+        for function in &model.functions {
+            let key = FunctionKey::of(function);
+            if functions.insert(key.clone(), function).is_some() {
+                return Err(ImportError::Model(format!(
+                    "function {key} is defined twice"
+                )));
+            }
+        }
+        let mut warnings = Vec::new();
+        if model.ir_version() > IR_VERSION_KNOWN {
+            let version = model.ir_version();
+            warnings.push(format!(
+                "IR version {version} is newer than {IR_VERSION_KNOWN}"
+            ));
+        }
+        Ok(Importer {
+            model,
+            external,
+            options,
+            functions,
+            scopes: Scopes::default(),
+            unsupported: Vec::new(),
+            warnings,
+            nodes_seen: 0,
+            depth: 0,
+        })
+    }
+
+    pub(crate) fn run(mut self) -> Result<Import, ImportError> {
+        let opsets = self.check_opsets()?;
+        let proto = self
+            .model
+            .graph
+            .as_ref()
+            .ok_or(crate::proto::DecodeError::NoGraph)?;
+        let graph = Graph::new(if proto.name().is_empty() {
+            "main"
+        } else {
+            proto.name()
+        });
+        let frames = vec![Frame::new(opsets.clone())];
+        self.scopes.0.push(Scope {
+            graph,
+            frames,
+            captures: Vec::new(),
+        });
+        self.initializers(proto)?;
+        self.inputs(proto)?;
+        self.nodes(proto)?;
+        self.outputs(proto)?;
+        if !self.unsupported.is_empty() {
+            return Err(ImportError::Unsupported(self.unsupported));
+        }
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+        let model = self.model;
+        let metadata = model
+            .metadata_props
+            .iter()
+            .map(|entry| (entry.key().to_owned(), entry.value().to_owned()))
+            .collect();
+        let producer = format!("{} {}", model.producer_name(), model.producer_version());
+        let scope = self
+            .scopes
+            .0
+            .pop()
+            .expect("the outermost scope was pushed above");
+        Ok(Import {
+            graph: scope.graph,
+            opsets,
+            producer: producer.trim().to_owned(),
+            metadata,
+            warnings: self.warnings,
+        })
+    }
+
+    fn check_opsets(&mut self) -> Result<Opsets, ImportError> {
+        let mut opsets = Opsets::new();
+        for entry in &self.model.opset_import {
+            opsets.insert(main_domain(entry.domain()).to_owned(), entry.version());
+        }
+        match opsets.get("") {
+            Some(version) if *version < *OPSETS_KNOWN.start() => Err(ImportError::Model(format!(
+                "opset {version} is older than {}: convert the model with onnx.version_converter",
+                OPSETS_KNOWN.start()
+            ))),
+            Some(version) if !OPSETS_KNOWN.contains(version) => {
+                let newest = OPSETS_KNOWN.end();
+                self.warnings
+                    .push(format!("opset {version} is newer than {newest}"));
+                Ok(opsets)
+            }
+            _ => Ok(opsets),
+        }
+    }
+
+    fn graph(&mut self) -> &mut Graph {
+        &mut self.scopes.top().graph
+    }
+
+    /// Gives a name to a value; a name is given once.
+    pub(crate) fn bind(&mut self, name: &str, bound: Bound) -> Result<(), ImportError> {
+        match self.scopes.top_frame().names.insert(name.to_owned(), bound) {
+            None => Ok(()),
+            Some(_) => Err(ImportError::Model(format!(
+                "the name {name:?} is defined twice"
+            ))),
+        }
+    }
+
+    fn initializers(&mut self, proto: &'m GraphProto) -> Result<(), ImportError> {
+        for tensor in &proto.initializer {
+            let value = import_tensor(tensor, self.external)?;
+            let id = self.graph().named_constant(tensor.name(), value);
+            self.bind(tensor.name(), Bound::Value(id))?;
+        }
+        if let Some(sparse) = proto.sparse_initializer.first() {
+            let name = sparse.values.as_ref().map_or("", |values| values.name());
+            return Err(ImportError::Model(format!(
+                "initializer {name:?} is sparse, which is not supported"
+            )));
+        }
+        Ok(())
+    }
+
+    fn inputs(&mut self, proto: &'m GraphProto) -> Result<(), ImportError> {
+        for info in &proto.input {
+            let name = info.name();
+            // Before IR version 4 initializers are inputs, too: with a value, they are constants.
+            if self.scopes.top_frame().names.contains_key(name) {
+                continue;
+            }
+            let ty = types::value_type(info, &self.options.dims)
+                .map_err(|reason| ImportError::Model(format!("input {name:?} {reason}")))?;
+            let ty = self.fixed_shape(name, ty)?;
+            let id = self.graph().input(name, ty);
+            self.bind(name, Bound::Value(id))?;
+        }
+        Ok(())
+    }
+
+    /// The declared type with the shape that the user gave for this input, if any.
+    fn fixed_shape(&self, name: &str, ty: ValueType) -> Result<ValueType, ImportError> {
+        let (Some(shape), ValueType::Tensor(mut tensor)) =
+            (self.options.shapes.get(name), ty.clone())
+        else {
+            return Ok(ty);
+        };
+        let fits = shape.len() == tensor.rank()
+            && shape.iter().zip(&tensor.shape).all(|(&extent, dim)| {
+                extent >= 0 && dim.as_const().is_none_or(|known| known == extent)
+            });
+        if !fits {
+            return Err(ImportError::Model(format!(
+                "input {name:?} is {tensor}, shape {shape:?} was asked for"
+            )));
+        }
+        tensor.shape = shape.iter().map(|&extent| Dim::new(extent)).collect();
+        Ok(tensor.into())
+    }
+
+    fn nodes(&mut self, proto: &GraphProto) -> Result<(), ImportError> {
+        for node in &proto.node {
+            self.node(node)?;
+        }
+        Ok(())
+    }
+
+    fn outputs(&mut self, proto: &GraphProto) -> Result<(), ImportError> {
+        for info in &proto.output {
+            match self.scopes.lookup(info.name()) {
+                Some(Bound::Value(id)) => self.graph().output(info.name(), id),
+                Some(Bound::Missing) => {}
+                None => {
+                    let name = info.name();
+                    return Err(ImportError::Model(format!(
+                        "output {name:?} is not defined"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Imports a node: a row's, or a local function's.
+    pub(crate) fn node(&mut self, node: &NodeProto) -> Result<(), ImportError> {
+        self.nodes_seen += 1;
+        let limit = self.options.limits.nodes;
+        if self.nodes_seen > limit {
+            return Err(ImportError::Limit {
+                what: "nodes, functions inlined",
+                limit,
+            });
+        }
+        let domain = main_domain(node.domain()).to_owned();
+        let opset = self.scopes.top_frame().opsets.get(&domain).copied();
+        let reference = NodeRef {
+            name: match node.name() {
+                "" => node.output.first().cloned().unwrap_or_default(),
+                name => name.to_owned(),
+            },
+            op_type: match domain.as_str() {
+                "" => node.op_type().to_owned(),
+                domain => format!("{domain}::{}", node.op_type()),
+            },
+            opset: opset.unwrap_or(0),
+        };
+        let fail = |reason: String| ImportError::Node {
+            node: reference.clone(),
+            reason,
+        };
+        let mut inputs = Vec::with_capacity(node.input.len());
+        let mut is_missing = false;
+        for name in &node.input {
+            inputs.push(match name.as_str() {
+                "" => None,
+                name => match self.scopes.lookup(name) {
+                    Some(Bound::Value(id)) => Some(id),
+                    Some(Bound::Missing) => {
+                        is_missing = true;
+                        None
+                    }
+                    None => return Err(fail(format!("input {name:?} is not defined before it"))),
+                },
+            });
+        }
+        let key = FunctionKey::called_by(node);
+        if let Some(&function) = self.functions.get(&key) {
+            return self.call(function, node, &inputs, &reference);
+        }
+        let row = match rows::find(&domain, node.op_type(), opset) {
+            Ok(row) => row,
+            Err(reason) => return self.unsupported(node, reference, reason),
+        };
+        if let Some(extra) = node
+            .attribute
+            .iter()
+            .find(|a| !row.attrs.contains(&a.name()) && !a.name().is_empty())
+        {
+            let reason = format!("attribute {:?} is not known", extra.name());
+            return self.unsupported(node, reference, reason);
+        }
+        if is_missing {
+            return self.leave_out(node);
+        }
+        let version = row.version(opset.unwrap_or(0));
+        let mut ctx = RowCtx::new(
+            self,
+            node,
+            reference.name.clone(),
+            opset.unwrap_or(0),
+            version,
+            inputs,
+        );
+        let results = match (row.build)(&mut ctx) {
+            Ok(results) => results,
+            Err(RowError::Unsupported(reason)) => return self.unsupported(node, reference, reason),
+            Err(RowError::Invalid(reason)) => return Err(fail(reason)),
+            Err(RowError::Import(error)) => return Err(*error),
+        };
+        self.bind_results(node, &results, &reference)
+    }
+
+    pub(crate) fn bind_results(
+        &mut self,
+        node: &NodeProto,
+        results: &[ValueId],
+        reference: &NodeRef,
+    ) -> Result<(), ImportError> {
+        for (position, name) in node.output.iter().enumerate() {
+            if name.is_empty() {
+                continue;
+            }
+            let Some(&id) = results.get(position) else {
+                let reason = format!("output {position} ({name:?}) is not one of the operator's");
+                return Err(ImportError::Node {
+                    node: reference.clone(),
+                    reason,
+                });
+            };
+            self.bind(name, Bound::Value(id))?;
+            let graph = self.graph();
+            if graph.value(id).name.is_none() {
+                graph.set_name(id, name);
+            }
+        }
+        Ok(())
+    }
+
+    fn unsupported(
+        &mut self,
+        node: &NodeProto,
+        reference: NodeRef,
+        reason: String,
+    ) -> Result<(), ImportError> {
+        self.unsupported.push(Unsupported {
+            node: reference,
+            reason,
+        });
+        self.leave_out(node)
+    }
+
+    /// Marks a node's outputs as missing, so that its users are not reported for it.
+    fn leave_out(&mut self, node: &NodeProto) -> Result<(), ImportError> {
+        for name in node.output.iter().filter(|name| !name.is_empty()) {
+            self.bind(name, Bound::Missing)?;
+        }
+        Ok(())
+    }
+
+    /// Imports a sub-graph of the node at hand, with these types for its inputs.
+    ///
+    /// Returns `None` when something in it is not supported, which is reported.
+    pub(crate) fn sub_graph(
+        &mut self,
+        proto: &GraphProto,
+        input_types: &[ValueType],
+    ) -> Result<Option<SubGraph>, ImportError> {
+        if proto.input.len() != input_types.len() {
+            let (takes, given) = (proto.input.len(), input_types.len());
+            let name = proto.name();
+            return Err(ImportError::Model(format!(
+                "sub-graph {name:?} takes {takes} inputs, not {given}"
+            )));
+        }
+        self.enter()?;
+        let unsupported_before = self.unsupported.len();
+        let mut graph = Graph::new(if proto.name().is_empty() {
+            "body"
+        } else {
+            proto.name()
+        });
+        graph.set_symbol_counter(self.graph().symbol_counter());
+        let opsets = self.scopes.top_frame().opsets.clone();
+        let frames = vec![Frame::new(opsets)];
+        self.scopes.0.push(Scope {
+            graph,
+            frames,
+            captures: Vec::new(),
+        });
+        let imported = self.sub_graph_body(proto, input_types);
+        let scope = self.scopes.0.pop().expect("pushed above");
+        self.depth -= 1;
+        imported?;
+        let counter = scope.graph.symbol_counter();
+        self.graph().set_symbol_counter(counter);
+        let complete = self.unsupported.len() == unsupported_before
+            && scope.graph.outputs().len() == proto.output.len();
+        Ok(complete.then_some(SubGraph {
+            graph: scope.graph,
+            captures: scope.captures,
+        }))
+    }
+
+    fn sub_graph_body(
+        &mut self,
+        proto: &GraphProto,
+        input_types: &[ValueType],
+    ) -> Result<(), ImportError> {
+        for (info, ty) in proto.input.iter().zip(input_types) {
+            let id = self.graph().input(info.name(), ty.clone());
+            self.bind(info.name(), Bound::Value(id))?;
+        }
+        for tensor in &proto.initializer {
+            let value = import_tensor(tensor, self.external)?;
+            let id = self.graph().named_constant(tensor.name(), value);
+            self.bind(tensor.name(), Bound::Value(id))?;
+        }
+        self.nodes(proto)?;
+        self.outputs(proto)
+    }
+
+    /// Imports the nodes of a sub-graph without inputs into the graph at hand, with names of their
+    /// own; `None` when something in it is not supported, which is reported.
+    pub(crate) fn inline_graph(
+        &mut self,
+        proto: &GraphProto,
+    ) -> Result<Option<Vec<ValueId>>, ImportError> {
+        self.enter()?;
+        let outer = self.scopes.top_frame();
+        let frame = Frame {
+            names: outer.names.clone(),
+            opsets: outer.opsets.clone(),
+            function: outer.function.clone(),
+        };
+        self.scopes.top().frames.push(frame);
+        let imported = self.inlined_body(proto);
+        self.scopes.top().frames.pop();
+        self.depth -= 1;
+        imported
+    }
+
+    fn inlined_body(&mut self, proto: &GraphProto) -> Result<Option<Vec<ValueId>>, ImportError> {
+        for tensor in &proto.initializer {
+            let value = import_tensor(tensor, self.external)?;
+            let id = self.graph().named_constant(tensor.name(), value);
+            self.bind(tensor.name(), Bound::Value(id))?;
+        }
+        self.nodes(proto)?;
+        let mut values = Vec::new();
+        for info in &proto.output {
+            match self.scopes.lookup(info.name()) {
+                Some(Bound::Value(id)) => values.push(id),
+                Some(Bound::Missing) => return Ok(None),
+                None => {
+                    let name = info.name();
+                    return Err(ImportError::Model(format!(
+                        "output {name:?} is not defined"
+                    )));
+                }
+            }
+        }
+        Ok(Some(values))
+    }
+
+    /// Counts a level of nesting.
+    pub(crate) fn enter(&mut self) -> Result<(), ImportError> {
+        let limit = self.options.limits.depth;
+        if self.depth >= limit {
+            return Err(ImportError::Limit {
+                what: "levels of sub-graphs and functions",
+                limit,
+            });
+        }
+        self.depth += 1;
+        Ok(())
+    }
+}
+
+/// The main domain has two spellings.
+pub(crate) fn main_domain(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}

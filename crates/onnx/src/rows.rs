@@ -1,0 +1,99 @@
+//! The table of ONNX operators. A family is a file beside this one that lists its rows; a new
+//! family is one line in [`FAMILIES`].
+
+mod constant;
+mod context;
+mod control;
+
+pub use context::{RowCtx, RowError};
+
+use alula_ir::ValueId;
+
+/// Result of a row: one value for each output that the operator can make here, in order.
+pub type Built = Result<Vec<ValueId>, RowError>;
+
+/// An ONNX operator.
+pub struct Row {
+    /// Domain; the main one is the empty string.
+    pub domain: &'static str,
+    /// The operator's name.
+    pub op_type: &'static str,
+    /// The `since` versions that the row knows, ascending; the least is the oldest it accepts.
+    pub versions: &'static [i64],
+    /// Attributes that the row consumes, of any version.
+    pub attrs: &'static [&'static str],
+    /// Builds the node's results.
+    pub build: fn(&mut RowCtx<'_, '_>) -> Built,
+}
+
+/// A row of the main domain.
+pub const fn row(
+    op_type: &'static str,
+    versions: &'static [i64],
+    attrs: &'static [&'static str],
+    build: fn(&mut RowCtx<'_, '_>) -> Built,
+) -> Row {
+    Row {
+        domain: "",
+        op_type,
+        versions,
+        attrs,
+        build,
+    }
+}
+
+/// A row of the domain `com.microsoft`, version 1.
+pub const fn microsoft_row(
+    op_type: &'static str,
+    attrs: &'static [&'static str],
+    build: fn(&mut RowCtx<'_, '_>) -> Built,
+) -> Row {
+    Row {
+        domain: "com.microsoft",
+        op_type,
+        versions: &[1],
+        attrs,
+        build,
+    }
+}
+
+/// The rows of every family.
+const FAMILIES: &[&[Row]] = &[constant::ROWS, control::ROWS];
+
+impl Row {
+    /// The version of the operator's definition that holds in an opset.
+    pub fn version(&self, opset: i64) -> i64 {
+        let known = self.versions.iter().rev().find(|since| **since <= opset);
+        known.or(self.versions.first()).copied().unwrap_or(1)
+    }
+}
+
+/// All rows.
+pub fn all() -> impl Iterator<Item = &'static Row> {
+    FAMILIES.iter().flat_map(|rows| rows.iter())
+}
+
+/// The row of an operator.
+///
+/// # Errors
+/// The reason, when no row takes the operator in this opset.
+pub fn find(domain: &str, op_type: &str, opset: Option<i64>) -> Result<&'static Row, String> {
+    let row = all().find(|row| row.domain == domain && row.op_type == op_type);
+    let Some(row) = row else {
+        return Err("the operator is not supported".to_owned());
+    };
+    let Some(opset) = opset else {
+        // Vendors' operators are often used without importing their domain.
+        return if domain.is_empty() {
+            Err("the model imports no version of the operator's domain".to_owned())
+        } else {
+            Ok(row)
+        };
+    };
+    match row.versions.first() {
+        Some(oldest) if opset < *oldest => Err(format!(
+            "version {opset} of the operator is older than {oldest}"
+        )),
+        _ => Ok(row),
+    }
+}

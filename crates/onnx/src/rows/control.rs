@@ -1,0 +1,141 @@
+//! `If`, `Loop`: sub-graphs with what they capture as operands.
+
+use alula_ir::{Attr, Attrs, ValueId};
+use alula_ops::control::{IF, LOOP};
+use alula_tensor::{DType, Dim, TensorType, ValueType};
+
+use super::{Built, Row, RowCtx, RowError, row};
+use crate::model::SubGraph;
+use crate::proto::GraphProto;
+
+/// The family's rows.
+pub(super) const ROWS: &[Row] = &[
+    row(
+        "If",
+        &[1, 11, 13, 16, 19, 21, 23, 24, 25],
+        &["then_branch", "else_branch"],
+        build_if,
+    ),
+    row(
+        "Loop",
+        &[1, 11, 13, 16, 19, 21, 23, 24, 25],
+        &["body"],
+        build_loop,
+    ),
+];
+
+fn graph_attr(graph: alula_ir::Graph) -> Attr {
+    Attr::Graph(Box::new(graph))
+}
+
+fn build_if(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let cond = ctx.input(0)?;
+    let (then, otherwise) = (
+        ctx.graph_attr("then_branch")?,
+        ctx.graph_attr("else_branch")?,
+    );
+    // A condition that is known picks its branch, whatever the other one holds or returns.
+    let known = ctx.as_constant(cond).and_then(|tensor| tensor.get(0));
+    if let Some(value) = known {
+        let taken = if value.is_true() { then } else { otherwise };
+        return ctx.inline_graph(taken);
+    }
+    let cond = scalar_cond(ctx, cond)?;
+    let then = ctx.sub_graph(then, &[])?;
+    let otherwise = ctx.sub_graph(otherwise, &[])?;
+    let mut operands = vec![Some(cond)];
+    operands.extend(
+        then.captures
+            .iter()
+            .chain(&otherwise.captures)
+            .copied()
+            .map(Some),
+    );
+    let attrs = Attrs::new()
+        .with("then_inputs", then.captures.len() as i64)
+        .with("then", graph_attr(then.graph))
+        .with("else", graph_attr(otherwise.graph));
+    ctx.push_all(&IF, &operands, attrs)
+}
+
+/// Conditions and counts come as scalars or with one element; ours are scalars.
+fn scalar_cond(ctx: &mut RowCtx<'_, '_>, value: ValueId) -> Result<ValueId, RowError> {
+    if ctx.rank(value)? == 0 {
+        return Ok(value);
+    }
+    let ty = ctx.ty(value)?;
+    Err(RowError::Unsupported(format!("a condition or count of type {ty} in place of a scalar")))
+}
+
+fn build_loop(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let proto = ctx.graph_attr("body")?;
+    let optional_scalar = |ctx: &mut RowCtx<'_, '_>, position| match ctx.optional(position) {
+        Some(value) => scalar_cond(ctx, value).map(Some),
+        None => Ok(None),
+    };
+    let trips = optional_scalar(ctx, 0)?;
+    let cond = optional_scalar(ctx, 1)?;
+    let carried: Vec<ValueId> = (2..ctx.num_inputs())
+        .map(|position| ctx.input(position))
+        .collect::<Result<_, _>>()?;
+    let mut types = vec![
+        ValueType::from(TensorType::of(DType::I64, &[])),
+        ValueType::from(TensorType::of(DType::Bool, &[])),
+    ];
+    for &value in &carried {
+        types.push(ctx.value_type(value));
+    }
+    let body = stable_body(ctx, proto, types)?;
+    let mut operands = vec![trips, cond];
+    operands.extend(carried.iter().chain(&body.captures).copied().map(Some));
+    let attrs = Attrs::new()
+        .with("carried", carried.len() as i64)
+        .with("body", graph_attr(body.graph));
+    ctx.push_all(&LOOP, &operands, attrs)
+}
+
+/// Imports the body with carried types that hold in every iteration: extents that an iteration
+/// changes become symbols of the body.
+fn stable_body(
+    ctx: &mut RowCtx<'_, '_>,
+    proto: &GraphProto,
+    mut types: Vec<ValueType>,
+) -> Result<SubGraph, RowError> {
+    // A symbol takes whatever extent the last iteration left, so one more round is enough for
+    // each that is made.
+    let level = ctx.depth();
+    loop {
+        let body = ctx.sub_graph(proto, &types)?;
+        let outputs = body.graph.outputs();
+        if outputs.len() + 1 < types.len() {
+            let (has, needs) = (outputs.len(), types.len() - 1);
+            return Err(RowError::Invalid(format!(
+                "the body has {has} outputs, not {needs}"
+            )));
+        }
+        let mut is_stable = true;
+        for (position, ty) in types.iter_mut().enumerate().skip(2) {
+            let after = body.graph.ty(outputs[position - 1].1);
+            let (ValueType::Tensor(before), Some(after)) = (ty, after.as_tensor()) else {
+                continue;
+            };
+            if before.dtype != after.dtype || before.rank() != after.rank() {
+                return Err(RowError::Unsupported(format!(
+                    "carried value {} changes from {before} to {after}",
+                    position - 2
+                )));
+            }
+            for (axis, (old, new)) in before.shape.iter_mut().zip(&after.shape).enumerate() {
+                let name = format!("carried{level}_{}_{axis}", position - 2);
+                let is_generic = old.as_symbol().is_some_and(|symbol| symbol.name() == name);
+                if old != new && !is_generic {
+                    *old = Dim::named(&name);
+                    is_stable = false;
+                }
+            }
+        }
+        if is_stable {
+            return Ok(body);
+        }
+    }
+}
