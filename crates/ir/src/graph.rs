@@ -618,7 +618,7 @@ fn collect_type_symbols(ty: &ValueType, into: &mut BTreeSet<Symbol>) {
                 .for_each(|dim| dim.collect_symbols(into));
         }
         ValueType::Sequence(inner) | ValueType::Optional(inner) => {
-            collect_type_symbols(inner, into)
+            collect_type_symbols(inner, into);
         }
         ValueType::Map(map) => collect_type_symbols(&map.value, into),
     }

@@ -77,7 +77,7 @@ impl Graph {
             match node.op.attr(name) {
                 None => broken(format!("{name} is not an attribute of the operator")),
                 Some(spec) if spec.kind != attr.kind() => {
-                    broken(format!("{name} is no {:?}", spec.kind))
+                    broken(format!("{name} is no {:?}", spec.kind));
                 }
                 Some(_) => {}
             }

@@ -9,7 +9,7 @@ use crate::proto::tensor_proto::DataType;
 /// # Errors
 /// The reason, for codes that are undefined or that we do not have: complex numbers and the
 /// 6-bit floats.
-pub fn from_code(code: i32) -> Result<DType, String> {
+pub(crate) fn from_code(code: i32) -> Result<DType, String> {
     let data_type = DataType::try_from(code).map_err(|_| format!("data type {code} is unknown"))?;
     Ok(match data_type {
         DataType::Float => DType::F32,

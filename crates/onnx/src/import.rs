@@ -6,10 +6,10 @@ use std::path::Path;
 
 use alula_ir::Graph;
 use bytes::Bytes;
-use memmap2::Mmap;
 
 use crate::external::ExternalFiles;
 use crate::limits::ImportLimits;
+use crate::map::map_file;
 use crate::model::Importer;
 use crate::{ImportError, proto};
 
@@ -67,7 +67,7 @@ pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Import, Impor
     let bytes = if metadata.len() == 0 {
         Bytes::new()
     } else {
-        map(&file).map_err(fail)?
+        map_file(&file).map_err(fail)?
     };
     let external = ExternalFiles::beside(path)?;
     import(bytes, &external, options)
@@ -90,13 +90,6 @@ pub fn import_bytes(
         });
     }
     import(bytes, &ExternalFiles::none(), options)
-}
-
-fn map(file: &File) -> std::io::Result<Bytes> {
-    // SAFETY: the mapping is private and read-only. That nobody truncates the file meanwhile is
-    // asked of the user, as every reader of mapped models does.
-    let map = unsafe { Mmap::map(file)? };
-    Ok(Bytes::from_owner(map))
 }
 
 fn import(

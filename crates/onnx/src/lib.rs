@@ -10,6 +10,7 @@ mod error;
 mod function;
 mod import;
 mod limits;
+mod map;
 mod model;
 mod scope;
 mod types;

@@ -46,7 +46,12 @@ pub fn import_tensor(proto: &TensorProto, external: &ExternalFiles) -> Result<Te
 /// Shares the bytes if their address suits the elements, else copies.
 fn share(bytes: Bytes, dtype: DType) -> Storage {
     let length = bytes.len();
-    if length < 4096 || (bytes.as_ptr() as usize) % dtype.size_bytes().max(1) != 0 {
+    if length < 4096
+        || !bytes
+            .as_ptr()
+            .addr()
+            .is_multiple_of(dtype.size_bytes().max(1))
+    {
         return Storage::copy_from(&bytes);
     }
     let copy = bytes.clone();

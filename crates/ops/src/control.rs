@@ -249,7 +249,8 @@ fn infer_loop(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
     if body.inputs().len() != values + 2 || body.outputs().len() < carried + 1 {
         let (inputs, outputs) = (body.inputs().len(), body.outputs().len());
         return Err(InferError::Mismatch(format!(
-            "body takes {inputs} and gives {outputs} values, with {values} operands, {carried} carried"
+            "body takes {inputs} and gives {outputs} values; there are {values} operands, \
+             {carried} of them carried"
         )));
     }
     for position in 0..values {

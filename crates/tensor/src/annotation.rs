@@ -77,7 +77,11 @@ impl std::fmt::Display for Quant {
             Granularity::Block { axis, size } => write!(f, ", axis {axis} block {size}")?,
         }
         let list = |values: Vec<String>| values.join(", ");
-        write!(f, ", scale [{}]", list(self.scale.iter().map(|s| format!("{s:?}")).collect()))?;
+        write!(
+            f,
+            ", scale [{}]",
+            list(self.scale.iter().map(|s| format!("{s:?}")).collect())
+        )?;
         if !self.zero_point.is_empty() {
             let points = self.zero_point.iter().map(i32::to_string).collect();
             write!(f, ", zero [{}]", list(points))?;

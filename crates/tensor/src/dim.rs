@@ -164,8 +164,10 @@ impl Dim {
         if let Some(c) = divisor.as_const()
             && c > 1
         {
-            let (multiples, rest): (Vec<_>, Vec<_>) =
-                self.terms().into_iter().partition(|(m, k)| !m.is_empty() && k % c == 0);
+            let (multiples, rest): (Vec<_>, Vec<_>) = self
+                .terms()
+                .into_iter()
+                .partition(|(m, k)| !m.is_empty() && k % c == 0);
             if !multiples.is_empty() {
                 let whole = multiples.into_iter().map(|(m, k)| (m, k / c)).collect();
                 return Dim::from_terms(whole) + Dim::from_terms(rest).floor_div(divisor);
@@ -333,7 +335,11 @@ impl Atom {
                     return Err(DimError::Overflow(format!("{a} / {b}")));
                 }
                 let quotient = floor_div_i64(x, y);
-                Ok(if matches!(self, Atom::FloorDiv(..)) { quotient } else { x - quotient * y })
+                Ok(if matches!(self, Atom::FloorDiv(..)) {
+                    quotient
+                } else {
+                    x - quotient * y
+                })
             }
             Atom::Max(a, b) => both(a, b).map(|(x, y)| x.max(y)),
             Atom::Min(a, b) => both(a, b).map(|(x, y)| x.min(y)),
@@ -353,7 +359,11 @@ impl Atom {
 
 fn floor_div_i64(a: i64, b: i64) -> i64 {
     let quotient = a / b;
-    if a % b != 0 && (a < 0) != (b < 0) { quotient - 1 } else { quotient }
+    if a % b != 0 && (a < 0) != (b < 0) {
+        quotient - 1
+    } else {
+        quotient
+    }
 }
 
 impl From<i64> for Dim {
@@ -381,7 +391,12 @@ impl std::ops::Add for Dim {
 impl std::ops::Neg for Dim {
     type Output = Dim;
     fn neg(self) -> Dim {
-        Dim::from_terms(self.terms().into_iter().map(|(m, k)| (m, k.saturating_neg())).collect())
+        Dim::from_terms(
+            self.terms()
+                .into_iter()
+                .map(|(m, k)| (m, k.saturating_neg()))
+                .collect(),
+        )
     }
 }
 
@@ -392,6 +407,10 @@ impl std::ops::Sub for Dim {
     }
 }
 
+#[expect(
+    clippy::suspicious_arithmetic_impl,
+    reason = "powers of equal factors add"
+)]
 impl std::ops::Mul for Dim {
     type Output = Dim;
     fn mul(self, other: Dim) -> Dim {

@@ -53,10 +53,18 @@ impl std::str::FromStr for Dim {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Dim, String> {
-        let mut parser = Parser { text, at: 0, depth: 0 };
+        let mut parser = Parser {
+            text,
+            at: 0,
+            depth: 0,
+        };
         let dim = parser.sum()?;
         parser.skip_space();
-        if parser.at == text.len() { Ok(dim) } else { Err(parser.unexpected()) }
+        if parser.at == text.len() {
+            Ok(dim)
+        } else {
+            Err(parser.unexpected())
+        }
     }
 }
 
@@ -77,7 +85,11 @@ impl Parser<'_> {
     }
 
     fn unexpected(&self) -> String {
-        format!("unexpected '{}' in dim '{}'", self.rest().chars().next().unwrap_or(' '), self.text)
+        format!(
+            "unexpected '{}' in dim '{}'",
+            self.rest().chars().next().unwrap_or(' '),
+            self.text
+        )
     }
 
     fn take(&mut self, token: char) -> bool {
@@ -90,7 +102,11 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, token: char) -> Result<(), String> {
-        if self.take(token) { Ok(()) } else { Err(self.unexpected()) }
+        if self.take(token) {
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
     }
 
     fn sum(&mut self) -> Result<Dim, String> {
@@ -98,7 +114,11 @@ impl Parser<'_> {
         if self.depth > 64 {
             return Err(format!("dim '{}' is nested too deeply", self.text));
         }
-        let mut total = if self.take('-') { -self.product()? } else { self.product()? };
+        let mut total = if self.take('-') {
+            -self.product()?
+        } else {
+            self.product()?
+        };
         loop {
             if self.take('+') {
                 total = total + self.product()?;
@@ -136,7 +156,10 @@ impl Parser<'_> {
         }
         self.at += word.len();
         if word.starts_with(|c: char| c.is_ascii_digit()) {
-            return word.parse().map(Dim::new).map_err(|e| format!("dim '{}': {e}", self.text));
+            return word
+                .parse()
+                .map(Dim::new)
+                .map_err(|e| format!("dim '{}': {e}", self.text));
         }
         if !matches!(word.as_str(), "floordiv" | "mod" | "max" | "min") || !self.take('(') {
             return Ok(Dim::named(&word));
@@ -161,13 +184,25 @@ mod tests {
     fn check(text: &str, canonical: &str) {
         let dim: Dim = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
         assert_eq!(dim.to_string(), canonical);
-        assert_eq!(canonical.parse::<Dim>().as_ref(), Ok(&dim), "{canonical} parses back");
+        assert_eq!(
+            canonical.parse::<Dim>().as_ref(),
+            Ok(&dim),
+            "{canonical} parses back"
+        );
     }
 
     #[test]
     fn sums_are_canonical() {
         check("1 + N + N", "2*N + 1");
-        check("N*(M + 1) - N", "N*M".split('*').rev().collect::<Vec<_>>().join("*").as_str());
+        check(
+            "N*(M + 1) - N",
+            "N*M"
+                .split('*')
+                .rev()
+                .collect::<Vec<_>>()
+                .join("*")
+                .as_str(),
+        );
         check("N - N", "0");
         check("-N + 3", "-N + 3");
     }
@@ -200,6 +235,12 @@ mod tests {
         let dim: Dim = "floordiv(N + 1, 2) * 3".parse().expect("parses");
         assert_eq!(dim.eval(&|_| Some(4)), Ok(6));
         assert!(dim.eval(&|_| None).is_err());
-        assert!("N*N".parse::<Dim>().expect("parses").eval(&|_| Some(i64::MAX)).is_err());
+        assert!(
+            "N*N"
+                .parse::<Dim>()
+                .expect("parses")
+                .eval(&|_| Some(i64::MAX))
+                .is_err()
+        );
     }
 }

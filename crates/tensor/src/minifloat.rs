@@ -46,7 +46,13 @@ impl MiniFloat {
             DType::F8E8M0 => (8, 0, 127, Specials::AllOnesNan, false),
             _ => return None,
         };
-        Some(MiniFloat { exponent_bits, mantissa_bits, bias, specials, is_signed })
+        Some(MiniFloat {
+            exponent_bits,
+            mantissa_bits,
+            bias,
+            specials,
+            is_signed,
+        })
     }
 
     const fn magnitude_bits(self) -> u32 {
@@ -56,7 +62,11 @@ impl MiniFloat {
     const fn nan_code(self) -> u32 {
         match self.specials {
             Specials::Ieee => {
-                let quiet = if self.mantissa_bits == 0 { 0 } else { 1 << (self.mantissa_bits - 1) };
+                let quiet = if self.mantissa_bits == 0 {
+                    0
+                } else {
+                    1 << (self.mantissa_bits - 1)
+                };
                 (((1 << self.exponent_bits) - 1) << self.mantissa_bits) | quiet
             }
             Specials::AllOnesNan => (1 << self.magnitude_bits()) - 1,
@@ -111,9 +121,17 @@ impl MiniFloat {
         if !self.is_signed {
             return self.encode_power(value, saturate);
         }
-        let sign = if value.is_sign_negative() { sign_bit } else { 0 };
+        let sign = if value.is_sign_negative() {
+            sign_bit
+        } else {
+            0
+        };
         let magnitude = value.abs();
-        let code = if magnitude.is_infinite() { u32::MAX } else { self.round_magnitude(magnitude) };
+        let code = if magnitude.is_infinite() {
+            u32::MAX
+        } else {
+            self.round_magnitude(magnitude)
+        };
         let code = if code > self.max_code() {
             match self.specials {
                 _ if saturate && (magnitude.is_finite() || self.specials != Specials::Ieee) => {
@@ -123,7 +141,11 @@ impl MiniFloat {
                 Specials::Ieee => self.max_code() + 1,
                 Specials::FiniteOnly => self.max_code(),
                 Specials::AllOnesNan | Specials::NegativeZeroNan => {
-                    let sign = if self.specials == Specials::AllOnesNan { sign } else { 0 };
+                    let sign = if self.specials == Specials::AllOnesNan {
+                        sign
+                    } else {
+                        0
+                    };
                     return self.nan_code() | sign;
                 }
             }
@@ -154,7 +176,11 @@ impl MiniFloat {
     /// e8m0: powers of two only. Zero and negatives take the least code.
     fn encode_power(self, value: f64, saturate: bool) -> u32 {
         if value.is_infinite() && value > 0.0 {
-            return if saturate { self.max_code() } else { self.nan_code() };
+            return if saturate {
+                self.max_code()
+            } else {
+                self.nan_code()
+            };
         }
         if value <= 0.0 {
             return 0;

@@ -121,7 +121,10 @@ pub(crate) fn wrap(value: i128, dtype: DType) -> i128 {
 /// everything but comparisons, `select` and `is_nan`; integers wrap; integer division by zero
 /// gives 0 and remainder by zero gives 0; shifts by the width or more give 0 (or the sign).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "documented by `ScalarOp::summary`, which the docs print")]
+#[allow(
+    missing_docs,
+    reason = "documented by `ScalarOp::summary`, which the docs print"
+)]
 pub enum ScalarOp {
     Neg,
     Abs,
@@ -244,7 +247,11 @@ impl ScalarOp {
 
     /// The dtype of the result for operands of `dtype` (for `select`: of its last operands).
     pub const fn result(self, dtype: DType) -> DType {
-        if self.is_predicate() { DType::Bool } else { dtype }
+        if self.is_predicate() {
+            DType::Bool
+        } else {
+            dtype
+        }
     }
 
     const fn row(self) -> (&'static str, &'static str) {
@@ -281,10 +288,16 @@ impl ScalarOp {
             ScalarOp::Sub => ("sub", "a - b"),
             ScalarOp::Mul => ("mul", "a * b"),
             ScalarOp::Div => ("div", "a / b; integers truncate towards zero, x / 0 = 0"),
-            ScalarOp::Rem => ("rem", "remainder of div, sign of a; x rem 0 = 0 for integers"),
+            ScalarOp::Rem => (
+                "rem",
+                "remainder of div, sign of a; x rem 0 = 0 for integers",
+            ),
             ScalarOp::FloorDiv => ("floordiv", "a / b rounded down; x / 0 = 0 for integers"),
             ScalarOp::FloorMod => ("floormod", "remainder of floordiv, sign of b"),
-            ScalarOp::Pow => ("pow", "a to the power b; negative integer powers round to zero"),
+            ScalarOp::Pow => (
+                "pow",
+                "a to the power b; negative integer powers round to zero",
+            ),
             ScalarOp::Min => ("min", "the lesser; NaN if either is"),
             ScalarOp::Max => ("max", "the greater; NaN if either is"),
             ScalarOp::And => ("and", "logical or bitwise and"),

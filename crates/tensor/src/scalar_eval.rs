@@ -12,7 +12,12 @@ impl ScalarOp {
     /// # Panics
     /// When the number or the classes of operands break the operator's row: a caller's bug.
     pub fn eval(self, dtype: DType, operands: &[Scalar]) -> Scalar {
-        assert_eq!(operands.len(), self.arity(), "{self} takes {} operands", self.arity());
+        assert_eq!(
+            operands.len(),
+            self.arity(),
+            "{self} takes {} operands",
+            self.arity()
+        );
         match *operands {
             [cond, a, b] => {
                 if cond.is_true() {
@@ -90,7 +95,11 @@ impl ScalarOp {
             }
             ScalarOp::FloorMod => {
                 let rest = a % b;
-                if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }
+                if rest != 0.0 && (rest < 0.0) != (b < 0.0) {
+                    rest + b
+                } else {
+                    rest
+                }
             }
             ScalarOp::Pow => a.powf(b),
             ScalarOp::Min | ScalarOp::Max if nan => f64::NAN,
@@ -218,14 +227,22 @@ mod tests {
     use super::*;
 
     fn ints(op: ScalarOp, dtype: DType, a: i128, b: i128) -> i128 {
-        op.eval(dtype, &[Scalar::Int(a), Scalar::Int(b)]).as_int().expect("an integer")
+        op.eval(dtype, &[Scalar::Int(a), Scalar::Int(b)])
+            .as_int()
+            .expect("an integer")
     }
 
     #[test]
     fn integers_wrap_and_never_trap() {
         assert_eq!(ints(ScalarOp::Add, DType::I8, 127, 1), -128);
-        assert_eq!(ints(ScalarOp::Mul, DType::U64, u64::MAX.into(), 2), i128::from(u64::MAX - 1));
-        assert_eq!(ints(ScalarOp::Div, DType::I32, i32::MIN.into(), -1), i32::MIN.into());
+        assert_eq!(
+            ints(ScalarOp::Mul, DType::U64, u64::MAX.into(), 2),
+            i128::from(u64::MAX - 1)
+        );
+        assert_eq!(
+            ints(ScalarOp::Div, DType::I32, i32::MIN.into(), -1),
+            i32::MIN.into()
+        );
         assert_eq!(ints(ScalarOp::Div, DType::I32, 5, 0), 0);
         assert_eq!(ints(ScalarOp::FloorDiv, DType::I32, -7, 2), -4);
         assert_eq!(ints(ScalarOp::FloorDiv, DType::I32, 7, -2), -4);

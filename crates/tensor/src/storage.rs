@@ -14,15 +14,24 @@ pub struct Storage(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Owned { lines: Arc<Vec<Line>>, len: usize },
-    Foreign { owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize> },
+    Owned {
+        lines: Arc<Vec<Line>>,
+        len: usize,
+    },
+    Foreign {
+        owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+        range: Range<usize>,
+    },
 }
 
 impl Storage {
     /// `len` zero bytes, aligned to 64.
     pub fn zeroed(len: usize) -> Storage {
         let lines = vec![Line([0; 64]); len.div_ceil(64)];
-        Storage(Repr::Owned { lines: Arc::new(lines), len })
+        Storage(Repr::Owned {
+            lines: Arc::new(lines),
+            len,
+        })
     }
 
     /// A copy of `bytes`, aligned to 64.

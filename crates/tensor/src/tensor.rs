@@ -50,7 +50,9 @@ fn count(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);
     }
-    shape.iter().try_fold(1_usize, |n, &extent| n.checked_mul(extent))
+    shape
+        .iter()
+        .try_fold(1_usize, |n, &extent| n.checked_mul(extent))
 }
 
 fn bytes_needed(dtype: DType, shape: &[usize]) -> Result<usize, TensorError> {
@@ -74,7 +76,11 @@ impl Tensor {
             }
             _ => Data::Bytes(Storage::zeroed(bytes)),
         };
-        Ok(Tensor { dtype, shape: shape.to_vec(), data })
+        Ok(Tensor {
+            dtype,
+            shape: shape.to_vec(),
+            data,
+        })
     }
 
     /// A tensor over existing bytes: little-endian, row-major, one element per byte for types
@@ -90,9 +96,18 @@ impl Tensor {
         let needed = bytes_needed(dtype, shape)?;
         let given = storage.bytes().len();
         if needed != given || dtype == DType::String {
-            return Err(TensorError::Length { dtype, shape: shape.to_vec(), needed, given });
+            return Err(TensorError::Length {
+                dtype,
+                shape: shape.to_vec(),
+                needed,
+                given,
+            });
         }
-        Ok(Tensor { dtype, shape: shape.to_vec(), data: Data::Bytes(storage) })
+        Ok(Tensor {
+            dtype,
+            shape: shape.to_vec(),
+            data: Data::Bytes(storage),
+        })
     }
 
     /// A tensor with a copy of `values`.
@@ -121,10 +136,19 @@ impl Tensor {
         let needed = count(shape).ok_or_else(|| TensorError::TooLarge(shape.to_vec()))?;
         if needed != values.len() {
             let (dtype, given) = (DType::String, values.len());
-            return Err(TensorError::Length { dtype, shape: shape.to_vec(), needed, given });
+            return Err(TensorError::Length {
+                dtype,
+                shape: shape.to_vec(),
+                needed,
+                given,
+            });
         }
         let data = Data::Strings(Arc::new(values));
-        Ok(Tensor { dtype: DType::String, shape: shape.to_vec(), data })
+        Ok(Tensor {
+            dtype: DType::String,
+            shape: shape.to_vec(),
+            data,
+        })
     }
 
     /// A tensor whose elements are `values`, each converted to `dtype` as a cast would.
@@ -139,7 +163,12 @@ impl Tensor {
         let mut tensor = Tensor::zeros(dtype, shape)?;
         if tensor.len() != values.len() || dtype == DType::String {
             let (needed, given) = (tensor.len(), values.len());
-            return Err(TensorError::Length { dtype, shape: shape.to_vec(), needed, given });
+            return Err(TensorError::Length {
+                dtype,
+                shape: shape.to_vec(),
+                needed,
+                given,
+            });
         }
         let size = dtype.size_bytes();
         let bytes = tensor.bytes_mut();
@@ -235,7 +264,10 @@ impl Tensor {
     /// [`TensorError::WrongType`].
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>, TensorError> {
         if T::DTYPE != self.dtype {
-            return Err(TensorError::WrongType { wanted: T::DTYPE, actual: self.dtype });
+            return Err(TensorError::WrongType {
+                wanted: T::DTYPE,
+                actual: self.dtype,
+            });
         }
         Ok(bytemuck::pod_collect_to_vec(self.bytes()))
     }
@@ -259,7 +291,11 @@ impl Tensor {
     pub fn to_scalars(&self) -> Vec<Scalar> {
         match self.dtype.size_bytes() {
             0 => Vec::new(),
-            size => self.bytes().chunks_exact(size).map(|b| Scalar::load(self.dtype, b)).collect(),
+            size => self
+                .bytes()
+                .chunks_exact(size)
+                .map(|b| Scalar::load(self.dtype, b))
+                .collect(),
         }
     }
 
@@ -272,7 +308,11 @@ impl Tensor {
                 .map(|b| f64::from(bytemuck::pod_read_unaligned::<f32>(b)))
                 .collect(),
             dtype => match MiniFloat::of(dtype).filter(|_| dtype.size_bytes() == 1) {
-                Some(format) => self.bytes().iter().map(|&b| format.decode(u32::from(b))).collect(),
+                Some(format) => self
+                    .bytes()
+                    .iter()
+                    .map(|&b| format.decode(u32::from(b)))
+                    .collect(),
                 None => self.to_scalars().into_iter().map(Scalar::to_f64).collect(),
             },
         }
@@ -305,7 +345,10 @@ impl Tensor {
                 given: self.len() * size,
             });
         }
-        Ok(Tensor { shape: shape.to_vec(), ..self.clone() })
+        Ok(Tensor {
+            shape: shape.to_vec(),
+            ..self.clone()
+        })
     }
 }
 

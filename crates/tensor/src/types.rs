@@ -48,12 +48,23 @@ pub enum ValueType {
 impl TensorType {
     /// A dense tensor type without annotations.
     pub fn new(dtype: DType, shape: impl Into<Shape>) -> TensorType {
-        TensorType { dtype, shape: shape.into(), quant: None, sparsity: None }
+        TensorType {
+            dtype,
+            shape: shape.into(),
+            quant: None,
+            sparsity: None,
+        }
     }
 
     /// A dense tensor type of known extents.
     pub fn of(dtype: DType, shape: &[usize]) -> TensorType {
-        TensorType::new(dtype, shape.iter().map(|&extent| Dim::from(extent)).collect::<Shape>())
+        TensorType::new(
+            dtype,
+            shape
+                .iter()
+                .map(|&extent| Dim::from(extent))
+                .collect::<Shape>(),
+        )
     }
 
     /// Number of axes.
@@ -63,7 +74,10 @@ impl TensorType {
 
     /// The extents, if all are known.
     pub fn static_shape(&self) -> Option<Vec<usize>> {
-        self.shape.iter().map(|dim| usize::try_from(dim.as_const()?).ok()).collect()
+        self.shape
+            .iter()
+            .map(|dim| usize::try_from(dim.as_const()?).ok())
+            .collect()
     }
 
     /// The product of the extents.
@@ -74,7 +88,10 @@ impl TensorType {
     /// The type with every dim passed through `map`.
     pub fn substitute(&self, map: &dyn Fn(&Symbol) -> Option<Dim>) -> TensorType {
         let shape = self.shape.iter().map(|dim| dim.substitute(map)).collect();
-        TensorType { shape, ..self.clone() }
+        TensorType {
+            shape,
+            ..self.clone()
+        }
     }
 }
 

@@ -64,7 +64,9 @@ fn scalar_cond(ctx: &mut RowCtx<'_, '_>, value: ValueId) -> Result<ValueId, RowE
         return Ok(value);
     }
     let ty = ctx.ty(value)?;
-    Err(RowError::Unsupported(format!("a condition or count of type {ty} in place of a scalar")))
+    Err(RowError::Unsupported(format!(
+        "a condition or count of type {ty} in place of a scalar"
+    )))
 }
 
 fn build_loop(ctx: &mut RowCtx<'_, '_>) -> Built {

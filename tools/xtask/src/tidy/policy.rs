@@ -18,33 +18,39 @@ pub(super) const EDGES: &[Edges] = &[
         dev: &[],
     },
     Edges {
-        name: "alula-ir",
-        normal: &["alula-tensor"],
-        dev: &[],
-    },
-    Edges {
-        name: "alula-ops",
-        normal: &["alula-ir", "alula-tensor"],
-        dev: &[],
-    },
-    Edges {
-        name: "alula-onnx",
-        normal: &["alula-ops", "alula-ir", "alula-tensor"],
-        dev: &[],
-    },
-    Edges {
-        name: "alula-opt",
-        normal: &["alula-ops", "alula-ir", "alula-tensor"],
-        dev: &[],
-    },
-    Edges {
         name: "alula-program",
         normal: &["alula-tensor"],
         dev: &[],
     },
     Edges {
         name: "alula-kernel",
-        normal: &["alula-program", "alula-tensor"],
+        normal: &["alula-tensor"],
+        dev: &[],
+    },
+    Edges {
+        name: "alula-ir",
+        normal: &["alula-kernel", "alula-program", "alula-tensor"],
+        dev: &[],
+    },
+    Edges {
+        name: "alula-ops",
+        normal: &["alula-ir", "alula-kernel", "alula-program", "alula-tensor"],
+        dev: &[],
+    },
+    Edges {
+        name: "alula-onnx",
+        normal: &[
+            "alula-ops",
+            "alula-ir",
+            "alula-program",
+            "alula-kernel",
+            "alula-tensor",
+        ],
+        dev: &[],
+    },
+    Edges {
+        name: "alula-opt",
+        normal: &["alula-ops", "alula-ir", "alula-tensor"],
         dev: &[],
     },
     Edges {
@@ -175,6 +181,8 @@ pub(super) const UNSAFE_PLACES: &[&str] = &[
     "backends/*/src/device*",
     "crates/tensor/src/storage*",
     "crates/artifact/src/mmap*",
+    "crates/onnx/src/map.rs",
+    "crates/onnx/tests/*",
     "crates/onnx/src/external*",
 ];
 
