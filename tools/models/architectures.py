@@ -161,19 +161,18 @@ class Decoder(nn.Module):
             if parameter.dim() > 1:
                 nn.init.normal_(parameter, 0, 0.02)
 
-    def rotate(self, x, at):
-        first, second = x.chunk(2, -1)
-        return x * self.cos[at] + torch.cat([-second, first], -1) * self.sin[at]
+    def projections(self, layer, x, extents, angles):
+        def split(y, heads):
+            return y.reshape(*extents, heads, self.size).transpose(1, 2)
 
-    def split(self, x, heads):
-        return x.reshape(*x.shape[:2], heads, self.size).transpose(1, 2)
-
-    def projections(self, layer, x, at):
+        def rotate(y):
+            first, second = y.chunk(2, -1)
+            return y * angles[0] + torch.cat([-second, first], -1) * angles[1]
         if self.gpt:
-            return [self.split(y, self.heads) for y in layer["qkv"](x).chunk(3, -1)]
-        q, k, v = (self.split(layer[name](x), heads) for name, heads in
+            return [split(y, self.heads) for y in layer["qkv"](x).chunk(3, -1)]
+        q, k, v = (split(layer[name](x), heads) for name, heads in
                    (("q", self.heads), ("k", self.groups), ("v", self.groups)))
-        return self.rotate(q, at), self.rotate(k, at), v
+        return rotate(q), rotate(k), v
 
     def attend(self, q, k, v, mask):
         if self.style == "llama23":
@@ -185,18 +184,24 @@ class Decoder(nn.Module):
         return score.masked_fill(~mask, -1e9).softmax(-1) @ v
 
     def forward(self, input_ids, *past):
-        length, before = input_ids.shape[1], past[0].shape[2] if self.cache else 0
+        batch, length = input_ids.shape
+        before = past[0].shape[2] if self.cache else 0
         at = torch.arange(before, before + length)
         mask = torch.arange(before + length)[None, :] <= at[:, None]
-        x, present = self.embedding(input_ids), []
+        x, present, angles = self.embedding(input_ids), [], None
         if self.gpt:
             x = x + self.position(at)
+        else:
+            if self.style == "llama23":
+                at = slice(length)      # exports as Slice, where a range would become GatherND
+            angles = self.cos[at], self.sin[at]
         for i, layer in enumerate(self.layers):
-            q, k, v = self.projections(layer, layer["before"](x), at)
+            q, k, v = self.projections(layer, layer["before"](x), (batch, length), angles)
             if self.cache:
                 k, v = torch.cat([past[2 * i], k], 2), torch.cat([past[2 * i + 1], v], 2)
                 present += [k, v]
-            x = x + layer["out"](self.attend(q, k, v, mask).transpose(1, 2).flatten(2))
+            mixed = self.attend(q, k, v, mask).transpose(1, 2).reshape(batch, length, -1)
+            x = x + layer["out"](mixed)
             y = layer["between"](x)
             inner = (F.gelu(layer["up"](y), approximate="tanh") if self.gpt else
                      F.silu(layer["gate"](y)) * layer["up"](y))

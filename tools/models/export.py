@@ -1,9 +1,9 @@
 """Exports the standard architectures from PyTorch into CACHE/standard: `setup.py export`.
 
-Heavy (about 6 GB of packages, minutes of time), and not part of the tests, so that it is tried
-only when somebody needs it. The models have the architectures, inputs and outputs of
-standard.json, not the same bytes as the pinned files: parameters have names of their own here, and
-weights follow from names. References are made anew for them.
+Heavy (about 7 GB of packages, minutes of time), and not part of the tests, so that it is tried
+only when somebody needs it. The models have the operators, inputs and outputs of the pinned
+files, not the same bytes: weights follow from the names of parameters, and some differ here.
+References are made anew for them.
 """
 import gc
 import re

@@ -53,9 +53,9 @@ def low_rank(rank):
     def change(name, w):
         if w.ndim != 2 or min(w.shape) < 4 * rank or max(w.shape) > 8192:
             return None
-        a, b = (weights.values(f"low-rank/{name}/{side}", extent * rank, 0.0, 1.0).astype(np.float64)
+        a, b = (weights.values(f"low-rank/{name}/{side}", extent * rank, 0.0, 1.0)
                 for side, extent in zip("ab", w.shape))
-        product = a.reshape(-1, rank) @ b.reshape(rank, -1)
+        product = a.reshape(-1, rank).astype(np.float64) @ b.reshape(rank, -1).astype(np.float64)
         return (product * (float(w.std()) / rank ** 0.5)).astype(np.float32)
     return lambda source, target: change_weights(source, target, {"MatMul"}, change)
 
