@@ -4,12 +4,15 @@ use std::sync::OnceLock;
 
 use alula_ir::{OpDef, Registry};
 
-use crate::{contraction, control, elementwise};
+use crate::{contraction, control, elementwise, normalization, pooling, quantization};
 
 /// The rows of every family.
 const FAMILIES: &[&[&OpDef]] = &[
     contraction::ROWS,
     control::ROWS,
+    normalization::ROWS,
+    pooling::ROWS,
+    quantization::ROWS,
     elementwise::arithmetic::ROWS,
     elementwise::activation::ROWS,
 ];

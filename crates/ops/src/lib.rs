@@ -4,9 +4,14 @@
 pub mod contraction;
 pub mod control;
 pub mod elementwise;
+pub mod normalization;
+pub mod pooling;
+pub mod quantization;
 
 mod evaluate;
 mod families;
+mod points;
+mod window;
 
 pub use evaluate::{EvaluateError, evaluate, evaluate_node};
 pub use families::registry;

@@ -5,7 +5,7 @@ use alula_ir::{
     Lowering, OpDef, Traits,
 };
 use alula_kernel::{Affine, Compute, Contract, ContractAxis, ContractOperand, Role, VarId};
-use alula_tensor::{DType, Dim, Scalar, Shape, TensorType, strides};
+use alula_tensor::{DType, Dim, Scalar, Shape, Tensor, TensorType, strides};
 
 use crate::elementwise::broadcast_shapes;
 
@@ -77,8 +77,18 @@ fn infer(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
 }
 
 fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
-    let (a, b) = (ctx.tensor(0)?, ctx.tensor(1)?);
     let (turn_a, turn_b) = (ctx.attrs.bool("transpose_a"), ctx.attrs.bool("transpose_b"));
+    let result = product(ctx.tensor(0)?, ctx.tensor(1)?, turn_a, turn_b)?;
+    Ok(vec![result.into()])
+}
+
+/// The product of two tensors of one dtype, batch axes broadcast: the reference.
+pub(super) fn product(
+    a: &Tensor,
+    b: &Tensor,
+    turn_a: bool,
+    turn_b: bool,
+) -> Result<Tensor, EvalError> {
     let matrix = |shape: &[usize], turned: bool| {
         let (rows, columns) = (shape[shape.len() - 2], shape[shape.len() - 1]);
         if turned {
@@ -141,7 +151,7 @@ fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     }
     let mut shape = batch;
     shape.extend([m, n]);
-    Ok(vec![ctx.result(dtype, &shape, &values)?])
+    Ok(Tensor::from_scalars(dtype, &shape, &values)?)
 }
 
 /// Exact for integers (the cast to the result wraps), in `f64` for floats.
@@ -164,6 +174,15 @@ pub(crate) fn sum_of_products(pairs: impl Iterator<Item = (Scalar, Scalar)>) -> 
 }
 
 fn lower(ctx: &LowerCtx<'_>) -> Result<Contract, LowerError> {
+    Ok(contract(
+        ctx,
+        ctx.attrs.bool("transpose_a"),
+        ctx.attrs.bool("transpose_b"),
+    ))
+}
+
+/// The contraction of operands 0 and 1 over the last axis of one and the last but one of the other.
+pub(super) fn contract(ctx: &LowerCtx<'_>, turn_a: bool, turn_b: bool) -> Contract {
     let (a, b, result) = (ctx.tensor(0), ctx.tensor(1), ctx.result(0));
     let acc = result.dtype.compute();
     let mut epilogue = Compute::begin(ctx.compute_operands(), result.dtype, &result.shape);
@@ -171,8 +190,8 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Contract, LowerError> {
         .iter()
         .map(|extent| epilogue.pool.var(extent.clone()))
         .collect();
-    let (m_extent, k_extent) = matrix_dims(a, ctx.attrs.bool("transpose_a"));
-    let (_, n_extent) = matrix_dims(b, ctx.attrs.bool("transpose_b"));
+    let (m_extent, k_extent) = matrix_dims(a, turn_a);
+    let (_, n_extent) = matrix_dims(b, turn_b);
     let m = epilogue.pool.var(m_extent);
     let n = epilogue.pool.var(n_extent);
     let k = epilogue.pool.var(k_extent);
@@ -220,10 +239,10 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Contract, LowerError> {
         .collect();
     axes.extend([axis(m, Role::M), axis(n, Role::N), axis(k, Role::K)]);
     let value = epilogue.pool.acc(acc);
-    Ok(Contract {
+    Contract {
         axes,
-        a: side(0, a, m, k, ctx.attrs.bool("transpose_a")),
-        b: side(1, b, k, n, ctx.attrs.bool("transpose_b")),
+        a: side(0, a, m, k, turn_a),
+        b: side(1, b, k, n, turn_b),
         acc,
         out: batch
             .iter()
@@ -232,5 +251,5 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Contract, LowerError> {
             .map(Affine::var)
             .collect(),
         epilogue: epilogue.finish(value),
-    })
+    }
 }
