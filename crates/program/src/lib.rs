@@ -1,6 +1,17 @@
 //! The contract between compiler and machine: what a compiled model is, without how it was made.
-//! The runtime executes what is described here; it never sees an operator.
+//!
+//! A [`Program`] is plain data: plans (slots and steps), kernels as opaque code for one target,
+//! and constants. The runtime runs plans and hands launches to a [`Module`], which a back end's
+//! device makes of the program. It never sees an operator.
 
+mod device;
 mod host;
+mod pack;
+mod plan;
+mod program;
 
+pub use device::{Arena, Arg, Device, DeviceError, Launch, Module};
 pub use host::HostFn;
+pub use pack::{Lifetime, pack};
+pub use plan::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
+pub use program::{Constant, KernelEntry, KernelParam, ParamAccess, Program};
