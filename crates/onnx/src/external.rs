@@ -152,7 +152,8 @@ impl ExternalFiles {
         Self::default()
     }
 
-    /// For the model file at `model`, which need not be read yet.
+    /// For the model file at `model`, which need not be read yet. Its folder is that of the path as
+    /// given: where the path is a symbolic link, data are not looked for beside the link's target.
     ///
     /// # Errors
     /// [`ExternalError::Io`] when the folder cannot be resolved.
