@@ -4,7 +4,7 @@ mod support;
 
 use alula_kernel::{Access, FoldOp, LoopKind};
 use alula_tensor::{DType, Dim, Scalar, ScalarOp};
-use support::{Builder, compile, run, to_bytes, to_scalars};
+use support::{Builder, compile, compile_unverified, run, to_bytes, to_scalars};
 
 fn floats(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
@@ -253,7 +253,7 @@ fn grids_count_in_row_major_order_from_any_point() {
     b.store(y, at, value);
     let module = compile(&b.finish());
     let bind = |s: &alula_tensor::Symbol| Some(if s.name() == "r" { 4 } else { 5 });
-    let launch = Launch::new(&module, 0, &bind).expect("sizes are known");
+    let launch = Launch::new(&module.module, 0, &bind).expect("sizes are known");
     assert_eq!(launch.points(), 60);
     let mut bytes = vec![0xff; 60 * 8];
     let buffers = [Buffer::write(&mut bytes)];
@@ -317,7 +317,7 @@ fn branches_run_only_when_taken_also_in_lanes() {
             b.store(y, i, value);
         });
     });
-    let module = compile(&b.finish());
+    let module = compile_unverified(&b.finish());
     let mut buffers = [vec![0xff; n as usize * 4]];
     run(&module, &[], &mut buffers);
     for (i, got) in to_scalars(DType::I32, &buffers[0]).into_iter().enumerate() {

@@ -1,8 +1,9 @@
-//! Launches: sizes checked once, then grid points one after another.
+//! Launches: sizes checked once, then grid points spread evenly over a pool of threads.
 
 use std::ops::Range;
 
 use alula_kernel::Access;
+use alula_microkernel::Pool;
 use alula_tensor::Symbol;
 
 use super::module::Entry;
@@ -120,18 +121,41 @@ impl<'m> Launch<'m> {
         self.points
     }
 
-    /// Runs every grid point on this thread.
+    /// Runs every grid point, on the pool in at most `parts` even parts (1 runs on this thread).
     ///
     /// # Errors
     /// [`LaunchError`] if a buffer is missing, too short, or written though given for reading.
     ///
     /// # Safety
     /// Each buffer is valid for its length while this runs. Nobody else writes what the kernel
-    /// reads or touches what it writes, and a written buffer overlaps no other one, unless the
-    /// kernel allows it by `Access::ReadWrite` of the same element.
-    pub unsafe fn run(&self, buffers: &[Buffer]) -> Result<(), LaunchError> {
-        // SAFETY: the caller's, for all points.
-        unsafe { self.run_points(buffers, 0..self.points) }
+    /// reads or touches what it writes, and a written buffer overlaps no other one, unless grid
+    /// points read and write the same element only.
+    pub unsafe fn run(
+        &self,
+        pool: &Pool,
+        parts: usize,
+        buffers: &[Buffer],
+    ) -> Result<(), LaunchError> {
+        let parts = parts
+            .min(pool.threads())
+            .min(usize::try_from(self.points).unwrap_or(1));
+        if parts <= 1 {
+            // SAFETY: the caller's, for all points.
+            return unsafe { self.run_points(buffers, 0..self.points) };
+        }
+        self.check(buffers)?;
+        self.call(buffers, |call| {
+            let (points, total) = (i128::from(self.points), parts as i128);
+            let cut = |part: usize| (points * part as i128 / total) as i64;
+            pool.run(parts, |part, _worker| {
+                // SAFETY: the caller's; parts are disjoint, and points are independent.
+                unsafe { call.points(cut(part), cut(part + 1)) }
+            })
+        })
+        .map_err(|error| LaunchError::Failed {
+            kernel: self.name.to_owned(),
+            detail: error.to_string(),
+        })
     }
 
     /// Runs some of the grid points on this thread, in row-major order.
@@ -154,6 +178,15 @@ impl<'m> Launch<'m> {
                 detail,
             });
         }
+        self.call(buffers, |call| {
+            // SAFETY: the caller's, for these points.
+            unsafe { call.points(points.start, points.end) }
+        });
+        Ok(())
+    }
+
+    /// Gives `use_it` the function with the addresses of its buffers.
+    fn call<R>(&self, buffers: &[Buffer], use_it: impl FnOnce(&Call<'_>) -> R) -> R {
         let mut inline = [std::ptr::null_mut(); INLINE_BUFFERS];
         let heap: Vec<*mut u8>;
         let pointers: &[*mut u8] = if buffers.len() <= INLINE_BUFFERS {
@@ -165,14 +198,11 @@ impl<'m> Launch<'m> {
             heap = buffers.iter().map(|buffer| buffer.pointer).collect();
             &heap
         };
-        let call = Call {
+        use_it(&Call {
             entry: self.entry,
             buffers: pointers.as_ptr(),
             symbols: &self.symbols,
-        };
-        // SAFETY: the caller's, for these points.
-        unsafe { call.points(points.start, points.end) };
-        Ok(())
+        })
     }
 
     fn check(&self, buffers: &[Buffer]) -> Result<(), LaunchError> {

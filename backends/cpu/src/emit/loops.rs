@@ -1,9 +1,8 @@
 //! Loops: serial ones, and loops over lanes as groups of vectors with a serial rest.
 //!
 //! A `Lanes(w)` loop runs `w` iterations at once while that many are left, then one by one. If it
-//! carries nothing, groups may be wider than asked for. Accumulators keep `w` partial values: the
-//! first begins with the value before the loop and the others with the identity; after the last
-//! full group the upper half is combined into the lower one until one value is left.
+//! carries nothing, groups may be wider than asked for. Accumulators keep `w` partial values from
+//! the identity, in the order of combination that `LoopKind::Lanes` fixes.
 
 use alula_kernel::{Block, Carried, FoldOp, Inst, Loop, LoopKind};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -11,7 +10,7 @@ use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
 
 use super::EmitError;
 use super::kinds::{Kind, Kinds};
-use super::lanes::{extract, pack};
+use super::lanes::extract;
 use super::ops;
 use super::printer::{Printer, Stride, Val};
 use super::repr::{Form, QUAD};
@@ -246,14 +245,10 @@ impl<'k> Printer<'k, '_> {
 
     /// The partial values that an accumulator begins with.
     fn partials(&mut self, carried: &Carried, width: u32) -> Result<Vec<Value>, EmitError> {
-        let dtype = self.dtype(carried.acc)?;
-        let repr = self.repr(dtype)?;
-        let init = self.uniform(carried.init)?;
+        let repr = self.repr(self.dtype(carried.acc)?)?;
         let identity = self.identity(carried)?;
-        let mut parts = pack(&mut self.b, repr, &[init, identity, identity, identity]);
-        let rest = ops::splat(&mut self.b, Form::Vector, repr, identity);
-        parts.resize(repr.parts() * (width / QUAD) as usize, rest);
-        Ok(parts)
+        let part = ops::splat(&mut self.b, Form::Vector, repr, identity);
+        Ok(vec![part; repr.parts() * (width / QUAD) as usize])
     }
 
     fn identity(&mut self, carried: &Carried) -> Result<Value, EmitError> {
@@ -285,11 +280,22 @@ impl<'k> Printer<'k, '_> {
                 None => vectorised = false,
             }
         }
-        let mut lanes: Vec<Value> = parts
+        let lanes: Vec<Value> = parts
             .chunks(repr.parts())
             .flat_map(|quad| (0..QUAD as u8).map(move |lane| (quad, lane)))
             .map(|(quad, lane)| extract(&mut self.b, repr, quad, lane))
             .collect();
+        self.combine_scalars(carried, lanes)
+    }
+
+    /// Combines partial values by halves, and then with the value before the loop.
+    fn combine_scalars(
+        &mut self,
+        carried: &Carried,
+        mut lanes: Vec<Value>,
+    ) -> Result<Value, EmitError> {
+        let dtype = self.dtype(carried.acc)?;
+        let op = carried.combine.unwrap_or(FoldOp::Add).scalar_op();
         while lanes.len() > 1 {
             let half = lanes.len() / 2;
             for i in 0..half {
@@ -297,7 +303,8 @@ impl<'k> Printer<'k, '_> {
             }
             lanes.truncate(half);
         }
-        Ok(lanes[0])
+        let init = self.uniform(carried.init)?;
+        self.scalar(op, dtype, &[init, lanes[0]])
     }
 
     /// All full groups in scalar code, with the same partial values as vectors would have.
@@ -314,9 +321,8 @@ impl<'k> Printer<'k, '_> {
         let lanes = width as usize;
         let mut init = Vec::new();
         for carried in &l.carried {
-            init.push(self.uniform(carried.init)?);
             let identity = self.identity(carried)?;
-            init.resize(init.len() + lanes - 1, identity);
+            init.resize(init.len() + lanes, identity);
         }
         let end = self.groups_end(zero, extent, width);
         let results = self.counted(zero, end, i64::from(width), init, |p, first, values| {
@@ -336,17 +342,7 @@ impl<'k> Printer<'k, '_> {
         })?;
         let mut accs = Vec::new();
         for (carried, partials) in l.carried.iter().zip(results.chunks(lanes)) {
-            let dtype = self.dtype(carried.acc)?;
-            let op = carried.combine.unwrap_or(FoldOp::Add).scalar_op();
-            let mut partials = partials.to_vec();
-            while partials.len() > 1 {
-                let half = partials.len() / 2;
-                for i in 0..half {
-                    partials[i] = self.scalar(op, dtype, &[partials[i], partials[i + half]])?;
-                }
-                partials.truncate(half);
-            }
-            accs.push(partials[0]);
+            accs.push(self.combine_scalars(carried, partials.to_vec())?);
         }
         Ok((end, accs))
     }

@@ -2,10 +2,12 @@
 #![allow(dead_code, reason = "each test crate uses a part of this")]
 
 use alula_cpu::{Buffer, CpuModule, CpuTarget, Dump, Launch, emit_kernel, link};
+use alula_kernel::interpret::{self, Bytes, Options};
 use alula_kernel::{
     Access, Block, BufferId, Carried, FoldOp, GridAxis, Inst, Kernel, Literal, Loop, LoopKind,
-    Param, Rhs, ValueId,
+    Param, Rhs, ValueId, verify,
 };
+use alula_microkernel::Pool;
 use alula_tensor::{DType, Dim, Scalar, ScalarOp, Symbol};
 
 /// Builds a kernel block by block.
@@ -200,28 +202,66 @@ pub(crate) fn same(a: Scalar, b: Scalar) -> bool {
     }
 }
 
-/// Compiles one kernel and loads it.
-pub(crate) fn compile(kernel: &Kernel) -> CpuModule {
+/// A kernel and its loaded code.
+pub(crate) struct Compiled {
+    pub(crate) kernel: Kernel,
+    pub(crate) module: CpuModule,
+}
+
+/// Compiles one kernel and loads it. A kernel that obeys the rules is expected.
+pub(crate) fn compile(kernel: &Kernel) -> Compiled {
+    verify(kernel).expect("the kernel is well formed");
+    compile_unverified(kernel)
+}
+
+/// As [`compile`], for kernels that only the back end allows.
+pub(crate) fn compile_unverified(kernel: &Kernel) -> Compiled {
     let target = CpuTarget::host().expect("a target");
     let emitted = emit_kernel(kernel, &target, Dump::default()).expect("the kernel is printed");
     let code = link(&target, [emitted]);
     // SAFETY: the code was just made.
-    unsafe { CpuModule::load(&code) }.expect("the code loads")
+    let module = unsafe { CpuModule::load(&code) }.expect("the code loads");
+    Compiled {
+        kernel: kernel.clone(),
+        module,
+    }
 }
 
-/// Runs a kernel on buffers of bytes under a binding of symbols.
-pub(crate) fn run(module: &CpuModule, symbols: &[(&str, i64)], buffers: &mut [Vec<u8>]) {
+/// Runs a kernel on buffers of bytes under a binding of symbols; the interpreter must agree bit
+/// for bit, except that any NaN equals any other.
+pub(crate) fn run(compiled: &Compiled, symbols: &[(&str, i64)], buffers: &mut [Vec<u8>]) {
     let bind = |symbol: &Symbol| {
         symbols
             .iter()
             .find(|(name, _)| *name == symbol.name())
             .map(|(_, value)| *value)
     };
-    let launch = Launch::new(module, 0, &bind).expect("the sizes are known");
-    let buffers: Vec<Buffer> = buffers
+    let mut expected = buffers.to_vec();
+    let mut lent: Vec<Bytes<'_>> = expected.iter_mut().map(|b| Bytes::Write(b)).collect();
+    interpret::run(&compiled.kernel, &mut lent, &bind, Options::default()).expect("interpreted");
+
+    let pool = Pool::new(1).expect("a pool");
+    let launch = Launch::new(&compiled.module, 0, &bind).expect("the sizes are known");
+    let given: Vec<Buffer> = buffers
         .iter_mut()
         .map(|bytes| Buffer::write(bytes))
         .collect();
     // SAFETY: the buffers are distinct and outlive the call.
-    unsafe { launch.run(&buffers) }.expect("the launch is in order");
+    unsafe { launch.run(&pool, 1, &given) }.expect("the launch is in order");
+
+    for ((param, got), wanted) in compiled.kernel.params.iter().zip(&*buffers).zip(&expected) {
+        let scalars = to_scalars(param.dtype, got);
+        for (i, (a, b)) in scalars
+            .into_iter()
+            .zip(to_scalars(param.dtype, wanted))
+            .enumerate()
+        {
+            let name = &compiled.kernel.name;
+            assert!(
+                same(a, b),
+                "{name}: {}[{i}] is {a:?}, interpreted {b:?}",
+                param.name
+            );
+        }
+    }
 }
