@@ -187,14 +187,14 @@ impl Depthwise {
         &self.spec
     }
 
-    /// Independent tasks: output rows (channels-last) or planes (channels-first).
+    /// Independent tasks: blocks of rows and channels (channels-last) or planes (channels-first).
     pub fn tasks(&self) -> usize {
         let w = &self.spec.window;
         if self.spec.channels == 0 || w.out.contains(&0) {
             return 0;
         }
         match self.spec.order {
-            ChannelOrder::Last => w.images * w.out[0],
+            ChannelOrder::Last => last::tasks(&self.spec),
             ChannelOrder::First { .. } => w.images * self.spec.channels,
         }
     }
@@ -295,7 +295,7 @@ impl Depthwise {
         // SAFETY: the caller's.
         unsafe {
             match self.spec.order {
-                ChannelOrder::Last => last::run_row(self, o, task),
+                ChannelOrder::Last => last::run_block(self, o, task),
                 ChannelOrder::First { x, y } => {
                     let plane = scratch.add(scratch.align_offset(64).min(60)).cast();
                     first::run_plane(self, o, task, [x, y], plane);
@@ -309,13 +309,13 @@ impl Depthwise {
 ///
 /// # Safety
 /// The part of the output is live and exclusively ours.
-unsafe fn call_hook(hook: &Hook, c: *mut f32, rows: &[isize], m0: usize, cols: usize) {
+unsafe fn call_hook(hook: &Hook, c: *mut f32, rows: &[isize], m0: usize, [n0, cols]: [usize; 2]) {
     let tile = EpilogueTile {
         c,
         row_offsets: rows.as_ptr(),
         m0,
         rows: rows.len(),
-        n0: 0,
+        n0,
         cols,
         batch: 0,
         user: hook.user,

@@ -4,7 +4,7 @@ use super::{Depthwise, DepthwiseOperands, call_hook, kernel};
 use crate::gemm::Window;
 
 /// Rows and columns of one phase of the padded plane, and how many phases there are.
-fn plane(w: &Window) -> (usize, usize, usize) {
+pub(super) fn plane(w: &Window) -> (usize, usize, usize) {
     let reach =
         |i: usize| w.out[i].saturating_sub(1) * w.stride[i] + (w.kernel[i] - 1) * w.dilation[i] + 1;
     (reach(0), reach(1).div_ceil(w.stride[1]), w.stride[1])
@@ -68,52 +68,13 @@ pub(super) unsafe fn run_plane(
     };
     // SAFETY: taps stay inside of the padded plane; the rest is the caller's.
     unsafe {
-        pad_plane(w, o.x.0.wrapping_offset(x), scratch);
-        kernel::loops(spec.isa).1(&part, w.out[0], w.out[1]);
+        let loops = kernel::loops(spec.isa);
+        (loops.pad)(w, o.x.0.wrapping_offset(x), scratch);
+        (loops.first)(&part, w.out[0], w.out[1]);
         if let Some(hook) = &o.hook {
             for oh in 0..w.out[0] {
                 let rows = [y + oh as isize * spec.y_strides[1]];
-                call_hook(hook, o.y.0, &rows, task * w.out[0] + oh, w.out[1]);
-            }
-        }
-    }
-}
-
-/// Copies a plane to `[row][phase][column]` with zeros around it.
-///
-/// # Safety
-/// `x` is a plane of the input; `out` holds `plane_len` elements.
-unsafe fn pad_plane(w: &Window, x: *const f32, out: *mut f32) {
-    let (rows, cols, phases) = plane(w);
-    for row in 0..rows {
-        let h = row.wrapping_sub(w.pad[0]);
-        for phase in 0..phases {
-            // SAFETY: rows and columns are those of the plane and of its padded copy.
-            unsafe {
-                let out = out.add((row * phases + phase) * cols);
-                if h >= w.input[0] {
-                    std::ptr::write_bytes(out, 0, cols);
-                    continue;
-                }
-                let x = x.offset(h as isize * w.strides[1]);
-                // Column `c` of this phase is column `c * phases + phase - pad` of the image.
-                let before = w.pad[1].saturating_sub(phase).div_ceil(phases).min(cols);
-                let end = (w.input[1] + w.pad[1])
-                    .saturating_sub(phase)
-                    .div_ceil(phases);
-                let end = end.clamp(before, cols);
-                std::ptr::write_bytes(out, 0, before);
-                std::ptr::write_bytes(out.add(end), 0, cols - end);
-                let x = x
-                    .wrapping_add(before * phases + phase)
-                    .wrapping_sub(w.pad[1]);
-                if phases == 1 {
-                    std::ptr::copy_nonoverlapping(x, out.add(before), end - before);
-                } else {
-                    for c in before..end {
-                        out.add(c).write(x.add((c - before) * phases).read());
-                    }
-                }
+                call_hook(hook, o.y.0, &rows, task * w.out[0] + oh, [0, w.out[1]]);
             }
         }
     }

@@ -3,7 +3,8 @@
 //! Channels-last: positions are output columns, vectors hold channels, a filter vector per tap.
 //! Channels-first: one position, vectors hold output columns, one filter value per tap.
 
-use crate::{isa::Isa, simd::Simd};
+use super::first;
+use crate::{gemm::Window, isa::Isa, simd::Simd};
 
 /// One register block of work; strides are in elements.
 #[derive(Clone, Copy)]
@@ -33,7 +34,14 @@ pub(super) struct Part {
 type RunFn = unsafe fn(part: &Part, positions: usize, lanes: usize);
 
 #[inline(always)]
-unsafe fn block<S: Simd, const P: usize, const NV: usize, const FULL: bool, const SPLAT: bool>(
+unsafe fn block<
+    S: Simd,
+    const KW: usize,
+    const P: usize,
+    const NV: usize,
+    const FULL: bool,
+    const SPLAT: bool,
+>(
     part: &Part,
     lanes: usize,
 ) {
@@ -51,7 +59,8 @@ unsafe fn block<S: Simd, const P: usize, const NV: usize, const FULL: bool, cons
         for kh in 0..part.taps[0] as isize {
             let x_row = part.x.wrapping_offset(kh * part.x_row);
             let w_row = part.w.offset(kh * part.w_taps[0]);
-            for kw in 0..part.taps[1] as isize {
+            let columns = if KW > 0 { KW } else { part.taps[1] };
+            for kw in 0..columns as isize {
                 let x = x_row.wrapping_offset(part.x_cols.offset(kw).read());
                 let w = w_row.offset(kw * part.w_taps[1]);
                 let mut wv = [S::splat(0.0); NV];
@@ -122,7 +131,7 @@ fn moved(part: &Part, positions: usize, lanes: usize, filter: bool) -> Part {
 
 /// Channels-last: all lanes of four positions at a time, vectors in pairs.
 #[inline(always)]
-unsafe fn last<S: Simd>(part: &Part, positions: usize, lanes: usize) {
+unsafe fn last<S: Simd, const KW: usize>(part: &Part, positions: usize, lanes: usize) {
     let mut lane = 0;
     while lane < lanes {
         let left = lanes - lane;
@@ -134,12 +143,12 @@ unsafe fn last<S: Simd>(part: &Part, positions: usize, lanes: usize) {
             // SAFETY: as `block`.
             unsafe {
                 match (pair, left >= S::LANES, four) {
-                    (true, _, true) => block::<S, 4, 2, true, false>(&at, left),
-                    (true, _, false) => block::<S, 1, 2, true, false>(&at, left),
-                    (false, true, true) => block::<S, 4, 1, true, false>(&at, left),
-                    (false, true, false) => block::<S, 1, 1, true, false>(&at, left),
-                    (false, false, true) => block::<S, 4, 1, false, false>(&at, left),
-                    (false, false, false) => block::<S, 1, 1, false, false>(&at, left),
+                    (true, _, true) => block::<S, KW, 4, 2, true, false>(&at, left),
+                    (true, _, false) => block::<S, KW, 1, 2, true, false>(&at, left),
+                    (false, true, true) => block::<S, KW, 4, 1, true, false>(&at, left),
+                    (false, true, false) => block::<S, KW, 1, 1, true, false>(&at, left),
+                    (false, false, true) => block::<S, KW, 4, 1, false, false>(&at, left),
+                    (false, false, false) => block::<S, KW, 1, 1, false, false>(&at, left),
                 }
             }
             p += if four { 4 } else { 1 };
@@ -150,7 +159,7 @@ unsafe fn last<S: Simd>(part: &Part, positions: usize, lanes: usize) {
 
 /// Channels-first: `positions` output rows of `lanes` columns.
 #[inline(always)]
-unsafe fn first<S: Simd>(part: &Part, positions: usize, lanes: usize) {
+unsafe fn rows_first<S: Simd, const KW: usize>(part: &Part, positions: usize, lanes: usize) {
     let mut lane = 0;
     while lane < lanes {
         let left = lanes - lane;
@@ -161,10 +170,10 @@ unsafe fn first<S: Simd>(part: &Part, positions: usize, lanes: usize) {
             // SAFETY: as `block`.
             unsafe {
                 match (left >= S::LANES, four) {
-                    (true, true) => block::<S, 4, 1, true, true>(&at, left),
-                    (true, false) => block::<S, 1, 1, true, true>(&at, left),
-                    (false, true) => block::<S, 4, 1, false, true>(&at, left),
-                    (false, false) => block::<S, 1, 1, false, true>(&at, left),
+                    (true, true) => block::<S, KW, 4, 1, true, true>(&at, left),
+                    (true, false) => block::<S, KW, 1, 1, true, true>(&at, left),
+                    (false, true) => block::<S, KW, 4, 1, false, true>(&at, left),
+                    (false, false) => block::<S, KW, 1, 1, false, true>(&at, left),
                 }
             }
             p += if four { 4 } else { 1 };
@@ -173,49 +182,129 @@ unsafe fn first<S: Simd>(part: &Part, positions: usize, lanes: usize) {
     }
 }
 
-/// The two loops of one family, each in a function that enables its set.
-macro_rules! family {
-    ($name:ident, $simd:ty $(, $feature:literal)?) => {
-        mod $name {
-            $(#[target_feature(enable = $feature)])?
-            pub(super) unsafe fn last(part: &super::Part, positions: usize, lanes: usize) {
-                // SAFETY: the set is enabled; the rest is the caller's.
-                unsafe { super::last::<$simd>(part, positions, lanes) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            pub(super) unsafe fn first(part: &super::Part, positions: usize, lanes: usize) {
-                // SAFETY: the set is enabled; the rest is the caller's.
-                unsafe { super::first::<$simd>(part, positions, lanes) }
+/// The loop whose filter width is a constant, if there is one (zero: any width).
+#[inline(always)]
+unsafe fn by_width<S: Simd, const SPLAT: bool>(part: &Part, positions: usize, lanes: usize) {
+    // SAFETY: as `block`.
+    unsafe {
+        match (part.taps[1], SPLAT) {
+            (3, false) => last::<S, 3>(part, positions, lanes),
+            (5, false) => last::<S, 5>(part, positions, lanes),
+            (_, false) => last::<S, 0>(part, positions, lanes),
+            (3, true) => rows_first::<S, 3>(part, positions, lanes),
+            (5, true) => rows_first::<S, 5>(part, positions, lanes),
+            (_, true) => rows_first::<S, 0>(part, positions, lanes),
+        }
+    }
+}
+
+/// Copies a plane to `[row][phase][column]` with zeros around it.
+///
+/// # Safety
+/// `x` is a plane of the input; `out` holds `plane_len` elements.
+#[inline(always)]
+unsafe fn pad_plane<const PHASES: usize>(w: &Window, x: *const f32, out: *mut f32) {
+    let (rows, cols, phases) = first::plane(w);
+    let phases = if PHASES > 0 { PHASES } else { phases };
+    for row in 0..rows {
+        let h = row.wrapping_sub(w.pad[0]);
+        for phase in 0..phases {
+            // SAFETY: rows and columns are those of the plane and of its padded copy.
+            unsafe {
+                let out = out.add((row * phases + phase) * cols);
+                if h >= w.input[0] {
+                    std::ptr::write_bytes(out, 0, cols);
+                    continue;
+                }
+                let x = x.offset(h as isize * w.strides[1]);
+                // Column `c` of this phase is column `c * phases + phase - pad` of the image.
+                let before = w.pad[1].saturating_sub(phase).div_ceil(phases).min(cols);
+                let end = (w.input[1] + w.pad[1])
+                    .saturating_sub(phase)
+                    .div_ceil(phases);
+                let end = end.clamp(before, cols);
+                std::ptr::write_bytes(out, 0, before);
+                std::ptr::write_bytes(out.add(end), 0, cols - end);
+                let x = x
+                    .wrapping_add(before * phases + phase)
+                    .wrapping_sub(w.pad[1]);
+                if phases == 1 {
+                    std::ptr::copy_nonoverlapping(x, out.add(before), end - before);
+                } else {
+                    for c in before..end {
+                        out.add(c).write(x.add((c - before) * phases).read());
+                    }
+                }
             }
         }
+    }
+}
+
+/// The loops of one family.
+pub(super) struct Loops {
+    /// Channels-last: positions are output columns, lanes are channels.
+    pub(super) last: RunFn,
+    /// Channels-first: positions are output rows, lanes are output columns.
+    pub(super) first: RunFn,
+    /// Copies a plane to `[row][phase][column]` with zeros around it.
+    pub(super) pad: unsafe fn(w: &Window, x: *const f32, out: *mut f32),
+}
+
+/// Each loop of one family in a function that enables its set.
+macro_rules! family {
+    ($name:ident, $simd:ty $(, $feature:literal)?) => {
+        static $name: Loops = {
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn last(part: &Part, positions: usize, lanes: usize) {
+                // SAFETY: the set is enabled; the rest is the caller's.
+                unsafe { by_width::<$simd, false>(part, positions, lanes) }
+            }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn first(part: &Part, positions: usize, lanes: usize) {
+                // SAFETY: the set is enabled; the rest is the caller's.
+                unsafe { by_width::<$simd, true>(part, positions, lanes) }
+            }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn pad(w: &Window, x: *const f32, out: *mut f32) {
+                // SAFETY: the caller's.
+                unsafe {
+                    match w.stride[1] {
+                        1 => pad_plane::<1>(w, x, out),
+                        2 => pad_plane::<2>(w, x, out),
+                        _ => pad_plane::<0>(w, x, out),
+                    }
+                }
+            }
+            Loops { last, first, pad }
+        };
     };
 }
 
-family!(portable, crate::simd::Portable);
+family!(PORTABLE, crate::simd::Portable);
 #[cfg(target_arch = "aarch64")]
-family!(neon, crate::simd::Neon);
+family!(NEON, crate::simd::Neon);
 #[cfg(target_arch = "x86_64")]
-family!(avx2, crate::simd::Avx2, "avx2,fma");
+family!(AVX2, crate::simd::Avx2, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 family!(
-    avx512,
+    AVX512,
     crate::simd::Avx512,
     "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"
 );
 
-/// The channels-last and the channels-first loop of `isa`, which is available.
-pub(super) fn loops(isa: Isa) -> (RunFn, RunFn) {
+/// The loops of `isa`, which is available.
+pub(super) fn loops(isa: Isa) -> &'static Loops {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => (avx512::last, avx512::first),
+        Isa::Avx512 => &AVX512,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => (avx2::last, avx2::first),
+        Isa::Avx2 => &AVX2,
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => (neon::last, neon::first),
+        Isa::Neon => &NEON,
         #[allow(
             unreachable_patterns,
             reason = "which families exist depends on the target"
         )]
-        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => (portable::last, portable::first),
+        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => &PORTABLE,
     }
 }
