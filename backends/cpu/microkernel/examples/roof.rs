@@ -200,7 +200,10 @@ fn integer(row: &Row, pool: &Pool, budget: f64) -> f64 {
     gemm.operations() / seconds * 1e-9
 }
 
-const DEPTHWISE: [(&str, usize, usize, usize, usize, bool); 8] = [
+const DEPTHWISE: [(&str, usize, usize, usize, usize, bool); 11] = [
+    ("dw 3x3 14x14x32", 14, 32, 3, 1, false),
+    ("dw 3x3 8x18 x32", 18, 32, 3, 1, false),
+    ("dw 3x3 34x34x32", 34, 32, 3, 1, false),
     ("dw 3x3 112x112x32", 112, 32, 3, 1, false),
     ("dw 3x3 56x56x144", 56, 144, 3, 1, false),
     ("dw 3x3/2 56x56x144", 56, 144, 3, 2, false),

@@ -79,6 +79,84 @@ unsafe fn block<
                 }
             }
         }
+        finish::<S, P, NV, FULL, SPLAT>(part, lanes, acc);
+    }
+}
+
+/// As `block` for channels-last, where the taps of `P` neighbouring positions are neighbours too,
+/// `STEP` columns from one position to the next: each column is loaded once for all its taps.
+#[inline(always)]
+unsafe fn sliding<
+    S: Simd,
+    const KW: usize,
+    const STEP: usize,
+    const P: usize,
+    const NV: usize,
+    const FULL: bool,
+>(
+    part: &Part,
+    col: isize,
+    lanes: usize,
+) {
+    // SAFETY: the caller vouches for the pointers at every tap, position and valid lane.
+    unsafe {
+        let load = |p: *const f32, v: usize| {
+            let p = p.add(v * S::LANES);
+            if FULL {
+                S::load(p)
+            } else {
+                S::load_partial(p, lanes)
+            }
+        };
+        let mut acc = [[S::splat(0.0); NV]; P];
+        let mut line = part.x;
+        let mut w_line = part.w;
+        for _ in 0..part.taps[0] {
+            let mut wv = [[S::splat(0.0); NV]; KW];
+            let mut w = w_line;
+            for taps in &mut wv {
+                for (v, slot) in taps.iter_mut().enumerate() {
+                    *slot = load(w, v);
+                }
+                w = w.wrapping_offset(part.w_taps[1]);
+            }
+            let mut x = line;
+            for j in 0..(P - 1) * STEP + KW {
+                for v in 0..NV {
+                    let xv = load(x, v);
+                    for (kw, w) in wv.iter().enumerate() {
+                        let p = j.wrapping_sub(kw) / STEP;
+                        if j >= kw && (j - kw) % STEP == 0 && p < P {
+                            acc[p][v] = S::fma(xv, w[v], acc[p][v]);
+                        }
+                    }
+                }
+                x = x.wrapping_offset(col);
+            }
+            line = line.wrapping_offset(part.x_row);
+            w_line = w_line.wrapping_offset(part.w_taps[0]);
+        }
+        finish::<S, P, NV, FULL, false>(part, lanes, acc);
+    }
+}
+
+/// Runs the epilogue on finished sums and stores them.
+#[inline(always)]
+unsafe fn finish<S: Simd, const P: usize, const NV: usize, const FULL: bool, const SPLAT: bool>(
+    part: &Part,
+    lanes: usize,
+    acc: [[S::V; NV]; P],
+) {
+    // SAFETY: the caller vouches for the valid lanes of every position.
+    unsafe {
+        let load = |p: *const f32, v: usize| {
+            let p = p.add(v * S::LANES);
+            if FULL {
+                S::load(p)
+            } else {
+                S::load_partial(p, lanes)
+            }
+        };
         for (p, acc) in acc.iter().enumerate() {
             let at = p as isize * part.y_step;
             for (v, &sum) in acc.iter().enumerate() {
@@ -132,6 +210,17 @@ fn moved(part: &Part, positions: usize, lanes: usize, filter: bool) -> Part {
 /// Channels-last: all lanes of four positions at a time, vectors in pairs.
 #[inline(always)]
 unsafe fn last<S: Simd, const KW: usize>(part: &Part, positions: usize, lanes: usize) {
+    let mut col = 0;
+    let mut step = 0;
+    if KW > 1 {
+        // SAFETY: the filter has `KW` columns.
+        col = unsafe { part.x_cols.add(1).read() - part.x_cols.read() };
+        step = if part.x_step == col {
+            1
+        } else {
+            2 * usize::from(part.x_step == 2 * col)
+        };
+    }
     let mut lane = 0;
     while lane < lanes {
         let left = lanes - lane;
@@ -142,13 +231,17 @@ unsafe fn last<S: Simd, const KW: usize>(part: &Part, positions: usize, lanes: u
             let at = moved(part, p, lane, true);
             // SAFETY: as `block`.
             unsafe {
-                match (pair, left >= S::LANES, four) {
-                    (true, _, true) => block::<S, KW, 4, 2, true, false>(&at, left),
-                    (true, _, false) => block::<S, KW, 1, 2, true, false>(&at, left),
-                    (false, true, true) => block::<S, KW, 4, 1, true, false>(&at, left),
-                    (false, true, false) => block::<S, KW, 1, 1, true, false>(&at, left),
-                    (false, false, true) => block::<S, KW, 4, 1, false, false>(&at, left),
-                    (false, false, false) => block::<S, KW, 1, 1, false, false>(&at, left),
+                match (step, pair, left >= S::LANES, four) {
+                    (1, true, _, true) => sliding::<S, KW, 1, 4, 2, true>(&at, col, left),
+                    (1, false, true, true) => sliding::<S, KW, 1, 4, 1, true>(&at, col, left),
+                    (2, true, _, true) => sliding::<S, KW, 2, 4, 2, true>(&at, col, left),
+                    (2, false, true, true) => sliding::<S, KW, 2, 4, 1, true>(&at, col, left),
+                    (_, true, _, true) => block::<S, KW, 4, 2, true, false>(&at, left),
+                    (_, true, _, false) => block::<S, KW, 1, 2, true, false>(&at, left),
+                    (_, false, true, true) => block::<S, KW, 4, 1, true, false>(&at, left),
+                    (_, false, true, false) => block::<S, KW, 1, 1, true, false>(&at, left),
+                    (_, false, false, true) => block::<S, KW, 4, 1, false, false>(&at, left),
+                    (_, false, false, false) => block::<S, KW, 1, 1, false, false>(&at, left),
                 }
             }
             p += if four { 4 } else { 1 };

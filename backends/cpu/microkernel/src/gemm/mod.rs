@@ -1,6 +1,7 @@
 //! f32 batch-reduce products: descriptor, plan, kernels, driver.
 
 mod kernel;
+mod pack_a;
 mod plan;
 mod rows;
 mod run;
