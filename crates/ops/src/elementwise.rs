@@ -7,5 +7,6 @@
 pub mod activation;
 pub mod arithmetic;
 mod broadcast;
+pub mod choice;
 
 pub use broadcast::{broadcast_shapes, broadcast_values, infer_broadcast, map_elements};

@@ -60,6 +60,7 @@ fn evaluate_within(
         graph.inputs().iter().copied().zip(inputs).collect();
     for (position, id) in graph.inputs().iter().enumerate() {
         bind_input(graph, position, &values[id], &mut symbols);
+        bind_result(graph, *id, &values[id], &mut symbols);
     }
     for (id, value) in graph.values() {
         if let Def::Constant(tensor) = &value.def {

@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 
 use alula_ir::{OpDef, Registry};
 
-use crate::{contraction, control, elementwise, normalization, pooling, quantization};
+use crate::{
+    contraction, control, elementwise, host_ops, indexing, normalization, pooling, quantization,
+    reduce, shape,
+};
 
 /// The rows of every family.
 const FAMILIES: &[&[&OpDef]] = &[
@@ -15,6 +18,11 @@ const FAMILIES: &[&[&OpDef]] = &[
     quantization::ROWS,
     elementwise::arithmetic::ROWS,
     elementwise::activation::ROWS,
+    elementwise::choice::ROWS,
+    host_ops::ROWS,
+    indexing::ROWS,
+    reduce::ROWS,
+    shape::ROWS,
 ];
 
 /// All operators, by name.

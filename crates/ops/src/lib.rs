@@ -4,12 +4,19 @@
 pub mod contraction;
 pub mod control;
 pub mod elementwise;
+pub mod host_ops;
+pub mod indexing;
 pub mod normalization;
 pub mod pooling;
 pub mod quantization;
+pub mod reduce;
+pub mod shape;
 
 mod evaluate;
+mod extent;
 mod families;
+mod loops;
+mod movement;
 mod points;
 mod window;
 

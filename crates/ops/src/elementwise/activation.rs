@@ -235,4 +235,51 @@ rows! {
             pool.mul(x, gate)
         },
         "graph @e(%x: f32[2, 3]) { %y = mish %x return y: %y }";
+    CELU "celu" "`max(x, 0) + min(0, alpha * (e^(x / alpha) - 1))`" infer_float
+        [AttrSpec::float("alpha", 1.0, "scale below zero")]
+        |x, a| x.max(0.0) + (a.float("alpha") * (x / a.float("alpha")).exp_m1()).min(0.0),
+        |pool, x, dtype, attrs| {
+            let (zero, alpha) = (pool.float(dtype, 0.0), pool.float(dtype, attrs.float("alpha")));
+            let positive = pool.apply(ScalarOp::Max, &[x, zero]);
+            let ratio = pool.div(x, alpha);
+            let power = pool.unary(ScalarOp::Expm1, ratio);
+            let scaled = pool.mul(alpha, power);
+            let negative = pool.apply(ScalarOp::Min, &[scaled, zero]);
+            pool.add(positive, negative)
+        },
+        "graph @e(%x: f32[2, 3]) { %y = celu %x {alpha = 2.0} return y: %y }";
+    THRESHOLDED_RELU "thresholded_relu" "`x` above alpha, else 0" infer_float
+        [AttrSpec::float("alpha", 1.0, "threshold")]
+        |x, a| if x > a.float("alpha") { x } else { 0.0 },
+        |pool, x, dtype, attrs| {
+            let (zero, alpha) = (pool.float(dtype, 0.0), pool.float(dtype, attrs.float("alpha")));
+            let above = pool.apply(ScalarOp::Gt, &[x, alpha]);
+            pool.select(above, x, zero)
+        },
+        "graph @e(%x: f32[2, 3]) { %y = thresholded_relu %x {alpha = 0.5} return y: %y }";
+    SHRINK "shrink" "`x + bias` below -lambd, `x - bias` above lambd, else 0" infer_number
+        [AttrSpec::float("bias", 0.0, "distance moved towards zero"),
+         AttrSpec::float("lambd", 0.5, "bound of what becomes zero")]
+        |x, a| if x < -a.float("lambd") {
+            x + a.float("bias")
+        } else if x > a.float("lambd") {
+            x - a.float("bias")
+        } else {
+            0.0
+        },
+        |pool, x, dtype, attrs| {
+            // Integers are compared and moved as floats.
+            let real = if dtype.is_float() { dtype } else { DType::F64 };
+            let x = pool.cast(x, real);
+            let (zero, bias) = (pool.float(real, 0.0), pool.float(real, attrs.float("bias")));
+            let lambd = attrs.float("lambd");
+            let (low, high) = (pool.float(real, -lambd), pool.float(real, lambd));
+            let (up, down) = (pool.add(x, bias), pool.sub(x, bias));
+            let is_above = pool.apply(ScalarOp::Gt, &[x, high]);
+            let is_below = pool.apply(ScalarOp::Lt, &[x, low]);
+            let value = pool.select(is_above, down, zero);
+            let value = pool.select(is_below, up, value);
+            pool.cast(value, dtype)
+        },
+        "graph @e(%x: f32[2, 3]) { %y = shrink %x {bias = 0.25} return y: %y }";
 }
