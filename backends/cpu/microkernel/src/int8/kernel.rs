@@ -82,6 +82,22 @@ unsafe fn tile<D: Dot, const MR: usize, const FLIP: bool>(t: &Tile) {
                 step::<D, MR, FLIP>(&mut acc, words, b);
             }
         }
+        let by_column = t.finish.as_ref().is_none_or(|finish| finish.rows.is_null());
+        if by_column && !t.add && t.cols == 2 * D::LANES {
+            let mut columns = [D::splat(0); 2];
+            if let Some(finish) = &t.finish {
+                columns = [
+                    D::load(finish.columns),
+                    D::load(finish.columns.add(D::LANES)),
+                ];
+            }
+            for (r, row) in acc.iter().enumerate() {
+                let c = t.c.offset(t.c_rows.add(r).read());
+                D::store(c, D::add(row[0], columns[0]));
+                D::store(c.add(D::LANES), D::add(row[1], columns[1]));
+            }
+            return;
+        }
         // The sums leave their registers first: the loop below is too long to be unrolled, and an
         // array that is indexed by a loop would have lived in memory all along.
         let mut sums = [[[0i32; LANES_MAX]; 2]; MR];

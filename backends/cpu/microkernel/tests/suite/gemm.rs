@@ -81,6 +81,24 @@ fn taps_and_any_strides_of_a_and_c_are_right() {
     }
 }
 
+#[test]
+fn rows_that_fall_into_few_cache_sets_are_right() {
+    for isa in Isa::available() {
+        let (mr, nr) = isa.tile_f32();
+        for m in [9, 2 * mr + 3] {
+            for k in [512, 1024] {
+                let n = 3 * nr + 1;
+                Case::new(GemmSpec::matmul(isa, m, k, n), m * k, m * n).check(2);
+            }
+        }
+        let mut w = window(1, 7, 1, 2, 1);
+        w.strides = [0, 7 * 512, 512];
+        let spec = GemmSpec::conv2d(isa, w, 512, 4 * nr);
+        let c_len = spec.m * spec.n;
+        Case::new(spec, 49 * 512, c_len).check(1);
+    }
+}
+
 fn window(images: usize, side: usize, kernel: usize, step: usize, dilation: usize) -> Window {
     let pad = dilation * (kernel - 1) / 2;
     let out = (side + 2 * pad - dilation * (kernel - 1) - 1) / step + 1;
