@@ -2,8 +2,9 @@
 //!
 //! The caller is worker 0. A region publishes a pointer to the closure and bumps one atomic word;
 //! workers spin for a bounded time between regions, then park. Tasks are cut into one contiguous
-//! range for each worker, so which worker runs a task depends on the counts alone. A region
-//! allocates nothing. A panic in a task is caught and returned once all workers have left.
+//! part for each worker. A caller that is done with its own part runs the parts whose workers have
+//! not woken yet, in their place: a busy machine delays a region by no more than the work itself. A
+//! region allocates nothing. A panic in a task is caught and returned once all parts are done.
 
 use std::{
     any::Any,
@@ -11,7 +12,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle, Thread},
     time::{Duration, Instant},
@@ -23,8 +24,15 @@ use crate::error::KernelError;
 const SPIN: Duration = Duration::from_micros(60);
 /// Spins between two looks at the clock.
 const SPINS_PER_LOOK: u32 = 64;
-/// Low bits of the epoch word: how many workers take part in the region.
+/// Low bits of a part's word: its state.
+const STATE_BITS: u32 = 2;
+/// A worker runs the part.
+const TAKEN: u64 = 1;
+/// The part is done, or the caller runs it.
+const DONE: u64 = 2;
+/// Bits of the epoch word above the state: how many workers take part in the region.
 const ACTIVE_BITS: u32 = 16;
+const SEQUENCE_SHIFT: u32 = STATE_BITS + ACTIVE_BITS;
 
 thread_local! {
     /// Whether this thread is running a task of some pool: a nested region runs inline.
@@ -40,22 +48,30 @@ struct Job {
     active: usize,
 }
 
+/// One worker's own words, alone on their cache line.
+#[repr(align(64))]
+#[derive(Default)]
+struct Seat {
+    /// The epoch whose part is this worker's to take, then `epoch | TAKEN` or `epoch | DONE`.
+    part: AtomicU64,
+    parked: AtomicBool,
+}
+
 struct Shared {
-    /// `sequence << ACTIVE_BITS | active`; a change publishes `job` to workers below `active`.
+    /// `sequence << SEQUENCE_SHIFT | active << STATE_BITS`; a change announces a region.
     epoch: AtomicU64,
     job: UnsafeCell<Job>,
-    /// Workers other than the caller that have not left the region.
-    pending: AtomicUsize,
     caller_parked: AtomicBool,
     caller: UnsafeCell<Option<Thread>>,
-    parked: Box<[AtomicBool]>,
+    seats: Box<[Seat]>,
     stop: AtomicBool,
     panic: Mutex<Option<String>>,
 }
 
-// SAFETY: `job` and `caller` are written by the one caller that holds the region lock while
-// `pending` is zero, before the release of `epoch`, and read only by the workers that take part,
-// between their acquire of `epoch` and their release of `pending`.
+// SAFETY: `job` and `caller` are written by the one caller that holds the region lock, before it
+// offers the parts of its region, while all parts of the last region are done. A worker reads them
+// only between taking its part (which fails unless the part is of the current region) and marking
+// it done.
 unsafe impl Sync for Shared {}
 // SAFETY: as above.
 unsafe impl Send for Shared {}
@@ -113,10 +129,9 @@ impl Pool {
         let shared = Arc::new(Shared {
             epoch: AtomicU64::new(0),
             job: UnsafeCell::new(idle),
-            pending: AtomicUsize::new(0),
             caller_parked: AtomicBool::new(false),
             caller: UnsafeCell::new(None),
-            parked: (0..threads).map(|_| AtomicBool::new(false)).collect(),
+            seats: (0..threads).map(|_| Seat::default()).collect(),
             stop: AtomicBool::new(false),
             panic: Mutex::new(None),
         });
@@ -148,8 +163,9 @@ impl Pool {
     }
 
     /// Calls `f(task, worker)` once for each task in `0..tasks`, and returns when all are done.
-    /// Worker `w` runs the tasks from `tasks * w / active` to `tasks * (w + 1) / active`, where
-    /// `active` is the smaller of `tasks` and the threads. Regions of several callers run one
+    /// Worker `w` gets the tasks from `tasks * w / active` to `tasks * (w + 1) / active`, where
+    /// `active` is the smaller of `tasks` and the threads; no two threads are the same worker at
+    /// once, so that worker `w` may own the `w`-th part of a scratch. Regions of several callers run one
     /// after another; a region inside of a task runs inline as worker 0 of its own.
     ///
     /// # Errors
@@ -186,19 +202,26 @@ impl Pool {
                 *caller = Some(thread::current());
             }
         }
-        shared.pending.store(active - 1, Ordering::Relaxed);
-        let sequence = (shared.epoch.load(Ordering::Relaxed) >> ACTIVE_BITS) + 1;
-        shared
-            .epoch
-            .store(sequence << ACTIVE_BITS | active as u64, Ordering::SeqCst);
-        for (handle, parked) in self.workers.iter().zip(&shared.parked[1..active]) {
-            if parked.load(Ordering::SeqCst) {
+        let sequence = (shared.epoch.load(Ordering::Relaxed) >> SEQUENCE_SHIFT) + 1;
+        let epoch = sequence << SEQUENCE_SHIFT | (active as u64) << STATE_BITS;
+        for seat in &shared.seats[1..active] {
+            seat.part.store(epoch, Ordering::Release);
+        }
+        shared.epoch.store(epoch, Ordering::SeqCst);
+        for (handle, seat) in self.workers.iter().zip(&shared.seats[1..active]) {
+            if seat.parked.load(Ordering::SeqCst) {
                 handle.thread().unpark();
             }
         }
         // SAFETY: the job is ours.
         unsafe { shared.run_part(&job, 0) };
-        shared.wait();
+        for worker in 1..active {
+            if shared.take(worker, epoch, DONE) {
+                // SAFETY: the job is ours, and so is now the part.
+                unsafe { shared.run_part(&job, worker) };
+            }
+        }
+        shared.wait(epoch, active);
         match shared
             .panic
             .lock()
@@ -225,26 +248,36 @@ impl Drop for Pool {
 }
 
 impl Shared {
+    /// Takes a part of the region `epoch` unless somebody has.
+    fn take(&self, worker: usize, epoch: u64, state: u64) -> bool {
+        let part = &self.seats[worker].part;
+        part.compare_exchange(epoch, epoch | state, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+    }
+
     /// A worker's life.
     fn work(&self, worker: usize) {
         let mut seen = 0;
         while let Some(epoch) = self.next(worker, seen) {
             seen = epoch;
-            if worker >= (epoch & ((1 << ACTIVE_BITS) - 1)) as usize {
+            let active = (epoch >> STATE_BITS) & ((1 << ACTIVE_BITS) - 1);
+            if worker >= active as usize || !self.take(worker, epoch, TAKEN) {
                 continue;
             }
-            // SAFETY: this worker takes part: see `Shared`.
-            unsafe {
+            // SAFETY: this worker took its part: see `Shared`. The handle is cloned before the
+            // part is done, since the caller may go on then.
+            let caller = unsafe {
                 let job = *self.job.get();
                 self.run_part(&job, worker);
-                // The handle is cloned first: after the decrement the caller may go on.
-                let caller = (*self.caller.get()).clone();
-                if self.pending.fetch_sub(1, Ordering::SeqCst) == 1
-                    && self.caller_parked.load(Ordering::SeqCst)
-                    && let Some(caller) = caller
-                {
-                    caller.unpark();
-                }
+                (*self.caller.get()).clone()
+            };
+            self.seats[worker]
+                .part
+                .store(epoch | DONE, Ordering::SeqCst);
+            if self.caller_parked.load(Ordering::SeqCst)
+                && let Some(caller) = caller
+            {
+                caller.unpark();
             }
         }
     }
@@ -256,27 +289,30 @@ impl Shared {
             (epoch != seen || self.stop.load(Ordering::SeqCst)).then_some(epoch)
         };
         let ready = spin(look).or_else(|| {
-            self.parked[worker].store(true, Ordering::SeqCst);
+            self.seats[worker].parked.store(true, Ordering::SeqCst);
             let ready = loop {
                 if let Some(epoch) = look() {
                     break epoch;
                 }
                 thread::park();
             };
-            self.parked[worker].store(false, Ordering::SeqCst);
+            self.seats[worker].parked.store(false, Ordering::SeqCst);
             Some(ready)
         })?;
         (!self.stop.load(Ordering::SeqCst)).then_some(ready)
     }
 
-    /// Waits until every other worker has left the region.
-    fn wait(&self) {
-        let done = || (self.pending.load(Ordering::Acquire) == 0).then_some(());
-        if spin(done).is_some() {
+    /// Waits until every part of the region is done.
+    fn wait(&self, epoch: u64, active: usize) {
+        let is_done = || {
+            let done = |seat: &Seat| seat.part.load(Ordering::SeqCst) == epoch | DONE;
+            self.seats[1..active].iter().all(done)
+        };
+        if spin(|| is_done().then_some(())).is_some() {
             return;
         }
         self.caller_parked.store(true, Ordering::SeqCst);
-        while self.pending.load(Ordering::SeqCst) != 0 {
+        while !is_done() {
             thread::park();
         }
         self.caller_parked.store(false, Ordering::SeqCst);
