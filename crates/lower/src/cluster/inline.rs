@@ -1,0 +1,303 @@
+//! Substitution of one definition into another.
+
+use std::collections::BTreeMap;
+
+use alula_ir::ValueId;
+use alula_kernel::{
+    Affine, Compute, Contract, ContractOperand, Expr, ExprId, Pool, Substitution, VarId,
+};
+use indexmap::IndexMap;
+
+/// A definition with the values that its operands stand for.
+pub(super) struct Defined {
+    pub(super) compute: Compute,
+    pub(super) operands: Vec<ValueId>,
+}
+
+/// Puts `producer` in the place of each load of `value` in `consumer`. Equal operands merge.
+pub(super) fn inline(
+    consumer: &Compute,
+    consumer_operands: &[ValueId],
+    value: ValueId,
+    producer: &Compute,
+    producer_operands: &[ValueId],
+) -> Defined {
+    let mut merged = Merged::default();
+    let consumer_map: Vec<Option<u32>> = consumer_operands
+        .iter()
+        .zip(&consumer.operands)
+        .map(|(id, operand)| (*id != value).then(|| merged.add(*id, operand)))
+        .collect();
+    let producer_map: Vec<u32> = producer_operands
+        .iter()
+        .zip(&producer.operands)
+        .map(|(id, operand)| merged.add(*id, operand))
+        .collect();
+    let mut compute = Compute::begin(merged.operands, consumer.dtype, &consumer.shape());
+    let vars = axis_map(consumer, &compute);
+    let mut load = |pool: &mut Pool, operand: u32, dtype, index: Vec<ExprId>| match consumer_map
+        [operand as usize]
+    {
+        Some(position) => pool.load(position, dtype, index),
+        None => import_at(pool, producer, &producer_map, index),
+    };
+    let mut with = Substitution {
+        vars,
+        load: &mut load,
+        acc: None,
+    };
+    let body = compute
+        .pool
+        .import(&consumer.pool, consumer.body, &mut with);
+    let compute = compute.finish(body);
+    Defined {
+        compute,
+        operands: merged.values,
+    }
+}
+
+/// The value of `producer` at an index, in another pool.
+fn import_at(pool: &mut Pool, producer: &Compute, map: &[u32], index: Vec<ExprId>) -> ExprId {
+    let vars = producer
+        .axes
+        .iter()
+        .map(|axis| axis.var)
+        .zip(index)
+        .collect();
+    let mut load = |pool: &mut Pool, operand: u32, dtype, index| {
+        pool.load(map[operand as usize], dtype, index)
+    };
+    pool.import(
+        &producer.pool,
+        producer.body,
+        &mut Substitution {
+            vars,
+            load: &mut load,
+            acc: None,
+        },
+    )
+}
+
+fn axis_map(from: &Compute, to: &Compute) -> IndexMap<VarId, ExprId> {
+    // The axes of a new definition are its first variables; expressions for them are interned.
+    let mut to = to.clone();
+    from.axes
+        .iter()
+        .map(|axis| axis.var)
+        .zip(to.indices())
+        .collect()
+}
+
+/// Operands of a fused definition, each value once.
+#[derive(Default)]
+struct Merged {
+    values: Vec<ValueId>,
+    operands: Vec<alula_kernel::Operand>,
+}
+
+impl Merged {
+    fn add(&mut self, id: ValueId, operand: &alula_kernel::Operand) -> u32 {
+        if let Some(position) = self.values.iter().position(|known| *known == id) {
+            return position as u32;
+        }
+        self.values.push(id);
+        self.operands.push(operand.clone());
+        self.values.len() as u32 - 1
+    }
+}
+
+/// Makes `consumer` part of the epilogue of a contraction whose result `value` it loads at its own
+/// position. `None` if it loads it elsewhere, or holds folds.
+pub(super) fn into_epilogue(
+    contract: &Contract,
+    contract_operands: &[ValueId],
+    consumer: &Compute,
+    consumer_operands: &[ValueId],
+    value: ValueId,
+) -> Option<(Contract, Vec<ValueId>)> {
+    let position = consumer_operands.iter().position(|id| *id == value)? as u32;
+    let shape = contract.epilogue.shape();
+    if consumer.shape() != shape {
+        return None;
+    }
+    let identity: Vec<Affine> = consumer
+        .axes
+        .iter()
+        .map(|axis| match axis.extent.is(1) {
+            true => Affine::constant(0_i64),
+            false => Affine::var(axis.var),
+        })
+        .collect();
+    for (_, expr) in reachable(&consumer.pool, consumer.body) {
+        match expr {
+            Expr::Fold { .. } => return None,
+            Expr::Load { operand, index } if *operand == position => {
+                let here: Option<Vec<Affine>> = index
+                    .iter()
+                    .map(|&id| consumer.pool.as_affine(id))
+                    .collect();
+                if here.as_ref() != Some(&identity) {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+    }
+    let old = &contract.epilogue;
+    let mut merged = Merged::default();
+    let old_map: Vec<u32> = contract_operands
+        .iter()
+        .zip(&old.operands)
+        .map(|(id, operand)| merged.add(*id, operand))
+        .collect();
+    let new_map: Vec<Option<u32>> = consumer_operands
+        .iter()
+        .zip(&consumer.operands)
+        .map(|(id, operand)| (*id != value).then(|| merged.add(*id, operand)))
+        .collect();
+    // Variables of the contraction's axes keep their numbers: copy the pool, then extend it.
+    let mut pool = old.pool.clone();
+    let old_vars: IndexMap<VarId, ExprId> = (0..pool.num_vars() as u32)
+        .map(|var| (VarId(var), pool.var_expr(VarId(var))))
+        .collect();
+    let mut load = |pool: &mut Pool, operand: u32, dtype, index| {
+        pool.load(old_map[operand as usize], dtype, index)
+    };
+    let mut with = Substitution {
+        vars: old_vars,
+        load: &mut load,
+        acc: None,
+    };
+    let inner = pool.import(&old.pool, old.body, &mut with);
+    let vars: IndexMap<VarId, ExprId> = consumer
+        .axes
+        .iter()
+        .zip(&old.axes)
+        .map(|(from, to)| (from.var, pool.var_expr(to.var)))
+        .collect();
+    let mut load = |pool: &mut Pool, operand: u32, dtype, index: Vec<ExprId>| match new_map
+        [operand as usize]
+    {
+        Some(position) => pool.load(position, dtype, index),
+        None => inner,
+    };
+    let body = pool.import(
+        &consumer.pool,
+        consumer.body,
+        &mut Substitution {
+            vars,
+            load: &mut load,
+            acc: None,
+        },
+    );
+    let epilogue = Compute {
+        operands: merged.operands,
+        axes: old.axes.clone(),
+        dtype: consumer.dtype,
+        pool,
+        body,
+    };
+    let remap = |side: &ContractOperand| ContractOperand {
+        operand: old_map[side.operand as usize],
+        zero_point: side.zero_point.map(|position| old_map[position as usize]),
+        ..side.clone()
+    };
+    let fused = Contract {
+        axes: contract.axes.clone(),
+        a: remap(&contract.a),
+        b: remap(&contract.b),
+        acc: contract.acc,
+        out: contract.out.clone(),
+        epilogue,
+    };
+    Some((fused, merged.values))
+}
+
+/// Makes a move that feeds side `a` or `b` of a contraction part of its index map. `None` if the
+/// producer is more than one load at an affine index.
+pub(super) fn into_contract(
+    contract: &Contract,
+    contract_operands: &[ValueId],
+    value: ValueId,
+    producer: &Compute,
+    producer_operands: &[ValueId],
+) -> Option<(Contract, Vec<ValueId>)> {
+    let position = contract_operands.iter().position(|id| *id == value)? as u32;
+    let is_side = |side: &ContractOperand| side.operand == position;
+    let used_elsewhere = reachable(&contract.epilogue.pool, contract.epilogue.body)
+        .any(|(_, expr)| matches!(expr, Expr::Load { operand, .. } if *operand == position))
+        || contract.a.zero_point == Some(position)
+        || contract.b.zero_point == Some(position);
+    if used_elsewhere || is_side(&contract.a) == is_side(&contract.b) {
+        return None;
+    }
+    let Expr::Load { operand, index } = &producer.pool.node(producer.body).expr else {
+        return None;
+    };
+    let side = if is_side(&contract.a) {
+        &contract.a
+    } else {
+        &contract.b
+    };
+    if !side.padded.is_empty() {
+        return None;
+    }
+    let source = *operand as usize;
+    let mut new_index = Vec::with_capacity(index.len());
+    for &id in index {
+        let affine = producer.pool.as_affine(id)?;
+        let mut sum = Affine::constant(affine.offset.clone());
+        for (var, coefficient) in &affine.terms {
+            let axis = producer.axes.iter().position(|axis| axis.var == *var)?;
+            sum = sum.plus(&side.index[axis].clone().times(coefficient));
+        }
+        new_index.push(sum);
+    }
+    let mut fused = contract.clone();
+    let mut operands = contract_operands.to_vec();
+    // The slot of the moved value is taken over by what it was moved from.
+    operands[position as usize] = producer_operands[source];
+    fused.epilogue.operands[position as usize] = producer.operands[source].clone();
+    let target = if is_side(&contract.a) {
+        &mut fused.a
+    } else {
+        &mut fused.b
+    };
+    target.index = new_index;
+    Some((fused, operands))
+}
+
+/// Every expression that `root` is made of, with its id.
+pub(super) fn reachable(pool: &Pool, root: ExprId) -> impl Iterator<Item = (ExprId, &Expr)> {
+    let mut seen = vec![false; root.0 as usize + 1];
+    seen[root.0 as usize] = true;
+    for id in (0..=root.0).rev() {
+        if seen[id as usize] {
+            pool.for_each_operand(ExprId(id), |operand| seen[operand.0 as usize] = true);
+        }
+    }
+    (0..=root.0)
+        .filter(move |&id| seen[id as usize])
+        .map(|id| (ExprId(id), &pool.node(ExprId(id)).expr))
+}
+
+/// The variables that each reachable expression depends on.
+pub(super) fn dependencies(
+    pool: &Pool,
+    root: ExprId,
+) -> BTreeMap<ExprId, std::collections::BTreeSet<VarId>> {
+    let mut found: BTreeMap<ExprId, std::collections::BTreeSet<VarId>> = BTreeMap::new();
+    for (id, expr) in reachable(pool, root) {
+        let mut vars = std::collections::BTreeSet::new();
+        pool.for_each_operand(id, |operand| vars.extend(found[&operand].iter().copied()));
+        match expr {
+            Expr::Var(var) => {
+                vars.insert(*var);
+            }
+            Expr::Fold { vars: bound, .. } => vars.retain(|var| !bound.contains(var)),
+            _ => {}
+        }
+        found.insert(id, vars);
+    }
+    found
+}

@@ -1,0 +1,449 @@
+//! Work items to plans: every value gets a slot, every item a step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alula_ir::{Attr, Def, Graph, Origin, ValueId};
+use alula_kernel::{Compute, Contract, Kernel};
+use alula_program::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
+use alula_tensor::{Dim, Symbol, Tensor, ValueType};
+
+use crate::cluster::{FusionReport, Item, Strategy, Work, cluster, items};
+use crate::{LowerFailure, expand};
+
+/// What a launch computes, before loops are laid out for a target.
+#[derive(Clone, Debug)]
+pub enum KernelWork {
+    /// A definition.
+    Compute(Box<Compute>),
+    /// A contraction.
+    Contract(Box<Contract>),
+    /// Loops as the operator wrote them.
+    Kernel(Box<Kernel>),
+}
+
+/// A launch's work. Its position is the `kernel` of the step until kernels are merged.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// What is computed; parameters are operands, then results.
+    pub work: KernelWork,
+    /// A name made of the operators it stands for.
+    pub name: String,
+    /// For each parameter the constant that it is, if it is one.
+    pub constants: Vec<Option<usize>>,
+}
+
+/// A graph as plans, with the work of each launch still to be compiled.
+#[derive(Debug, Default)]
+pub struct Lowered {
+    /// The first is the graph's; the others are of sub-graphs.
+    pub plans: Vec<Plan>,
+    /// Work of every launch in every plan.
+    pub launches: Vec<Launch>,
+    /// Constants with their names.
+    pub constants: Vec<(String, Tensor)>,
+    /// What fused in each plan.
+    pub fusion: Vec<FusionReport>,
+}
+
+/// Lowers a graph and its sub-graphs.
+///
+/// # Errors
+/// [`LowerFailure`] naming the node.
+pub fn lower(graph: Graph, strategy: Strategy) -> Result<Lowered, LowerFailure> {
+    let mut lowered = Lowered::default();
+    lower_graph(&mut lowered, graph, strategy, true)?;
+    Ok(lowered)
+}
+
+/// Lowers one graph; returns the position of its plan.
+fn lower_graph(
+    lowered: &mut Lowered,
+    mut graph: Graph,
+    strategy: Strategy,
+    is_outermost: bool,
+) -> Result<usize, LowerFailure> {
+    expand(&mut graph)?;
+    let (items, report) = cluster(&graph, items(&graph)?, strategy);
+    let position = lowered.plans.len();
+    lowered.plans.push(Plan {
+        name: graph.name.clone(),
+        symbols: Vec::new(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        slots: Vec::new(),
+        steps: Vec::new(),
+    });
+    lowered.fusion.push(report);
+    let mut planner = Planner {
+        graph: &graph,
+        lowered,
+        strategy,
+        slots: Vec::new(),
+        slot_of: BTreeMap::new(),
+        steps: Vec::new(),
+        late: late_symbols(&graph),
+    };
+    planner.inputs();
+    for item in items {
+        planner.item(item)?;
+    }
+    let plan = planner.finish(is_outermost)?;
+    lowered.plans[position] = plan;
+    Ok(position)
+}
+
+struct Planner<'p> {
+    graph: &'p Graph,
+    lowered: &'p mut Lowered,
+    strategy: Strategy,
+    slots: Vec<Slot>,
+    slot_of: BTreeMap<ValueId, SlotId>,
+    steps: Vec<Step>,
+    /// Symbols that are known only while the plan runs.
+    late: BTreeSet<Symbol>,
+}
+
+/// Symbols that a step decides.
+fn late_symbols(graph: &Graph) -> BTreeSet<Symbol> {
+    graph
+        .origins()
+        .iter()
+        .filter(|(_, origin)| !matches!(origin, Origin::Input { .. }))
+        .map(|(symbol, _)| symbol.clone())
+        .collect()
+}
+
+/// Length in bytes; 0 for what is no tensor of numbers.
+fn slot_bytes(ty: &ValueType) -> Dim {
+    match ty.as_tensor() {
+        Some(tensor) => tensor.num_elements() * Dim::from(tensor.dtype.size_bytes()),
+        None => Dim::new(0),
+    }
+}
+
+impl Planner<'_> {
+    fn add_slot(&mut self, id: ValueId, place: Place) -> SlotId {
+        let ty = self.graph.ty(id).clone();
+        let slot = SlotId(self.slots.len() as u32);
+        self.slots.push(Slot {
+            bytes: slot_bytes(&ty),
+            ty,
+            place,
+        });
+        self.slot_of.insert(id, slot);
+        slot
+    }
+
+    fn inputs(&mut self) {
+        for (position, id) in self.graph.inputs().iter().enumerate() {
+            self.add_slot(*id, Place::Input(position));
+        }
+    }
+
+    /// The slot of a value that exists; constants get theirs when first used.
+    fn slot(&mut self, id: ValueId) -> SlotId {
+        if let Some(slot) = self.slot_of.get(&id) {
+            return *slot;
+        }
+        let value = self.graph.value(id);
+        let Def::Constant(tensor) = &value.def else {
+            panic!("value {id:?} is used before it is made");
+        };
+        let constant = self.lowered.constants.len();
+        let name = value.name.clone().unwrap_or_default();
+        self.lowered.constants.push((name, tensor.clone()));
+        self.add_slot(id, Place::Constant(constant))
+    }
+
+    /// The slot of a value that the step about to be added makes.
+    fn result_slot(&mut self, id: ValueId) -> SlotId {
+        let mut symbols = BTreeSet::new();
+        slot_bytes(self.graph.ty(id)).collect_symbols(&mut symbols);
+        let is_planned = symbols.is_disjoint(&self.late) && !self.graph.ty(id).is_host_only();
+        let step = self.steps.len();
+        let place = match is_planned {
+            true => Place::Arena {
+                first: step,
+                last: step,
+            },
+            false => Place::Dynamic,
+        };
+        self.add_slot(id, place)
+    }
+
+    fn constant_of(&self, slot: SlotId) -> Option<usize> {
+        match self.slots[slot.0 as usize].place {
+            Place::Constant(position) => Some(position),
+            Place::Alias(base) => self.constant_of(base),
+            Place::Input(_) | Place::Arena { .. } | Place::Dynamic => None,
+        }
+    }
+
+    fn item(&mut self, item: Item) -> Result<(), LowerFailure> {
+        let node = self
+            .graph
+            .node(*item.nodes.last().expect("an item stands for a node"));
+        let name = node.name.clone();
+        let operands: Vec<Option<SlotId>> = item
+            .operands
+            .iter()
+            .map(|o| o.map(|id| self.slot(id)))
+            .collect();
+        let present: Vec<SlotId> = operands.iter().copied().flatten().collect();
+        let step = match item.work {
+            Work::Compute(compute) => {
+                return self.launch(
+                    KernelWork::Compute(compute),
+                    present,
+                    &item.results,
+                    &item.nodes,
+                );
+            }
+            Work::Contract(contract) => {
+                let work = KernelWork::Contract(contract);
+                return self.launch(work, present, &item.results, &item.nodes);
+            }
+            Work::Kernel(kernel) => {
+                return self.launch(
+                    KernelWork::Kernel(kernel),
+                    present,
+                    &item.results,
+                    &item.nodes,
+                );
+            }
+            Work::View => {
+                self.add_slot(item.results[0], Place::Alias(present[0]));
+                return Ok(());
+            }
+            Work::Dims(values) => Step::Dims {
+                values,
+                result: self.result_slot(item.results[0]),
+            },
+            Work::Host(function) => {
+                let results = self.dynamic_slots(&item.results);
+                Step::Host {
+                    function,
+                    operands,
+                    results,
+                    name,
+                }
+            }
+            Work::Control => self.control(node, &operands, &item.results, name)?,
+        };
+        self.steps.push(step);
+        Ok(())
+    }
+
+    fn launch(
+        &mut self,
+        work: KernelWork,
+        mut args: Vec<SlotId>,
+        results: &[ValueId],
+        nodes: &[alula_ir::NodeId],
+    ) -> Result<(), LowerFailure> {
+        for id in results {
+            let slot = self.result_slot(*id);
+            args.push(slot);
+        }
+        let constants = args.iter().map(|slot| self.constant_of(*slot)).collect();
+        let kernel = self.lowered.launches.len();
+        let mut ops: Vec<&str> = nodes
+            .iter()
+            .map(|id| self.graph.node(*id).op.name)
+            .collect();
+        ops.dedup();
+        if ops.len() > 6 {
+            let last = ops[ops.len() - 1];
+            ops.truncate(5);
+            ops.push(last);
+        }
+        let names: Vec<&str> = nodes
+            .iter()
+            .map(|id| self.graph.node(*id).name.as_str())
+            .collect();
+        self.lowered.launches.push(Launch {
+            work,
+            name: ops.join("_"),
+            constants,
+        });
+        self.steps.push(Step::Launch {
+            kernel,
+            args,
+            name: names.join(" + "),
+        });
+        Ok(())
+    }
+
+    fn dynamic_slots(&mut self, results: &[ValueId]) -> Vec<SlotId> {
+        results
+            .iter()
+            .map(|id| self.add_slot(*id, Place::Dynamic))
+            .collect()
+    }
+
+    fn control(
+        &mut self,
+        node: &alula_ir::Node,
+        operands: &[Option<SlotId>],
+        results: &[ValueId],
+        name: String,
+    ) -> Result<Step, LowerFailure> {
+        let slots = |operands: &[Option<SlotId>]| operands.iter().copied().flatten().collect();
+        if node.op.name == alula_ops::control::IF.name {
+            let split = 1 + node.attrs.int("then_inputs") as usize;
+            let then = self.sub_plan(node.attrs.graph("then"))?;
+            let otherwise = self.sub_plan(node.attrs.graph("else"))?;
+            return Ok(Step::If {
+                cond: operands[0].expect("inference has seen a condition"),
+                then: (then, slots(&operands[1..split])),
+                otherwise: (otherwise, slots(&operands[split..])),
+                results: self.dynamic_slots(results),
+                name,
+            });
+        }
+        let carried = node.attrs.int("carried") as usize;
+        let values = operands.get(2..).unwrap_or_default();
+        Ok(Step::Loop {
+            trips: operands.first().copied().flatten(),
+            cond: operands.get(1).copied().flatten(),
+            body: self.sub_plan(node.attrs.graph("body"))?,
+            carried: slots(&values[..carried]),
+            captures: slots(&values[carried..]),
+            results: self.dynamic_slots(results),
+            name,
+        })
+    }
+
+    fn sub_plan(&mut self, graph: &Graph) -> Result<usize, LowerFailure> {
+        lower_graph(self.lowered, graph.clone(), self.strategy, false)
+    }
+
+    fn finish(mut self, is_outermost: bool) -> Result<Plan, LowerFailure> {
+        let port = |planner: &mut Self, name: &str, id: ValueId| Port {
+            name: name.to_owned(),
+            ty: planner.graph.ty(id).clone(),
+            slot: planner.slot(id),
+        };
+        let graph = self.graph;
+        let inputs = graph
+            .inputs()
+            .iter()
+            .map(|id| {
+                port(
+                    &mut self,
+                    graph.value(*id).name.as_deref().unwrap_or_default(),
+                    *id,
+                )
+            })
+            .collect();
+        let outputs: Vec<Port> = graph
+            .outputs()
+            .iter()
+            .map(|(name, id)| port(&mut self, name, *id))
+            .collect();
+        let symbols = self.symbols(is_outermost)?;
+        self.lifetimes(&outputs);
+        Ok(Plan {
+            name: graph.name.clone(),
+            symbols,
+            inputs,
+            outputs,
+            slots: self.slots,
+            steps: self.steps,
+        })
+    }
+
+    fn symbols(&mut self, is_outermost: bool) -> Result<Vec<SymbolDef>, LowerFailure> {
+        let mut used = self.graph.symbols();
+        for id in self.graph.nodes() {
+            for (_, attr) in self.graph.node(id).attrs.iter() {
+                if let Attr::Dims(dims) = attr {
+                    dims.iter().for_each(|dim| dim.collect_symbols(&mut used));
+                }
+            }
+        }
+        for step in &self.steps {
+            if let Step::Dims { values, .. } = step {
+                values.iter().for_each(|dim| dim.collect_symbols(&mut used));
+            }
+        }
+        let mut defs = Vec::new();
+        // In order of origin: inputs first, then as values are made.
+        for (symbol, origin) in self.graph.origins() {
+            if !used.remove(symbol) {
+                continue;
+            }
+            let origin = match *origin {
+                Origin::Input { input, axis } => SymbolOrigin::Input { input, axis },
+                Origin::Content { value, index } => SymbolOrigin::Content {
+                    slot: self.slot(value),
+                    index,
+                },
+                Origin::Extent { value, axis } => SymbolOrigin::Extent {
+                    slot: self.slot(value),
+                    axis,
+                },
+            };
+            defs.push(SymbolDef {
+                symbol: symbol.clone(),
+                origin,
+            });
+        }
+        for symbol in used {
+            if is_outermost {
+                let place = format!("graph {}", self.graph.name);
+                return Err(LowerFailure::Symbol {
+                    symbol: symbol.to_string(),
+                    place,
+                });
+            }
+            defs.push(SymbolDef {
+                symbol,
+                origin: SymbolOrigin::Outer,
+            });
+        }
+        Ok(defs)
+    }
+
+    /// Extends the life of each planned slot to its last reader.
+    fn lifetimes(&mut self, outputs: &[Port]) {
+        let mut reads: Vec<(usize, SlotId)> = Vec::new();
+        for (position, step) in self.steps.iter().enumerate() {
+            let mut read = |slot: SlotId| reads.push((position, slot));
+            match step {
+                Step::Launch { args, .. } => args.iter().copied().for_each(read),
+                Step::Host { operands, .. } => operands.iter().copied().flatten().for_each(read),
+                Step::Dims { result, .. } => read(*result),
+                Step::If {
+                    cond,
+                    then,
+                    otherwise,
+                    ..
+                } => {
+                    read(*cond);
+                    then.1.iter().chain(&otherwise.1).copied().for_each(read);
+                }
+                Step::Loop {
+                    trips,
+                    cond,
+                    carried,
+                    captures,
+                    ..
+                } => {
+                    trips.iter().chain(cond).copied().for_each(&mut read);
+                    carried.iter().chain(captures).copied().for_each(read);
+                }
+            }
+        }
+        let end = self.steps.len();
+        reads.extend(outputs.iter().map(|port| (end, port.slot)));
+        for (position, mut slot) in reads {
+            while let Place::Alias(base) = self.slots[slot.0 as usize].place {
+                slot = base;
+            }
+            if let Place::Arena { last, .. } = &mut self.slots[slot.0 as usize].place {
+                *last = (*last).max(position);
+            }
+        }
+    }
+}
