@@ -1,0 +1,309 @@
+//! Functions of `f32`: the frequent ones in `f32` throughout, the rest by way of `f64`.
+//!
+//! Polynomials are Chebyshev fits on the reduced intervals; error bounds in the module's list are
+//! checked over all exponents by tests.
+
+use alula_kernel::ValueId;
+use alula_tensor::{DType, ScalarOp};
+
+use super::code::Code;
+
+const F: DType = DType::F32;
+const I: DType = DType::I32;
+
+/// 1.5 * 2^23: a sum with it has the nearest integer in its low bits.
+const ANCHOR: f64 = 12_582_912.0;
+
+/// ln 2 in two parts; the first has 15 trailing zero bits, so that integer multiples are exact.
+const LN2_HIGH: f64 = 0.693_359_375;
+const LN2_LOW: f64 = -2.121_944_4e-4;
+
+/// Expansions on `f32`.
+pub(super) fn expand(
+    code: &mut Code<'_>,
+    op: ScalarOp,
+    dtype: DType,
+    operands: &[ValueId],
+) -> Option<ValueId> {
+    if dtype != F {
+        return None;
+    }
+    Some(match (op, operands) {
+        (ScalarOp::Exp, &[x]) => exp(code, x),
+        (ScalarOp::Log, &[x]) => log(code, x),
+        (ScalarOp::Tanh, &[x]) => tanh(code, x),
+        (ScalarOp::Erf, &[x]) => erf(code, x),
+        (ScalarOp::Rem, &[a, b]) => remainder(code, a, b),
+        (
+            ScalarOp::Expm1
+            | ScalarOp::Log1p
+            | ScalarOp::Sin
+            | ScalarOp::Cos
+            | ScalarOp::Tan
+            | ScalarOp::Asin
+            | ScalarOp::Acos
+            | ScalarOp::Atan
+            | ScalarOp::Sinh
+            | ScalarOp::Cosh
+            | ScalarOp::Asinh
+            | ScalarOp::Acosh
+            | ScalarOp::Atanh
+            | ScalarOp::Pow
+            // Floors the quotient before it is rounded to f32.
+            | ScalarOp::FloorDiv,
+            _,
+        ) => {
+            let wide: Vec<ValueId> =
+                operands.iter().map(|&value| code.cast(value, DType::F64)).collect();
+            let result = code.apply(op, &wide);
+            code.cast(result, F)
+        }
+        _ => return None,
+    })
+}
+
+/// `x` limited to a range; NaN stays.
+fn clamp(code: &mut Code<'_>, x: ValueId, least: f64, greatest: f64) -> ValueId {
+    let (least, greatest) = (code.float(F, least), code.float(F, greatest));
+    let low = code.apply(ScalarOp::Max, &[x, least]);
+    code.apply(ScalarOp::Min, &[low, greatest])
+}
+
+/// `2^n * e^r` with `|r| <= ln2 / 2`; the power of two in two factors, so that results reach the
+/// subnormals and infinity.
+fn exp(code: &mut Code<'_>, x: ValueId) -> ValueId {
+    let x = clamp(code, x, -104.0, 88.8);
+    let (inverse, anchor) = (
+        code.float(F, std::f64::consts::LOG2_E),
+        code.float(F, ANCHOR),
+    );
+    let scaled = code.mul(x, inverse);
+    let shifted = code.add(scaled, anchor);
+    let n = code.sub(shifted, anchor);
+    let (high, low) = (code.float(F, LN2_HIGH), code.float(F, LN2_LOW));
+    let (whole, rest) = (code.mul(n, high), code.mul(n, low));
+    let r = code.sub(x, whole);
+    let r = code.sub(r, rest);
+    let p = code.polynomial(
+        r,
+        &[
+            0.5,
+            0.166_665_73,
+            0.041_666_55,
+            0.008_363_774,
+            0.001_392_692_7,
+        ],
+    );
+    let square = code.mul(r, r);
+    let p = code.mul(p, square);
+    let p = code.add(p, r);
+    let one = code.float(F, 1.0);
+    let mantissa = code.add(p, one);
+    let (bits, base) = (
+        code.bitcast(shifted, I),
+        code.int(I, i128::from((ANCHOR as f32).to_bits())),
+    );
+    let n = code.sub(bits, base);
+    let shift = code.int(I, 1);
+    let half = code.apply(ScalarOp::Shr, &[n, shift]);
+    let other = code.sub(n, half);
+    let (a, b) = (power_of_two(code, half), power_of_two(code, other));
+    let value = code.mul(mantissa, a);
+    code.mul(value, b)
+}
+
+/// `2^n` of a normal exponent.
+fn power_of_two(code: &mut Code<'_>, n: ValueId) -> ValueId {
+    let (bias, shift) = (code.int(I, 127), code.int(I, 23));
+    let biased = code.add(n, bias);
+    let bits = code.apply(ScalarOp::Shl, &[biased, shift]);
+    code.bitcast(bits, F)
+}
+
+/// `k ln2 + log(1 + f)` with `1 + f` from sqrt(1/2) to sqrt(2).
+fn log(code: &mut Code<'_>, x: ValueId) -> ValueId {
+    // Subnormals are scaled to be normal.
+    let (least, scale) = (
+        code.float(F, f64::from(f32::MIN_POSITIVE)),
+        code.float(F, 8_388_608.0),
+    );
+    let is_small = code.lt(x, least);
+    let scaled = code.mul(x, scale);
+    let normal = code.select(is_small, scaled, x);
+    let (offset, zero) = (code.float(F, 23.0), code.float(F, 0.0));
+    let offset = code.select(is_small, offset, zero);
+    let bits = code.bitcast(normal, I);
+    // The bits of sqrt(1/2) go to exponent 0.
+    let (root, shift) = (code.int(I, 0x3F35_04F3), code.int(I, 23));
+    let above = code.sub(bits, root);
+    let k = code.apply(ScalarOp::Shr, &[above, shift]);
+    let exponent = code.apply(ScalarOp::Shl, &[k, shift]);
+    let mantissa = code.sub(bits, exponent);
+    let mantissa = code.bitcast(mantissa, F);
+    let one = code.float(F, 1.0);
+    let f = code.sub(mantissa, one);
+    let k = code.cast(k, F);
+    let k = code.sub(k, offset);
+    let p = code.polynomial(
+        f,
+        &[
+            0.333_333_32,
+            -0.249_999_97,
+            0.200_007_16,
+            -0.166_678_03,
+            0.142_490_58,
+            -0.124_256_87,
+            0.116_854_2,
+            -0.114_797_34,
+            0.069_716_12,
+        ],
+    );
+    let square = code.mul(f, f);
+    let cube = code.mul(square, f);
+    let (high, low, half) = (
+        code.float(F, LN2_HIGH),
+        code.float(F, LN2_LOW),
+        code.float(F, 0.5),
+    );
+    let p = code.mul(p, cube);
+    let rest = code.mul(k, low);
+    let p = code.add(p, rest);
+    let halved = code.mul(square, half);
+    let p = code.sub(p, halved);
+    let p = code.add(p, f);
+    let whole = code.mul(k, high);
+    let value = code.add(p, whole);
+    special_logs(code, x, value)
+}
+
+/// The logarithm where `value` does not hold: of 0, negatives, infinity and NaN.
+pub(super) fn special_logs(code: &mut Code<'_>, x: ValueId, value: ValueId) -> ValueId {
+    let dtype = code.dtype(x);
+    let (zero, infinity) = (code.float(dtype, 0.0), code.float(dtype, f64::INFINITY));
+    let (minus, nan) = (
+        code.float(dtype, f64::NEG_INFINITY),
+        code.float(dtype, f64::NAN),
+    );
+    let finite = code.lt(x, infinity);
+    let value = code.select(finite, value, x);
+    let positive = code.lt(zero, x);
+    let is_zero = code.eq(x, zero);
+    let otherwise = code.select(is_zero, minus, nan);
+    code.select(positive, value, otherwise)
+}
+
+fn tanh(code: &mut Code<'_>, x: ValueId) -> ValueId {
+    let size = code.unary(ScalarOp::Abs, x);
+    let square = code.mul(x, x);
+    let p = code.polynomial(
+        square,
+        &[
+            -0.333_333_28,
+            0.133_327_7,
+            -0.053_850_908,
+            0.020_997_18,
+            -0.006_096_714_2,
+        ],
+    );
+    let p = code.mul(p, square);
+    let p = code.mul(p, size);
+    let near = code.add(size, p);
+    // 1 - 2 / (e^2x + 1); from 10 on this is 1.
+    let limited = clamp(code, size, 0.0, 10.0);
+    let double = code.add(limited, limited);
+    let power = exp(code, double);
+    let (one, two) = (code.float(F, 1.0), code.float(F, 2.0));
+    let below = code.add(power, one);
+    let rest = code.div(two, below);
+    let far = code.sub(one, rest);
+    let bound = code.float(F, 0.625);
+    let is_near = code.lt(size, bound);
+    let value = code.select(is_near, near, far);
+    code.with_sign(value, x)
+}
+
+fn erf(code: &mut Code<'_>, x: ValueId) -> ValueId {
+    let size = code.unary(ScalarOp::Abs, x);
+    let square = code.mul(x, x);
+    let p = code.polynomial(
+        square,
+        &[
+            0.128_379_17,
+            -0.376_126_35,
+            0.112_836_91,
+            -0.026_859_151,
+            0.005_200_369,
+            -0.000_813_470_9,
+            0.000_083_347_186,
+        ],
+    );
+    let p = code.mul(p, size);
+    let near = code.add(size, p);
+    // 1 - e^-q, where q is the negative logarithm of the complement; from 4 on this is 1.
+    let limited = clamp(code, size, 0.0, 4.0);
+    let q = code.polynomial(
+        limited,
+        &[
+            -0.000_362_899_34,
+            1.130_446_7,
+            0.631_373_9,
+            0.110_615_99,
+            -0.026_813_354,
+            0.004_943_878,
+            -0.000_652_536_34,
+            0.000_056_546_67,
+            -2.754_702_8e-6,
+            5.148_567_4e-8,
+        ],
+    );
+    let minus = code.unary(ScalarOp::Neg, q);
+    let complement = exp(code, minus);
+    let one = code.float(F, 1.0);
+    let far = code.sub(one, complement);
+    let bound = code.float(F, 0.925);
+    let is_near = code.lt(size, bound);
+    let value = code.select(is_near, near, far);
+    code.with_sign(value, x)
+}
+
+/// Exact: in `f64`, 24 bits of the quotient at a time.
+fn remainder(code: &mut Code<'_>, a: ValueId, b: ValueId) -> ValueId {
+    const D: DType = DType::F64;
+    let (wide_a, wide_b) = (code.cast(a, D), code.cast(b, D));
+    let (mut rest, divisor) = (
+        code.unary(ScalarOp::Abs, wide_a),
+        code.unary(ScalarOp::Abs, wide_b),
+    );
+    for step in (0..12).rev() {
+        let scale = code.float(D, 2.0_f64.powi(24 * step));
+        let multiple = code.mul(divisor, scale);
+        let quotient = code.div(rest, multiple);
+        let whole = code.unary(ScalarOp::Trunc, quotient);
+        let taken = code.mul(whole, multiple);
+        rest = code.sub(rest, taken);
+    }
+    let rest = code.cast(rest, F);
+    let signed = code.with_sign(rest, a);
+    special_remainders(code, a, b, signed)
+}
+
+/// The remainder where `value` does not hold: of infinities and by infinities.
+pub(super) fn special_remainders(
+    code: &mut Code<'_>,
+    a: ValueId,
+    b: ValueId,
+    value: ValueId,
+) -> ValueId {
+    let dtype = code.dtype(a);
+    let (infinity, nan) = (
+        code.float(dtype, f64::INFINITY),
+        code.float(dtype, f64::NAN),
+    );
+    let (size_a, size_b) = (code.unary(ScalarOp::Abs, a), code.unary(ScalarOp::Abs, b));
+    let by_infinity = code.eq(size_b, infinity);
+    let value = code.select(by_infinity, a, value);
+    let finite = code.lt(size_a, infinity);
+    let ordered = code.eq(b, b);
+    let usual = code.apply(ScalarOp::And, &[finite, ordered]);
+    code.select(usual, value, nan)
+}
