@@ -1,36 +1,10 @@
 //! What an operator's functions are given.
 
 use alula_kernel::Operand;
+pub use alula_tensor::Value as HostValue;
 use alula_tensor::{DType, DTypeClass, Dim, Scalar, Shape, Tensor, TensorType, ValueType};
 
 use crate::{Attrs, EvalError, InferError, Origin, ValueId};
-
-/// A value at rest on the host: what the reference and host steps pass around.
-#[derive(Clone, Debug, PartialEq)]
-pub enum HostValue {
-    /// A tensor.
-    Tensor(Tensor),
-    /// A sequence.
-    Sequence(Vec<HostValue>),
-    /// A value or nothing.
-    Optional(Option<Box<HostValue>>),
-}
-
-impl From<Tensor> for HostValue {
-    fn from(tensor: Tensor) -> HostValue {
-        HostValue::Tensor(tensor)
-    }
-}
-
-impl HostValue {
-    /// The tensor, if this is one.
-    pub fn as_tensor(&self) -> Option<&Tensor> {
-        match self {
-            HostValue::Tensor(tensor) => Some(tensor),
-            HostValue::Sequence(_) | HostValue::Optional(_) => None,
-        }
-    }
-}
 
 /// What inference knows of an operand.
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@ mod scalar_eval;
 mod storage;
 mod tensor;
 mod types;
+mod value;
 
 pub use annotation::{Granularity, Quant, Sparsity, SparsityKind};
 pub use dim::{Atom, Dim, DimError, Monomial, Symbol};
@@ -24,3 +25,4 @@ pub use scalar::{Scalar, ScalarOp};
 pub use storage::Storage;
 pub use tensor::{Tensor, TensorError, strides};
 pub use types::{MapType, Shape, TensorType, ValueType};
+pub use value::Value;
