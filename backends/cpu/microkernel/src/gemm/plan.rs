@@ -15,8 +15,8 @@ use crate::{
 
 /// Elements along K (all taps together) that one pass over a block covers.
 const K_BLOCK: usize = 512;
-/// Rows to a block at most: with `K_BLOCK` columns of A they stay in the second-level cache.
-const M_BLOCK: usize = 256;
+/// Rows to a block at most: with `K_BLOCK` columns of A they take a quarter of a 1 MiB cache.
+const M_BLOCK: usize = 128;
 /// Bytes of packed B that are swept for each tile of A before the next.
 const B_GROUP_BYTES: usize = 64 << 10;
 /// Panels that are swept for one tile of A, at most.
