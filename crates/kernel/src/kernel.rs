@@ -148,7 +148,8 @@ pub enum Rhs {
     Cast(ValueId),
     /// The same bits as another dtype of the same size.
     Bitcast(ValueId),
-    /// An element of a buffer, of the buffer's dtype.
+    /// An element of a buffer, of the buffer's dtype. A load from a parameter without elements
+    /// gives 0, whatever the index: launchers lend such a parameter a readable zero.
     Load {
         /// Where.
         buffer: BufferId,

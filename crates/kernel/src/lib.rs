@@ -16,6 +16,7 @@ mod expr;
 pub mod interpret;
 mod kernel;
 mod pool;
+pub mod text;
 mod verify;
 
 pub use affine::Affine;

@@ -201,6 +201,9 @@ impl Evaluator<'_> {
             let text = format!("operand {operand} is loaded with {} indices", index.len());
             return Err(InterpretError::Malformed(text));
         }
+        if tensor.is_empty() {
+            return Ok(Scalar::Int(0).cast(tensor.dtype()));
+        }
         let mut linear = 0;
         for (&expr, &extent) in index.iter().zip(tensor.shape()) {
             let value = self.value(expr)?.as_int().unwrap_or(-1);

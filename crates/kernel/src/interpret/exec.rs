@@ -448,6 +448,11 @@ impl Machine<'_, '_, '_> {
         let index = frame.regs[index as usize] as i64;
         let dtype = self.kernel.buffer_dtype(id);
         let size = dtype.size_bytes();
+        if let BufferId::Param(n) = id
+            && self.elements[n as usize] == 0
+        {
+            return Ok(0);
+        }
         let place = self.place("load", id, index)?;
         let (bytes, other) = match id {
             BufferId::Param(n) => {
