@@ -4,6 +4,12 @@
 mod constant;
 mod context;
 mod control;
+mod elementwise;
+mod generate;
+mod host;
+mod indexing;
+mod reduce;
+mod shape;
 
 pub use context::{RowCtx, RowError};
 
@@ -58,7 +64,16 @@ pub const fn microsoft_row(
 }
 
 /// The rows of every family.
-const FAMILIES: &[&[Row]] = &[constant::ROWS, control::ROWS];
+const FAMILIES: &[&[Row]] = &[
+    constant::ROWS,
+    control::ROWS,
+    elementwise::ROWS,
+    generate::ROWS,
+    host::ROWS,
+    indexing::ROWS,
+    reduce::ROWS,
+    shape::ROWS,
+];
 
 impl Row {
     /// The version of the operator's definition that holds in an opset.

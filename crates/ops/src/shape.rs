@@ -18,7 +18,7 @@ use alula_ir::{OpDef, Traits};
 pub use arrange::{REVERSE_SEQUENCE, TRANSPOSE, TRILU};
 pub use concat::{CONCAT, SPLIT};
 pub use expand::{EXPAND, TILE};
-pub use generate::{DIMS, EYE, ONE_HOT, RANGE};
+pub use generate::{DIMS, EYE, ONE_HOT, RANGE, range_count};
 pub use pad::PAD;
 pub use reshape::{AS_DIMS, RESHAPE, resolve_target};
 pub use scan::{CUM_PROD, CUM_SUM};

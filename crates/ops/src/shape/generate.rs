@@ -8,6 +8,7 @@ use alula_kernel::Compute;
 use alula_tensor::{DType, DTypeClass, Dim, Scalar, ScalarOp, Shape};
 
 use super::PLAIN;
+use crate::extent::greatest;
 use crate::movement::{axis_of, begin, for_each_index, known, known_extents};
 
 /// Dims as a tensor: what a model's Shape and Size become.
@@ -96,6 +97,17 @@ pub static RANGE: OpDef = OpDef {
         "graph @e(%s: i16[], %d: i16[]) { %y = range %s, %d {count = [0]} return y: %y }",
     ],
 };
+
+/// Number of elements from `start` up to (down to) but without `limit`; `None` for a step of 0.
+pub fn range_count(start: &Dim, limit: &Dim, step: i64) -> Option<Dim> {
+    let span = match step.signum() {
+        1 => limit.clone() - start.clone(),
+        -1 => start.clone() - limit.clone(),
+        _ => return None,
+    };
+    let span = greatest(&span, &Dim::new(0));
+    Some(span.ceil_div(&Dim::new(step.saturating_abs())))
+}
 
 fn infer_range(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
     const CONTENT_MAX: i64 = 1024;

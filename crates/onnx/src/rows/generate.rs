@@ -1,0 +1,94 @@
+//! Tensors made by counting: `Range`, `OneHot`.
+
+use alula_ir::{Attrs, ValueId};
+use alula_ops::elementwise::{arithmetic, choice};
+use alula_ops::shape::{AS_DIMS, ONE_HOT, RANGE, range_count};
+use alula_tensor::{DType, Dim, Scalar};
+
+use super::shape::{as_scalar, read_dim};
+use super::{Built, Row, RowCtx, RowError, row};
+
+/// The family's rows.
+pub(super) const ROWS: &[Row] = &[
+    row("Range", &[11, 27], &["stash_type"], range),
+    row("OneHot", &[9, 11, 28], &["axis"], one_hot),
+];
+
+fn range(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let mut scalar = |position: usize| {
+        let value = ctx.input(position)?;
+        as_scalar(ctx, value)
+    };
+    let (start, limit, delta) = (scalar(0)?, scalar(1)?, scalar(2)?);
+    // Narrow floats are computed in f32, which is what 1 (float) asks for.
+    if ctx.int_or("stash_type", 1) != 1 && ctx.ty(start)?.dtype.compute() != ctx.ty(start)?.dtype {
+        let stash = ctx.int_or("stash_type", 1);
+        return Err(RowError::Unsupported(format!("stash_type {stash}")));
+    }
+    let count = match known_count(ctx, start, limit, delta)? {
+        Some(count) => count,
+        None => count_at_run_time(ctx, start, limit, delta)?,
+    };
+    let attrs = Attrs::new().with("count", vec![count]);
+    Ok(vec![ctx.push(&RANGE, &[start, delta], attrs)?])
+}
+
+fn known_count(
+    ctx: &mut RowCtx<'_, '_>,
+    start: ValueId,
+    limit: ValueId,
+    delta: ValueId,
+) -> Result<Option<Dim>, RowError> {
+    let all = [start, limit, delta];
+    let zero = || RowError::Invalid("the step is 0".to_owned());
+    if let [Some(start), Some(limit), Some(delta)] = all.map(|value| ctx.content(value))
+        && let ([start], [limit], [delta]) = (&start[..], &limit[..], &delta[..])
+        && let Some(step) = delta.as_const()
+    {
+        return range_count(start, limit, step).map(Some).ok_or_else(zero);
+    }
+    let floats = all.map(|value| ctx.as_constant(value).and_then(|tensor| tensor.get(0)));
+    if let [Some(start), Some(limit), Some(delta)] = floats.map(|v| v.map(Scalar::to_f64)) {
+        if delta == 0.0 {
+            return Err(zero());
+        }
+        let count = ((limit - start) / delta).ceil().max(0.0);
+        return Ok(Some(Dim::new(count as i64)));
+    }
+    Ok(None)
+}
+
+/// `max(ceil((limit - start) / delta), 0)`, computed in f64 by the model's own operators.
+fn count_at_run_time(
+    ctx: &mut RowCtx<'_, '_>,
+    start: ValueId,
+    limit: ValueId,
+    delta: ValueId,
+) -> Result<Dim, RowError> {
+    let mut wide =
+        |value: ValueId, to: DType| ctx.push(&choice::CAST, &[value], Attrs::new().with("to", to));
+    let (start, limit) = (wide(start, DType::F64)?, wide(limit, DType::F64)?);
+    let delta = wide(delta, DType::F64)?;
+    let span = ctx.push(&arithmetic::SUB, &[limit, start], Attrs::new())?;
+    let ratio = ctx.push(&arithmetic::DIV, &[span, delta], Attrs::new())?;
+    let steps = ctx.push(&arithmetic::CEIL, &[ratio], Attrs::new())?;
+    let zero = ctx.scalar(DType::F64, 0.0);
+    let steps = ctx.push(&arithmetic::MAX, &[steps, zero], Attrs::new())?;
+    let count = ctx.push(&choice::CAST, &[steps], Attrs::new().with("to", DType::I64))?;
+    let count = ctx.push(&AS_DIMS, &[count], Attrs::new())?;
+    match ctx.content(count).as_deref() {
+        Some([count]) => Ok(count.clone()),
+        _ => Err(RowError::Unsupported(
+            "a range of unknown length".to_owned(),
+        )),
+    }
+}
+
+fn one_hot(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let (indices, depth, values) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let depth = read_dim(ctx, depth)?;
+    let attrs = Attrs::new()
+        .with("depth", vec![depth])
+        .with("axis", ctx.int_or("axis", -1));
+    Ok(vec![ctx.push(&ONE_HOT, &[indices, values], attrs)?])
+}
