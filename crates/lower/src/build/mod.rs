@@ -14,6 +14,8 @@ mod access;
 mod emit;
 mod nest;
 #[cfg(test)]
+mod random_tests;
+#[cfg(test)]
 mod tests;
 
 use alula_kernel::{Access, Compute, Kernel, Param};
@@ -72,6 +74,17 @@ pub enum Policy {
 /// When the number of parameters or strides does not fit the definition, or the definition has an
 /// accumulator outside a contraction: a caller's bug.
 pub fn build(name: &str, compute: &Compute, params: &[ParamSpec], policy: Policy) -> Kernel {
+    build_for(name, compute, params, policy, nest::WORK_PER_POINT)
+}
+
+/// As [`build`], with another amount of work for a grid point.
+fn build_for(
+    name: &str,
+    compute: &Compute,
+    params: &[ParamSpec],
+    policy: Policy,
+    work: u64,
+) -> Kernel {
     assert_eq!(
         params.len(),
         compute.operands.len() + 1,
@@ -112,7 +125,7 @@ pub fn build(name: &str, compute: &Compute, params: &[ParamSpec], policy: Policy
         })
         .collect();
     let accesses = access::collapse(&access::linearize(compute, &strides));
-    let nest = nest::plan(accesses, policy);
+    let nest = nest::plan(accesses, policy, work);
     emit::emit(kernel, &nest)
 }
 

@@ -13,7 +13,7 @@ use super::Policy;
 use super::access::{Linear, Rewrite, accesses, free_vars, reachable};
 
 /// Scalar operations that a grid point of a CPU kernel should have at least.
-const WORK_PER_POINT: u64 = 16_384;
+pub(super) const WORK_PER_POINT: u64 = 16_384;
 
 /// Extent assumed for a symbolic one where a cost is estimated.
 const UNKNOWN_EXTENT: u64 = 64;
@@ -44,7 +44,8 @@ pub(super) struct LoopPlan {
 }
 
 /// Decides the layout of loops.
-pub(super) fn plan(linear: Linear, policy: Policy) -> Nest {
+/// `work` is [`WORK_PER_POINT`] but in tests.
+pub(super) fn plan(linear: Linear, policy: Policy, work: u64) -> Nest {
     match policy {
         Policy::Naive => {
             let (linear, _) = reorder(&linear, &linear.axes, None);
@@ -57,7 +58,7 @@ pub(super) fn plan(linear: Linear, policy: Policy) -> Nest {
                 fold_width: 1,
             }
         }
-        Policy::Cpu { lanes } => plan_cpu(linear, lanes),
+        Policy::Cpu { lanes } => plan_cpu(linear, lanes, work),
         Policy::Gpu { lanes } => plan_gpu(&linear, lanes),
     }
 }
@@ -86,10 +87,10 @@ fn plan_gpu(linear: &Linear, lanes: u32) -> Nest {
     }
 }
 
-fn plan_cpu(linear: Linear, lanes: u32) -> Nest {
+fn plan_cpu(linear: Linear, lanes: u32, work: u64) -> Nest {
     let (order, rows) = loop_order(&linear);
     let lane_axis = lane_axis(&linear, lanes);
-    let cut = cut(&linear, &order, rows, lane_axis);
+    let cut = cut(&linear, &order, rows, lane_axis, work);
     let blocked = cut.block.map(|(position, block)| (order[position], block));
     let (mut linear, pieces) = reorder(&linear, &order, blocked);
     let lane_position = lane_axis.and_then(|axis| order.iter().position(|&var| var == axis));
@@ -207,7 +208,13 @@ struct Cut {
     block: Option<(usize, i64)>,
 }
 
-fn cut(linear: &Linear, order: &[VarId], rows: usize, lane_axis: Option<VarId>) -> Cut {
+fn cut(
+    linear: &Linear,
+    order: &[VarId],
+    rows: usize,
+    lane_axis: Option<VarId>,
+    work_per_point: u64,
+) -> Cut {
     let pool = &linear.pool;
     let free = free_vars(pool);
     for position in (0..order.len()).rev() {
@@ -215,10 +222,10 @@ fn cut(linear: &Linear, order: &[VarId], rows: usize, lane_axis: Option<VarId>) 
         let work = work_within(linear, &free, &order[..=position]);
         let known = extent.map(|extent| u64::try_from(extent).unwrap_or(0));
         let total = known.map_or(u64::MAX, |extent| work.saturating_mul(extent));
-        if total < WORK_PER_POINT || position >= rows {
+        if total < work_per_point || position >= rows {
             continue;
         }
-        let mut block = i64::try_from(WORK_PER_POINT.div_ceil(work)).unwrap_or(1);
+        let mut block = i64::try_from(work_per_point.div_ceil(work)).unwrap_or(1);
         if Some(order[position]) == lane_axis {
             block = (block as u64).next_power_of_two().max(64) as i64;
         }
