@@ -3,11 +3,13 @@
 //! - `emit` (a feature) turns kernels into machine code: [`emit_kernel`], then [`link`].
 //! - `device` (a feature) loads and runs it: [`CpuModule`], [`Launch`]. It needs no compiler.
 //! - [`CpuCode`] is what lies between the two, plain data that can be stored.
+//! - [`plan_contract`] resolves contractions to [`CpuContract`]s, [`BoundContract`] runs them.
 //!
 //! Pages are never writable and executable at once, and nothing is executed before its features
 //! were checked against this machine.
 
 mod code;
+mod contract;
 #[cfg(feature = "device")]
 mod device;
 #[cfg(feature = "emit")]
@@ -15,8 +17,15 @@ mod emit;
 mod features;
 
 pub use code::{CpuCode, CpuKernel};
+pub use contract::{
+    AxisMap, BiasAxis, CpuContract, DepthwiseMap, Epilogue, Form, Product, TILE_SYMBOLS, WindowMap,
+};
 #[cfg(feature = "device")]
-pub use device::{Buffer, CpuModule, Launch, LaunchError, LoadError};
+pub use contract::{BoundContract, ContractError, ContractOperands};
+#[cfg(feature = "emit")]
+pub use contract::{Layout, NotSupported, TileEpilogue, TileParam, plan_contract};
+#[cfg(feature = "device")]
+pub use device::{Buffer, CpuModule, Launch, LaunchError, LoadError, TileKernel};
 #[cfg(feature = "emit")]
 pub use emit::{CpuTarget, Dump, EmitError, Emitted, emit_kernel, is_native, is_native_cast, link};
 pub use features::CpuFeatures;

@@ -12,8 +12,8 @@ use super::{CpuModule, LaunchError};
 /// Memory passed for one parameter.
 #[derive(Clone, Copy, Debug)]
 pub struct Buffer {
-    pointer: *mut u8,
-    bytes: usize,
+    pub(super) pointer: *mut u8,
+    pub(super) bytes: usize,
     writable: bool,
 }
 

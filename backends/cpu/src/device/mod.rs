@@ -4,7 +4,9 @@ mod error;
 mod launch;
 mod module;
 mod pages;
+mod tile;
 
 pub use error::{LaunchError, LoadError};
 pub use launch::{Buffer, Launch};
 pub use module::CpuModule;
+pub use tile::TileKernel;

@@ -1,6 +1,8 @@
 //! Small kernels made by hand, and running them.
 #![allow(dead_code, reason = "each test crate uses a part of this")]
 
+pub(crate) mod contractions;
+
 use alula_cpu::{Buffer, CpuModule, CpuTarget, Dump, Launch, emit_kernel, link};
 use alula_kernel::interpret::{self, Bytes, Options};
 use alula_kernel::{

@@ -1,0 +1,330 @@
+//! A contraction with sizes: packing of the right side, scratch, and runs.
+
+use alula_microkernel::{
+    BStrides, BatchReduceGemm, Depthwise, DepthwiseOperands, GemmOperands, Hook, KernelError,
+    PackedLayout, Pool, pack_b, pack_depthwise,
+};
+use alula_tensor::DimError;
+use thiserror::Error;
+
+/// Why a contraction could not be bound or run. Nothing has been written when one is returned.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ContractError {
+    /// A dim has no value.
+    #[error(transparent)]
+    Dim(#[from] DimError),
+    /// A dim has a value that cannot be.
+    #[error("dim {dim} is {value}, which is out of range")]
+    Size {
+        /// The dim.
+        dim: String,
+        /// Its value.
+        value: i64,
+    },
+    /// The sizes exceed what memory can address.
+    #[error("the sizes of a contraction exceed memory")]
+    TooLarge,
+    /// Axes that the micro-kernels walk as one have no common stride.
+    #[error("{what} have no constant stride")]
+    Strides {
+        /// Which axes.
+        what: &'static str,
+    },
+    /// A buffer ends before its first element.
+    #[error("{what} has {len} elements and begins at element {first}")]
+    First {
+        /// The buffer.
+        what: &'static str,
+        /// Where the contraction begins.
+        first: isize,
+        /// Its length in elements.
+        len: usize,
+    },
+    /// The micro-kernels refused it.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// What runs.
+#[derive(Clone, Debug)]
+pub(super) enum Kernel {
+    Gemm(Box<BatchReduceGemm>),
+    Depthwise(Box<Depthwise>),
+}
+
+/// How the right side is packed.
+#[derive(Clone, Debug)]
+pub(super) enum Filters {
+    /// Panels for each distinct entry of the batch, which begins at one of `entries`.
+    Panels {
+        layout: PackedLayout,
+        strides: BStrides,
+        entries: Vec<isize>,
+    },
+    /// `[C, KH, KW]`, transposed to `[KH, KW, C]` where the kernel wants it so.
+    Depthwise {
+        channels: usize,
+        taps: usize,
+        transpose: bool,
+    },
+}
+
+/// A contraction that can run. Immutable; share it between threads.
+#[derive(Clone, Debug)]
+pub struct BoundContract {
+    pub(super) kernel: Kernel,
+    pub(super) filters: Filters,
+    /// First element of the left side, right side, result and bias.
+    pub(super) first: [isize; 4],
+    pub(super) threads: usize,
+}
+
+/// The memory of one run, each a pointer and a length in elements.
+#[derive(Clone, Copy, Debug)]
+pub struct ContractOperands {
+    /// The left side.
+    pub a: (*const f32, usize),
+    /// The packed right side.
+    pub b: (*const f32, usize),
+    /// The result.
+    pub c: (*mut f32, usize),
+    /// The bias, if the epilogue has one.
+    pub bias: Option<(*const f32, usize)>,
+    /// The residual, if the epilogue has one.
+    pub residual: Option<(*const f32, usize)>,
+    /// Finishes each tile, if the epilogue is a tile kernel.
+    pub hook: Option<Hook>,
+}
+
+/// What lies behind the first element.
+fn behind<P>(
+    what: &'static str,
+    (pointer, len): (P, usize),
+    first: isize,
+    shift: impl FnOnce(P, usize) -> P,
+) -> Result<(P, usize), ContractError> {
+    match usize::try_from(first) {
+        Ok(0) => Ok((pointer, len)),
+        Ok(first) if first <= len => Ok((shift(pointer, first), len - first)),
+        _ => Err(ContractError::First { what, first, len }),
+    }
+}
+
+impl BoundContract {
+    /// Elements of the packed right side.
+    ///
+    /// # Errors
+    /// [`ContractError::TooLarge`].
+    pub fn packed_len(&self) -> Result<usize, ContractError> {
+        let len = match &self.filters {
+            Filters::Panels {
+                layout, entries, ..
+            } => layout.len().checked_mul(entries.len()),
+            Filters::Depthwise { channels, taps, .. } => channels.checked_mul(*taps),
+        };
+        len.ok_or(ContractError::TooLarge)
+    }
+
+    /// Bytes of scratch of one run with this many threads.
+    pub fn scratch_bytes(&self, threads: usize) -> usize {
+        let each = match &self.kernel {
+            Kernel::Gemm(gemm) => gemm.scratch_bytes(),
+            Kernel::Depthwise(depthwise) => depthwise.scratch_bytes(),
+        };
+        each.saturating_mul(threads)
+    }
+
+    /// Floating-point operations of one run.
+    pub fn flops(&self) -> f64 {
+        match &self.kernel {
+            Kernel::Gemm(gemm) => gemm.flops(),
+            Kernel::Depthwise(depthwise) => depthwise.flops(),
+        }
+    }
+
+    /// Threads that the blocks were chosen for.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Packs the right side, on the pool if there is one. Constant right sides are packed once and
+    /// stored; others before each run.
+    ///
+    /// # Errors
+    /// [`ContractError`] if a slice is too short.
+    pub fn pack(
+        &self,
+        pool: Option<&Pool>,
+        source: &[f32],
+        out: &mut [f32],
+    ) -> Result<(), ContractError> {
+        let first = usize::try_from(self.first[1])
+            .ok()
+            .filter(|&first| first <= source.len());
+        let Some(first) = first else {
+            let (first, len) = (self.first[1], source.len());
+            return Err(ContractError::First {
+                what: "the right side",
+                first,
+                len,
+            });
+        };
+        let source = &source[first..];
+        let wanted = self.packed_len()?;
+        if out.len() < wanted {
+            let (first, len) = (wanted as isize, out.len());
+            return Err(ContractError::First {
+                what: "the packed right side",
+                first,
+                len,
+            });
+        }
+        match &self.filters {
+            Filters::Panels {
+                layout,
+                strides,
+                entries,
+            } => pack_panels(pool, layout, *strides, entries, source, &mut out[..wanted]),
+            Filters::Depthwise {
+                channels,
+                taps,
+                transpose: true,
+            } => Ok(pack_depthwise(source, *channels, *taps, out)?),
+            Filters::Depthwise { .. } => {
+                let Some(filters) = source.get(..wanted) else {
+                    let (first, len) = (wanted as isize, source.len());
+                    return Err(ContractError::First {
+                        what: "the right side",
+                        first,
+                        len,
+                    });
+                };
+                out[..wanted].copy_from_slice(filters);
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs everything on the pool. `scratch` holds [`BoundContract::scratch_bytes`].
+    ///
+    /// # Errors
+    /// [`ContractError`] if an operand or the scratch is too short, or a task panicked.
+    ///
+    /// # Safety
+    /// The pointers of `operands` are valid for their lengths for the time of the call; nobody
+    /// else writes what is read or touches the result, which overlaps no other operand (a
+    /// residual may be the result itself).
+    pub unsafe fn run(
+        &self,
+        pool: &Pool,
+        operands: &ContractOperands,
+        scratch: &mut [u8],
+    ) -> Result<(), ContractError> {
+        // SAFETY: within the length, as `behind` checks.
+        let read = |p: *const f32, first: usize| unsafe { p.add(first) };
+        // SAFETY: as above.
+        let write = |p: *mut f32, first: usize| unsafe { p.add(first) };
+        let none = (std::ptr::null(), 0);
+        let [a_first, _, c_first, bias_first] = self.first;
+        let a = behind("the left side", operands.a, a_first, read)?;
+        let c = behind("the result", operands.c, c_first, write)?;
+        let bias = behind("the bias", operands.bias.unwrap_or(none), bias_first, read)?;
+        let residual = match operands.residual {
+            Some(residual) => behind("the residual", residual, c_first, read)?,
+            None => none,
+        };
+        let (b, hook) = (operands.b, operands.hook);
+        match &self.kernel {
+            Kernel::Gemm(gemm) => {
+                let operands = GemmOperands {
+                    a,
+                    b,
+                    c,
+                    bias,
+                    residual,
+                    hook,
+                };
+                // SAFETY: the caller's.
+                unsafe { gemm.run_on(pool, &operands, scratch)? };
+            }
+            Kernel::Depthwise(depthwise) => {
+                let operands = DepthwiseOperands {
+                    x: a,
+                    w: b,
+                    y: c,
+                    bias,
+                    residual,
+                    hook,
+                };
+                // SAFETY: the caller's.
+                unsafe { depthwise.run_on(pool, &operands, scratch)? };
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pack_panels(
+    pool: Option<&Pool>,
+    layout: &PackedLayout,
+    strides: BStrides,
+    entries: &[isize],
+    source: &[f32],
+    out: &mut [f32],
+) -> Result<(), ContractError> {
+    let each = layout.len();
+    if each == 0 {
+        return Ok(());
+    }
+    let panel = layout.panel_len();
+    let panels = layout.panels();
+    // Checked here once, so that the parallel tasks cannot fail.
+    for &entry in entries {
+        let Some(from) = usize::try_from(entry)
+            .ok()
+            .and_then(|entry| source.get(entry..))
+        else {
+            let (first, len) = (entry, source.len());
+            return Err(ContractError::First {
+                what: "the right side",
+                first,
+                len,
+            });
+        };
+        pack_b(layout, from, strides, 0..0, &mut [])?;
+    }
+    let pack = |entry: usize, at: usize, out: &mut [f32]| {
+        let from = &source[entries[entry] as usize..];
+        pack_b(layout, from, strides, at..at + 1, out)
+    };
+    let tasks = entries.len() * panels;
+    match pool.filter(|pool| pool.threads() > 1 && tasks > 1) {
+        None => {
+            for (task, out) in out.chunks_exact_mut(panel).enumerate() {
+                pack(task / panels, task % panels, out)?;
+            }
+        }
+        Some(pool) => {
+            let base = SendPointer(out.as_mut_ptr());
+            pool.run(tasks, |task, _worker| {
+                // SAFETY: each task has its own panel within `out`, whose length was checked.
+                let out = unsafe { std::slice::from_raw_parts_mut(base.at(task * panel), panel) };
+                let result = pack(task / panels, task % panels, out);
+                debug_assert!(result.is_ok(), "checked above: {result:?}");
+            })?;
+        }
+    }
+    Ok(())
+}
+
+struct SendPointer(*mut f32);
+
+// SAFETY: tasks write disjoint panels.
+unsafe impl Sync for SendPointer {}
+
+impl SendPointer {
+    fn at(&self, offset: usize) -> *mut f32 {
+        // SAFETY: callers stay within the slice that the pointer came from.
+        unsafe { self.0.add(offset) }
+    }
+}

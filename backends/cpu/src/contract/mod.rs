@@ -1,0 +1,34 @@
+//! Contractions for the micro-kernels.
+//!
+//! `plan` (with the `emit` feature) resolves the roles of a contraction's axes to a *product*: a
+//! batch-reduce matrix product whose offsets are sums over axes, or a depthwise convolution. The
+//! result, [`CpuContract`], is plain data with dims as expressions. [`CpuContract::bind`] gives it
+//! sizes, and [`BoundContract`] packs the right side and runs.
+//!
+//! What does not fit is [`NotSupported`] with the reason; `Contract::to_compute` still does.
+
+#[cfg(feature = "emit")]
+mod axes;
+#[cfg(feature = "device")]
+mod bind;
+#[cfg(feature = "device")]
+mod bound;
+#[cfg(feature = "emit")]
+mod fused;
+#[cfg(feature = "emit")]
+mod plan;
+mod product;
+#[cfg(feature = "emit")]
+mod tile;
+#[cfg(feature = "emit")]
+mod window;
+
+#[cfg(feature = "device")]
+pub use bound::{BoundContract, ContractError, ContractOperands};
+#[cfg(feature = "emit")]
+pub use plan::{Layout, NotSupported, plan_contract};
+pub use product::{
+    AxisMap, BiasAxis, CpuContract, DepthwiseMap, Epilogue, Form, Product, TILE_SYMBOLS, WindowMap,
+};
+#[cfg(feature = "emit")]
+pub use tile::{TileEpilogue, TileParam};

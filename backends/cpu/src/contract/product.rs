@@ -1,0 +1,149 @@
+//! A contraction in the form that micro-kernels take, as data.
+
+use alula_microkernel::Isa;
+use alula_tensor::{DType, Dim};
+use serde::{Deserialize, Serialize};
+
+/// A contraction, planned for one family of micro-kernels. Offsets and strides are in elements.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CpuContract {
+    /// The family; the right side is packed for it.
+    pub isa: Isa,
+    /// What is computed.
+    pub form: Form,
+    /// Position of the left side among the operands.
+    pub a: u32,
+    /// Position of the right side.
+    pub b: u32,
+    /// Dtype of the left side.
+    pub a_dtype: DType,
+    /// Dtype of the right side.
+    pub b_dtype: DType,
+    /// Position of the left side's zero point, a scalar.
+    pub a_zero: Option<u32>,
+    /// Position of the right side's zero point: a scalar, or one for each column.
+    pub b_zero: Option<u32>,
+    /// What happens to accumulated values.
+    pub epilogue: Epilogue,
+}
+
+/// The two forms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Form {
+    /// A batch-reduce product.
+    Product(Product),
+    /// A convolution of each channel with its own filter.
+    Depthwise(DepthwiseMap),
+}
+
+/// One axis: its extent and its stride in each operand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AxisMap {
+    /// Number of positions.
+    pub extent: Dim,
+    /// Stride in the left side.
+    pub a: Dim,
+    /// Stride in the right side, unpacked.
+    pub b: Dim,
+    /// Stride in the result (and in a residual).
+    pub c: Dim,
+    /// Stride in the bias.
+    pub bias: Dim,
+}
+
+/// A batch-reduce product: `c[batch, row, col] = sum over tap, k of a[..] * b[..]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Product {
+    /// Independent products, outermost axis first.
+    pub batch: Vec<AxisMap>,
+    /// Rows, outermost axis first. With a window: images, then its rows, then its columns.
+    pub rows: Vec<AxisMap>,
+    /// Columns, outermost axis first.
+    pub cols: Vec<AxisMap>,
+    /// Summed axes that are taken tap by tap.
+    pub taps: Vec<AxisMap>,
+    /// The summed axis within a tap.
+    pub depth: AxisMap,
+    /// Where rows of the left side come from a sliding window.
+    pub window: Option<WindowMap>,
+    /// Where the first element of the left side, right side and result is.
+    pub offsets: [Dim; 3],
+}
+
+/// A sliding window over images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowMap {
+    /// Number of images.
+    pub images: Dim,
+    /// Height and width of an image.
+    pub input: [Dim; 2],
+    /// Height and width of the result.
+    pub out: [Dim; 2],
+    /// Taps in height and width.
+    pub kernel: [Dim; 2],
+    /// Step between positions.
+    pub stride: [Dim; 2],
+    /// Step between taps.
+    pub dilation: [Dim; 2],
+    /// Padding before the first row and column.
+    pub pad: [Dim; 2],
+    /// Strides of image, row and column in the left side.
+    pub strides: [Dim; 3],
+}
+
+/// A depthwise convolution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DepthwiseMap {
+    /// The window.
+    pub window: WindowMap,
+    /// Number of channels.
+    pub channels: Dim,
+    /// Stride of a channel in the left side and in the result.
+    pub channel: [Dim; 2],
+    /// Strides of image, row and column of the result.
+    pub out: [Dim; 3],
+    /// Strides of channel, row and column of the filters; dense in this order.
+    pub filter: [Dim; 3],
+    /// Where the first element of the left side, right side and result is.
+    pub offsets: [Dim; 3],
+}
+
+/// The axis along which a bias varies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BiasAxis {
+    /// One value for each column (for depthwise: for each channel).
+    Cols,
+    /// One value for each row.
+    Rows,
+}
+
+/// What happens to an accumulated value before it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Epilogue {
+    /// Bias, then residual, then clip, each if present: built into the micro-kernels.
+    Fused {
+        /// Operand position, axis and first element of the bias.
+        bias: Option<(u32, BiasAxis, Dim)>,
+        /// Operand position of a tensor with the result's layout.
+        residual: Option<u32>,
+        /// Least and greatest value.
+        clip: Option<(f32, f32)>,
+    },
+    /// A compiled kernel finishes each tile in place; see [`TILE_SYMBOLS`]. The operands are
+    /// those of its parameters before the last two, which are the tile, read and written.
+    Tile {
+        /// Operand position of each parameter but the last two.
+        operands: Vec<u32>,
+    },
+}
+
+/// The symbols that a tile kernel is given beside those of the model: rows and columns of the tile,
+/// elements between its rows, its first row and column in the product, its batch entry.
+pub const TILE_SYMBOLS: [&str; 6] = [
+    "tile_rows",
+    "tile_cols",
+    "tile_stride",
+    "tile_m0",
+    "tile_n0",
+    "tile_batch",
+];

@@ -1,0 +1,168 @@
+//! Epilogues that are not built in, as a definition over the elements of one tile.
+//!
+//! The definition has the tile itself as its last operand and as its result; it is laid out,
+//! legalized and emitted like any other, and called for each finished tile. Where the tile lies in
+//! the product comes in as symbols, [`TILE_SYMBOLS`](super::TILE_SYMBOLS).
+
+use alula_kernel::{Affine, Compute, Contract, Expr, ExprId, Operand, Substitution, VarId};
+use alula_tensor::{DType, Dim, ScalarOp};
+use indexmap::IndexMap;
+
+use super::TILE_SYMBOLS;
+use super::plan::Layout;
+
+/// A tile's epilogue, to be built into a kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TileEpilogue {
+    /// What to compute: `result[row, col]`; the last operand is the tile of accumulated values.
+    pub compute: Compute,
+    /// Name and layout of each operand, then of the result. The last two are the same memory.
+    pub params: Vec<TileParam>,
+    /// Operand position in the contraction of each operand but the last.
+    pub operands: Vec<u32>,
+}
+
+/// A parameter of the kernel to build.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TileParam {
+    /// A name.
+    pub name: String,
+    /// Where elements are.
+    pub layout: Layout,
+}
+
+/// Which variables rows and columns of a tile count, outermost first.
+pub(super) struct TileAxes {
+    pub(super) batch: Vec<VarId>,
+    pub(super) rows: Vec<VarId>,
+    pub(super) cols: Vec<VarId>,
+}
+
+/// The epilogue of a contraction over one tile of `f32`.
+pub(super) fn compute(contract: &Contract, layouts: &[Layout], axes: &TileAxes) -> TileEpilogue {
+    let epilogue = &contract.epilogue;
+    let operands = loaded(contract);
+    let [rows, cols, stride, m0, n0, batch] = TILE_SYMBOLS.map(Dim::named);
+    let shape = [rows.clone(), cols.clone()];
+    let mut specs: Vec<Operand> = operands
+        .iter()
+        .map(|&operand| epilogue.operands[operand as usize].clone())
+        .collect();
+    specs.push(Operand {
+        dtype: DType::F32,
+        shape: shape.to_vec(),
+    });
+    let mut compute = Compute::begin(specs, DType::F32, &shape);
+    let (row, col) = (
+        compute.pool.var_expr(compute.axes[0].var),
+        compute.pool.var_expr(compute.axes[1].var),
+    );
+    let (m0, n0, batch) = (
+        compute.pool.dim(m0),
+        compute.pool.dim(n0),
+        compute.pool.dim(batch),
+    );
+    let (m, n) = (compute.pool.add(row, m0), compute.pool.add(col, n0));
+    let mut vars = IndexMap::new();
+    for (position, group) in [(batch, &axes.batch), (m, &axes.rows), (n, &axes.cols)] {
+        split(&mut compute, contract, position, group, &mut vars);
+    }
+    let at: IndexMap<VarId, ExprId> = epilogue
+        .axes
+        .iter()
+        .zip(&contract.out)
+        .map(|(axis, index)| (axis.var, affine(&mut compute, index, &vars)))
+        .collect();
+    let tile = operands.len();
+    let acc = compute.load(tile, vec![row, col]);
+    let body = compute.pool.import(
+        &epilogue.pool,
+        epilogue.body,
+        &mut Substitution {
+            vars: at,
+            load: &mut |pool, operand, dtype, index| {
+                let position = operands.iter().position(|&known| known == operand);
+                let position = position.expect("every loaded operand was collected");
+                pool.load(position as u32, dtype, index)
+            },
+            acc: Some(acc),
+        },
+    );
+    let mut params: Vec<TileParam> = operands
+        .iter()
+        .map(|&operand| TileParam {
+            name: format!("operand{operand}"),
+            layout: layouts[operand as usize].clone(),
+        })
+        .collect();
+    for name in ["tile", "result"] {
+        let elements = (rows.clone() - Dim::new(1)) * stride.clone() + cols.clone();
+        let layout = Layout {
+            strides: vec![stride.clone(), Dim::new(1)],
+            elements,
+        };
+        params.push(TileParam {
+            name: name.to_owned(),
+            layout,
+        });
+    }
+    TileEpilogue {
+        compute: compute.finish(body),
+        params,
+        operands,
+    }
+}
+
+/// The operands that the epilogue loads, in order.
+fn loaded(contract: &Contract) -> Vec<u32> {
+    let pool = &contract.epilogue.pool;
+    let mut operands = Vec::new();
+    let mut open = vec![contract.epilogue.body];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        if let Expr::Load { operand, .. } = &pool.node(id).expr {
+            operands.push(*operand);
+        }
+        pool.for_each_operand(id, |operand| open.push(operand));
+    }
+    operands.sort_unstable();
+    operands.dedup();
+    operands
+}
+
+/// Expresses variables by their joint position.
+fn split(
+    compute: &mut Compute,
+    contract: &Contract,
+    position: ExprId,
+    group: &[VarId],
+    vars: &mut IndexMap<VarId, ExprId>,
+) {
+    let mut rest = position;
+    for (outer, &var) in group.iter().enumerate().rev() {
+        if outer == 0 {
+            vars.insert(var, rest);
+            continue;
+        }
+        let extent = compute.pool.dim(contract.epilogue.pool.extent(var).clone());
+        let own = compute.pool.apply(ScalarOp::FloorMod, &[rest, extent]);
+        vars.insert(var, own);
+        rest = compute.pool.apply(ScalarOp::FloorDiv, &[rest, extent]);
+    }
+}
+
+/// An index of the result; variables without an expression have extent 1 and are 0.
+fn affine(compute: &mut Compute, index: &Affine, vars: &IndexMap<VarId, ExprId>) -> ExprId {
+    let mut sum = compute.pool.dim(index.offset.clone());
+    for (var, coefficient) in &index.terms {
+        if let Some(&value) = vars.get(var) {
+            let factor = compute.pool.dim(coefficient.clone());
+            let term = compute.pool.mul(value, factor);
+            sum = compute.pool.add(sum, term);
+        }
+    }
+    sum
+}

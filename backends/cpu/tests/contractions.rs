@@ -1,0 +1,234 @@
+//! Matrix products and convolutions through the micro-kernels, against the naive definition.
+
+mod support;
+
+use alula_cpu::{Epilogue, Form, Layout, plan_contract};
+use alula_kernel::{Affine, Compute, Contract, ContractAxis, ContractOperand, Operand, Role};
+use alula_microkernel::Isa;
+use alula_tensor::{DType, Dim};
+use support::contractions::{After, Conv, channels_last, check, finish};
+
+/// `[batch.., M, K] x [batch.., K, N]`; an operand without batch axes repeats.
+struct MatMul {
+    batch: Vec<i64>,
+    a_batch: bool,
+    b_batch: bool,
+    m: i64,
+    n: i64,
+    k: i64,
+    turn: [bool; 2],
+}
+
+impl MatMul {
+    fn contract(&self, after: After) -> Contract {
+        let dims = |batch: bool, rows: i64, cols: i64, turn: bool| -> Vec<Dim> {
+            let head = if batch { self.batch.as_slice() } else { &[] };
+            let tail = if turn { [cols, rows] } else { [rows, cols] };
+            head.iter().chain(&tail).map(|&d| Dim::new(d)).collect()
+        };
+        let f32 = |shape| Operand {
+            dtype: DType::F32,
+            shape,
+        };
+        let operands = vec![
+            f32(dims(self.a_batch, self.m, self.k, self.turn[0])),
+            f32(dims(self.b_batch, self.k, self.n, self.turn[1])),
+        ];
+        let shape = dims(true, self.m, self.n, false);
+        let mut epilogue = Compute::begin(operands, DType::F32, &shape);
+        let batch: Vec<_> = self.batch.iter().map(|&e| epilogue.pool.var(e)).collect();
+        let mut var = |extent: i64| epilogue.pool.var(extent);
+        let (m, n, k) = (var(self.m), var(self.n), var(self.k));
+        let index = |with: bool, rows, cols, turn: bool| -> Vec<Affine> {
+            let head = if with { batch.clone() } else { Vec::new() };
+            let tail = if turn { [cols, rows] } else { [rows, cols] };
+            head.into_iter().chain(tail).map(Affine::var).collect()
+        };
+        let side = |operand, index| ContractOperand {
+            operand,
+            index,
+            zero_point: None,
+            padded: Vec::new(),
+        };
+        let role = if self.b_batch { Role::Batch } else { Role::M };
+        let axis = |var, role| ContractAxis { var, role };
+        let mut axes: Vec<_> = batch.iter().map(|&var| axis(var, role)).collect();
+        axes.extend([axis(m, Role::M), axis(n, Role::N), axis(k, Role::K)]);
+        Contract {
+            axes,
+            a: side(0, index(self.a_batch, m, k, self.turn[0])),
+            b: side(1, index(self.b_batch, k, n, self.turn[1])),
+            acc: DType::F32,
+            out: index(true, m, n, false),
+            epilogue: finish(epilogue, after, shape.len() - 1),
+        }
+    }
+}
+
+fn row_major(contract: &Contract) -> (Vec<Layout>, Layout) {
+    let operands = contract.epilogue.operands.iter();
+    let layouts = operands
+        .map(|operand| Layout::row_major(&operand.shape))
+        .collect();
+    (layouts, Layout::row_major(&contract.epilogue.shape()))
+}
+
+#[test]
+fn matrix_products_of_every_orientation() {
+    for isa in Isa::available() {
+        for (m, n, k) in [(1, 7, 5), (37, 33, 19), (4, 1, 64), (64, 70, 1), (3, 5, 0)] {
+            for turn in [[false, false], [true, false], [false, true], [true, true]] {
+                for (batch, a_batch, b_batch) in [
+                    (vec![], true, true),
+                    (vec![2, 3], true, true),
+                    (vec![3], true, false),
+                ] {
+                    for after in After::ALL {
+                        let batch = batch.clone();
+                        let product = MatMul {
+                            batch,
+                            a_batch,
+                            b_batch,
+                            m,
+                            n,
+                            k,
+                            turn,
+                        };
+                        let contract = product.contract(after);
+                        let (layouts, result) = row_major(&contract);
+                        let planned = check(&contract, &layouts, &result, isa);
+                        let tile = matches!(planned.epilogue, Epilogue::Tile { .. });
+                        assert_eq!(tile, after == After::Scaled, "{after:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn conv(groups: i64, channels: [i64; 2], kernel: [i64; 2]) -> Conv {
+    Conv {
+        images: 2,
+        groups,
+        channels,
+        input: vec![9, 11],
+        kernel: kernel.to_vec(),
+        stride: 1,
+        dilation: 1,
+        pad: 0,
+    }
+}
+
+fn check_conv(conv: &Conv, after: After, last: bool, isa: Isa) -> Form {
+    let contract = conv.contract(after);
+    let (mut layouts, mut result) = row_major(&contract);
+    if last {
+        for (position, layout) in layouts.iter_mut().enumerate() {
+            let shape = &contract.epilogue.operands[position].shape;
+            if position != 1 && shape.len() > 2 {
+                *layout = channels_last(shape);
+            }
+        }
+        result = channels_last(&contract.epilogue.shape());
+    }
+    check(&contract, &layouts, &result, isa).form
+}
+
+#[test]
+fn convolutions_of_every_kind() {
+    let isa = Isa::best();
+    for last in [false, true] {
+        for (stride, dilation, pad) in [(1, 1, 0), (1, 1, 1), (2, 1, 1), (1, 2, 2), (3, 1, 0)] {
+            for (groups, channels, kernel) in [
+                (1, [5, 7], [3, 3]),
+                (1, [16, 40], [1, 1]),
+                (2, [6, 8], [3, 2]),
+                (1, [3, 4], [1, 5]),
+            ] {
+                let conv = Conv {
+                    stride,
+                    dilation,
+                    pad,
+                    ..conv(groups, channels, kernel)
+                };
+                for after in After::ALL {
+                    let form = check_conv(&conv, after, last, isa);
+                    assert!(matches!(form, Form::Product(_)), "{conv:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn depthwise_convolutions_take_their_own_kernel() {
+    for isa in Isa::available() {
+        for last in [false, true] {
+            for (stride, pad, kernel) in [
+                (1, 1, [3, 3]),
+                (2, 1, [3, 3]),
+                (1, 2, [5, 5]),
+                (1, 0, [2, 3]),
+            ] {
+                let conv = Conv {
+                    stride,
+                    pad,
+                    ..conv(19, [19, 19], kernel)
+                };
+                for after in After::ALL {
+                    let form = check_conv(&conv, after, last, isa);
+                    assert!(matches!(form, Form::Depthwise(_)), "{conv:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn convolutions_of_one_and_three_dimensions() {
+    let isa = Isa::best();
+    for last in [false, true] {
+        let mut line = Conv {
+            pad: 1,
+            ..conv(1, [4, 6], [3, 3])
+        };
+        line.input = vec![17];
+        line.kernel = vec![3];
+        check_conv(&line, After::BiasRelu, last, isa);
+        let mut volume = conv(1, [3, 5], [3, 3]);
+        volume.input = vec![4, 5, 6];
+        volume.kernel = vec![2, 3, 3];
+        check_conv(&volume, After::BiasRelu, last, isa);
+        let depthwise = Conv {
+            groups: 6,
+            channels: [6, 6],
+            ..line
+        };
+        let form = check_conv(&depthwise, After::Bias, last, isa);
+        assert!(matches!(form, Form::Depthwise(_)));
+    }
+}
+
+#[test]
+fn a_channel_multiplier_is_a_grouped_product() {
+    let conv = Conv {
+        pad: 1,
+        ..conv(5, [5, 10], [3, 3])
+    };
+    let form = check_conv(&conv, After::BiasRelu, true, Isa::best());
+    assert!(matches!(form, Form::Product(_)));
+}
+
+#[test]
+fn padded_volumes_are_refused_with_a_reason() {
+    let mut volume = Conv {
+        pad: 1,
+        ..conv(1, [3, 5], [3, 3])
+    };
+    volume.input = vec![4, 5, 6];
+    volume.kernel = vec![3, 3, 3];
+    let contract = volume.contract(After::Nothing);
+    let (layouts, result) = row_major(&contract);
+    let refused = plan_contract(&contract, &layouts, &result, Isa::best()).expect_err("refused");
+    assert!(refused.to_string().contains("padded axes"), "{refused}");
+}
