@@ -185,14 +185,14 @@ fn scatter(tensor: &Tensor, layout: &Layout, back: bool, memory: &mut [f32], fla
         .map(|s| s.as_const().expect("constant") as usize)
         .collect();
     let own = alula_tensor::strides(tensor.shape());
-    for position in 0..flat.len() {
+    for (position, element) in flat.iter_mut().enumerate() {
         let at: usize = (0..own.len())
             .map(|axis| position / own[axis] % tensor.shape()[axis] * strides[axis])
             .sum();
         if back {
-            flat[position] = memory[at];
+            *element = memory[at];
         } else {
-            memory[at] = flat[position];
+            memory[at] = *element;
         }
     }
 }
