@@ -6,7 +6,7 @@ use alula_ir::{OpDef, Registry};
 
 use crate::{
     contraction, control, elementwise, host_ops, indexing, normalization, pooling, quantization,
-    reduce, shape,
+    recurrent, reduce, shape,
 };
 
 /// The rows of every family.
@@ -21,6 +21,7 @@ const FAMILIES: &[&[&OpDef]] = &[
     elementwise::choice::ROWS,
     host_ops::ROWS,
     indexing::ROWS,
+    recurrent::ROWS,
     reduce::ROWS,
     shape::ROWS,
 ];

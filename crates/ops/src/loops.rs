@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use alula_ir::{LowerCtx, LowerError};
 use alula_kernel::{
-    Access, Block, BufferId, Carried, GridAxis, Inst, Kernel, Literal, Loop, LoopKind, Param, Rhs,
-    ValueId,
+    Access, Block, BufferId, Carried, FoldOp, GridAxis, Inst, Kernel, Literal, Local, Loop,
+    LoopKind, Param, Rhs, ValueId,
 };
 use alula_tensor::{DType, Dim, Scalar, ScalarOp, TensorType};
 use smallvec::SmallVec;
@@ -194,6 +194,88 @@ impl Loops {
             body: Block(inner),
         }));
         result
+    }
+
+    /// A serial loop over `0..extent`, the extent a value.
+    pub(crate) fn repeat_value(&mut self, extent: ValueId, body: impl FnOnce(&mut Loops, ValueId)) {
+        let var = self.kernel.value(DType::I64);
+        self.open.push(Vec::new());
+        body(self, var);
+        let body = Block(self.open.pop().expect("the loop's block is open"));
+        self.push(Inst::Loop(Loop {
+            var,
+            extent,
+            kind: LoopKind::Serial,
+            carried: Vec::new(),
+            body,
+        }));
+    }
+
+    /// Sums over `0..extent` of each value that `body` returns, `count` of them of one dtype, in
+    /// one loop that says that their order does not matter.
+    pub(crate) fn sums(
+        &mut self,
+        extent: Dim,
+        dtype: DType,
+        count: usize,
+        body: impl FnOnce(&mut Loops, ValueId) -> Vec<ValueId>,
+    ) -> Vec<ValueId> {
+        let extent = self.dim(extent);
+        let init = self.constant(dtype, Scalar::Int(0));
+        let var = self.kernel.value(DType::I64);
+        self.open.push(Vec::new());
+        let terms = body(self, var);
+        assert_eq!(terms.len(), count, "one term for each sum");
+        let mut carried = Vec::with_capacity(count);
+        for term in terms {
+            let (acc, result) = (self.kernel.value(dtype), self.kernel.value(dtype));
+            let next = self.add(acc, term);
+            let combine = Some(FoldOp::Add);
+            carried.push(Carried {
+                acc,
+                init,
+                next,
+                result,
+                combine,
+            });
+        }
+        let results = carried.iter().map(|carried| carried.result).collect();
+        let body = Block(self.open.pop().expect("the loop's block is open"));
+        self.push(Inst::Loop(Loop {
+            var,
+            extent,
+            kind: LoopKind::Serial,
+            carried,
+            body,
+        }));
+        results
+    }
+
+    /// Adds a local array; they are counted from 0.
+    pub(crate) fn local(&mut self, name: &str, dtype: DType, elements: u32) {
+        let name = name.to_owned();
+        self.kernel.locals.push(Local {
+            name,
+            dtype,
+            elements,
+        });
+    }
+
+    /// An element of a local array.
+    pub(crate) fn load_local(&mut self, local: u32, index: ValueId) -> ValueId {
+        let buffer = BufferId::Local(local);
+        let dtype = self.kernel.buffer_dtype(buffer);
+        self.let_(dtype, Rhs::Load { buffer, index })
+    }
+
+    /// Writes an element of a local array, which has the value's dtype.
+    pub(crate) fn store_local(&mut self, local: u32, index: ValueId, value: ValueId) {
+        let buffer = BufferId::Local(local);
+        self.push(Inst::Store {
+            buffer,
+            index,
+            value,
+        });
     }
 
     /// A block that runs if a bool is true.

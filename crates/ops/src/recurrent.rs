@@ -1,0 +1,24 @@
+//! Recurrences over time: `lstm_scan`, `gru_scan`, `rnn_scan`.
+//!
+//! The products of the inputs with their weights do not depend on earlier steps, so they are one
+//! `matmul` over all steps, outside. A scan takes its result (biases added) as `gates`,
+//! `[T, B, D, G*H]`: steps, batch, directions, gates of the hidden size. It returns every hidden
+//! state, `[T, D, B, H]`, and the last one, `[D, B, H]`.
+//!
+//! With two directions the second runs backwards; with one, `reverse` says so. `lengths` (`[B]`)
+//! gives each sequence's number of steps: states after it are 0, and backward runs start at it.
+
+mod activation;
+mod gru;
+mod lstm;
+mod rnn;
+mod scan;
+
+use alula_ir::OpDef;
+
+pub use gru::GRU_SCAN;
+pub use lstm::LSTM_SCAN;
+pub use rnn::RNN_SCAN;
+
+/// The family's rows.
+pub const ROWS: &[&OpDef] = &[&LSTM_SCAN, &GRU_SCAN, &RNN_SCAN];

@@ -1,0 +1,60 @@
+//! `rnn_scan`: the simple recurrence.
+
+use alula_ir::{Lowering, OpDef, Traits};
+
+use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP};
+use super::scan::{self, FIRST_STATE, REVERSE};
+
+/// `h = f(gates + r h)` at each step.
+pub static RNN_SCAN: OpDef = OpDef {
+    name: "rnn_scan",
+    summary: "h = f(gates + r h) at each step; all h, and the last",
+    operands: &["gates", "r", "h0?", "lengths?"],
+    attrs: &[ACTIVATIONS, ALPHAS, BETAS, CLIP, REVERSE],
+    traits: Traits::NONE,
+    infer: |ctx| scan::infer(ctx, 1, 1, 1, &[]),
+    eval: |ctx| {
+        let activations = Activations::new(ctx.attrs, 1)
+            .map_err(|error| alula_ir::EvalError::Value(error.to_string()))?;
+        scan::eval(ctx, &[FIRST_STATE], |step| {
+            let before = step.states[0].clone();
+            for j in 0..before.len() {
+                let input = step.gates[j] + step.product(j, &before);
+                step.states[0][j] = activations.eval(step.direction, 0, input);
+            }
+        })
+    },
+    lowering: Lowering::Kernel(|ctx| {
+        let activations = Activations::new(ctx.attrs, 1)
+            .map_err(|error| alula_ir::LowerError::Unsupported(error.to_string()))?;
+        scan::lower(
+            ctx,
+            &[FIRST_STATE],
+            |_| {},
+            |l, place| {
+                l.repeat(place.hidden.clone(), |l, j| {
+                    let input = place.gate(l, 0, j);
+                    let sums = place.products(l, &[0], j, |l, k| place.before(l, 0, k));
+                    let input = l.add(input, sums[0]);
+                    let value = activations.emit(l, place.direction, 0, input);
+                    place.note(l, j, value);
+                });
+                place.adopt(l);
+            },
+        )
+    }),
+    examples: &[
+        "graph @e(%g: f32[4, 2, 1, 3], %r: f32[1, 3, 3]) {
+           %y, %h = rnn_scan %g, %r {activations = [\"tanh\"], alphas = [0.0], betas = [0.0]}
+           return y: %y, h: %h }",
+        "graph @e(%g: f64[T, N, 2, 3], %r: f64[2, 3, 3], %s: f64[2, N, 3]) {
+           %y, %h = rnn_scan %g, %r, %s {activations = [\"relu\", \"affine\"],
+             alphas = [0.0, 0.3], betas = [0.0, 0.1], clip = 1.5}
+           return y: %y, h: %h }",
+        "graph @e(%g: f32[4, 3, 1, 2], %r: f32[1, 2, 2]) {
+           %l = const i32[3] [4, 0, 2]
+           %y, %h = rnn_scan %g, %r, _, %l {activations = [\"softsign\"], alphas = [0.0],
+             betas = [0.0], reverse = true}
+           return y: %y, h: %h }",
+    ],
+};
