@@ -3,13 +3,19 @@
 
 mod constant;
 mod context;
+mod contraction;
 mod control;
 mod elementwise;
 mod generate;
 mod host;
 mod indexing;
+mod normalization;
+mod pooling;
+mod quantization;
+mod recurrent;
 mod reduce;
 mod shape;
+mod window;
 
 pub use context::{RowCtx, RowError};
 
@@ -66,11 +72,16 @@ pub const fn microsoft_row(
 /// The rows of every family.
 const FAMILIES: &[&[Row]] = &[
     constant::ROWS,
+    contraction::ROWS,
     control::ROWS,
     elementwise::ROWS,
     generate::ROWS,
     host::ROWS,
     indexing::ROWS,
+    normalization::ROWS,
+    pooling::ROWS,
+    quantization::ROWS,
+    recurrent::ROWS,
     reduce::ROWS,
     shape::ROWS,
 ];

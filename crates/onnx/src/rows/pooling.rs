@@ -1,0 +1,183 @@
+//! Pools.
+
+use alula_ir::{Attrs, OpDef, ValueId};
+use alula_ops::elementwise::arithmetic::{ABS, POW};
+use alula_ops::pooling::{AVERAGE_POOL, LP_POOL, MAX_POOL, MAX_UNPOOL};
+use alula_ops::reduce::{REDUCE_L1, REDUCE_L2, REDUCE_MAX, REDUCE_MEAN, REDUCE_SUM};
+use alula_tensor::Dim;
+
+use super::window::Window;
+use super::{Built, Row, RowCtx, RowError, row};
+
+/// The family's rows.
+pub(super) const ROWS: &[Row] = &[
+    row(
+        "MaxPool",
+        &[1, 8, 10, 11, 12, 22],
+        &[
+            "auto_pad",
+            "ceil_mode",
+            "dilations",
+            "kernel_shape",
+            "pads",
+            "storage_order",
+            "strides",
+        ],
+        |ctx| {
+            let attrs = pool_attrs(ctx)?.with("column_major", ctx.flag("storage_order", false));
+            ctx.push_all(&MAX_POOL, &[Some(ctx.input(0)?)], attrs)
+        },
+    ),
+    row(
+        "AveragePool",
+        &[1, 7, 10, 11, 19, 22],
+        &[
+            "auto_pad",
+            "ceil_mode",
+            "count_include_pad",
+            "dilations",
+            "kernel_shape",
+            "pads",
+            "strides",
+        ],
+        |ctx| {
+            let include = ctx.flag("count_include_pad", false);
+            let attrs = pool_attrs(ctx)?.with("count_include_pad", include);
+            ctx.push_all(&AVERAGE_POOL, &[Some(ctx.input(0)?)], attrs)
+        },
+    ),
+    row(
+        "LpPool",
+        &[1, 2, 11, 18, 22],
+        &[
+            "auto_pad",
+            "ceil_mode",
+            "dilations",
+            "kernel_shape",
+            "p",
+            "pads",
+            "strides",
+        ],
+        |ctx| {
+            let attrs = pool_attrs(ctx)?.with("p", ctx.int_or("p", 2));
+            ctx.push_all(&LP_POOL, &[Some(ctx.input(0)?)], attrs)
+        },
+    ),
+    row("GlobalMaxPool", &[1, 22], &[], |ctx| {
+        global(ctx, &REDUCE_MAX)
+    }),
+    row("GlobalAveragePool", &[1, 22], &[], |ctx| {
+        global(ctx, &REDUCE_MEAN)
+    }),
+    row("GlobalLpPool", &[1, 2, 22], &["p"], global_lp),
+    row(
+        "MaxUnpool",
+        &[9, 11, 22],
+        &["kernel_shape", "pads", "strides"],
+        max_unpool,
+    ),
+];
+
+/// All spatial axes of a type.
+fn spatial(ctx: &mut RowCtx<'_, '_>, x: ValueId) -> Result<Attrs, RowError> {
+    let ty = ctx.ty(x)?;
+    if ty.rank() < 3 {
+        return Err(RowError::Invalid(format!("{ty} has no spatial axes")));
+    }
+    let axes: Vec<i64> = (2..ty.rank() as i64).collect();
+    Ok(Attrs::new().with("axes", axes).with("keepdims", true))
+}
+
+fn global(ctx: &mut RowCtx<'_, '_>, reduce: &'static OpDef) -> Built {
+    let x = ctx.input(0)?;
+    let attrs = spatial(ctx, x)?;
+    Ok(vec![ctx.push(reduce, &[x], attrs)?])
+}
+
+fn global_lp(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let x = ctx.input(0)?;
+    match ctx.int_or("p", 2) {
+        1 => global(ctx, &REDUCE_L1),
+        2 => global(ctx, &REDUCE_L2),
+        p => {
+            let dtype = ctx.ty(x)?.dtype;
+            let (power, root) = (
+                ctx.scalar(dtype, p as f64),
+                ctx.scalar(dtype, 1.0 / p as f64),
+            );
+            let attrs = spatial(ctx, x)?;
+            let magnitude = ctx.push(&ABS, &[x], Attrs::new())?;
+            let powers = ctx.push(&POW, &[magnitude, power], Attrs::new())?;
+            let sum = ctx.push(&REDUCE_SUM, &[powers], attrs)?;
+            Ok(vec![ctx.push(&POW, &[sum, root], Attrs::new())?])
+        }
+    }
+}
+
+fn kernel_shape(ctx: &RowCtx<'_, '_>) -> Result<Vec<Dim>, RowError> {
+    let kernel = ctx
+        .ints("kernel_shape")
+        .ok_or_else(|| RowError::Invalid("attribute kernel_shape is absent".to_owned()))?;
+    Ok(kernel.into_iter().map(Dim::new).collect())
+}
+
+fn pool_attrs(ctx: &mut RowCtx<'_, '_>) -> Result<Attrs, RowError> {
+    let x = ctx.input(0)?;
+    let ty = ctx.ty(x)?;
+    let window = Window::new(ctx, kernel_shape(ctx)?)?;
+    if ty.rank() != window.kernel.len() + 2 {
+        return Err(RowError::Invalid(format!(
+            "{ty} has not {} spatial axes as kernel_shape has",
+            window.kernel.len()
+        )));
+    }
+    let pads = window.resolved_pads(&ty.shape[2..]);
+    let kernel: Vec<i64> = ctx.ints("kernel_shape").unwrap_or_default();
+    let ceil_mode = ctx.flag("ceil_mode", false) && !window.is_same();
+    Ok(window
+        .attrs(pads)
+        .with("kernel", kernel)
+        .with("ceil_mode", ceil_mode))
+}
+
+/// Positions are those of the pool that made the input, so the result has its input's extents:
+/// given, or what the window covers.
+fn max_unpool(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let (x, positions) = (ctx.input(0)?, ctx.input(1)?);
+    let ty = ctx.ty(x)?;
+    let window = Window::new(ctx, kernel_shape(ctx)?)?;
+    let rank = window.kernel.len();
+    if ty.rank() != rank + 2 {
+        return Err(RowError::Invalid(format!(
+            "{ty} has not {rank} spatial axes"
+        )));
+    }
+    let covered: Vec<Dim> = (0..ty.rank())
+        .map(|axis| match axis.checked_sub(2) {
+            None => ty.shape[axis].clone(),
+            Some(d) => {
+                let reach = (ty.shape[axis].clone() - Dim::new(1)) * Dim::new(window.strides[d]);
+                let pads = Dim::new(window.pads[d] + window.pads[rank + d]);
+                reach + window.kernel[d].clone() - pads
+            }
+        })
+        .collect();
+    let shape = match ctx.optional(2) {
+        None => covered.clone(),
+        Some(given) => ctx.content(given).ok_or_else(|| {
+            RowError::Unsupported("output_shape that is not known when compiling".to_owned())
+        })?,
+    };
+    if shape.len() != ty.rank() {
+        return Err(RowError::Invalid(format!(
+            "output_shape has not the rank of {ty}"
+        )));
+    }
+    // Positions count in the extents that the window covers, whatever the result's are.
+    let flat = ctx.push(
+        &MAX_UNPOOL,
+        &[x, positions],
+        Attrs::new().with("shape", shape),
+    )?;
+    Ok(vec![flat])
+}
