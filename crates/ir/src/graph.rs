@@ -364,14 +364,52 @@ impl Graph {
             .count()
     }
 
-    /// All nodes, each after the makers of its operands; ties in order of making.
+    /// All nodes, each after the makers of its operands and of the symbols in its attributes; ties
+    /// in order of making.
     pub fn nodes(&self) -> Vec<NodeId> {
         let is_node = |index: &NodeIndex| matches!(self.net[*index], Vertex::Node(_));
-        crate::order::topological(&self.net)
+        crate::order::topological(&self.net, &self.symbol_pairs())
             .into_iter()
             .filter(is_node)
             .map(|index| NodeId(index.index() as u32))
             .collect()
+    }
+
+    /// Pairs of a node that gives a symbol its value and one whose attributes mention the symbol.
+    fn symbol_pairs(&self) -> Vec<(NodeIndex, NodeIndex)> {
+        let made: BTreeMap<&Symbol, NodeIndex> = self
+            .origins
+            .iter()
+            .filter_map(|(symbol, origin)| match origin {
+                Origin::Content { value, .. } | Origin::Extent { value, .. } => {
+                    Some((symbol, self.values.get(value)?.1))
+                }
+                Origin::Input { .. } => None,
+            })
+            .collect();
+        let mut pairs = Vec::new();
+        if made.is_empty() {
+            return pairs;
+        }
+        for index in self.net.node_indices() {
+            let Vertex::Node(node) = &self.net[index] else {
+                continue;
+            };
+            let mut symbols = BTreeSet::new();
+            collect_attr_symbols(&node.attrs, &mut symbols);
+            let makers: BTreeSet<NodeIndex> = symbols
+                .iter()
+                .filter_map(|symbol| made.get(symbol))
+                .copied()
+                .collect();
+            pairs.extend(
+                makers
+                    .into_iter()
+                    .filter(|m| *m != index)
+                    .map(|m| (m, index)),
+            );
+        }
+        pairs
     }
 
     /// The users of a value with the operand's position, in order of making.
@@ -624,6 +662,23 @@ fn collect_type_symbols(ty: &ValueType, into: &mut BTreeSet<Symbol>) {
     }
 }
 
+/// Symbols of dims in attributes, those of sub-graphs included.
+fn collect_attr_symbols(attrs: &Attrs, into: &mut BTreeSet<Symbol>) {
+    for (_, attr) in attrs.iter() {
+        match attr {
+            Attr::Dims(dims) => dims.iter().for_each(|dim| dim.collect_symbols(into)),
+            Attr::Graph(graph) => {
+                let nodes = graph.net.node_weights().filter_map(|vertex| match vertex {
+                    Vertex::Node(node) => Some(node),
+                    Vertex::Source => None,
+                });
+                nodes.for_each(|node| collect_attr_symbols(&node.attrs, into));
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Graph {
     /// Every symbol that a type of the graph mentions.
     pub fn symbols(&self) -> BTreeSet<Symbol> {
@@ -635,12 +690,28 @@ impl Graph {
     }
 
     /// Unique names for all values, for text: given names where they are legal and free, else
-    /// numbers in order of definition.
+    /// numbers in the order in which the text defines them.
     pub(crate) fn text_names(&self) -> BTreeMap<ValueId, String> {
         let mut names = BTreeMap::new();
         let mut taken = BTreeSet::new();
         let mut number = 0;
-        for (id, value) in self.values() {
+        let constants = self
+            .values()
+            .map(|(id, _)| id)
+            .filter(|id| self.as_constant(*id).is_some());
+        let results = self
+            .nodes()
+            .into_iter()
+            .flat_map(|id| self.node(id).results.clone());
+        let order: Vec<ValueId> = self
+            .inputs
+            .iter()
+            .copied()
+            .chain(constants)
+            .chain(results)
+            .collect();
+        for id in order {
+            let value = self.value(id);
             let clean: String = value
                 .name
                 .as_deref()
