@@ -356,6 +356,14 @@ impl Graph {
         }
     }
 
+    /// Replaces an attribute of a node. Types are not inferred again: the new value must give the
+    /// results the types that they have.
+    pub fn set_attr(&mut self, id: NodeId, name: &str, value: Attr) {
+        if let Some(Vertex::Node(node)) = self.net.node_weight_mut(NodeIndex::new(id.0 as usize)) {
+            node.attrs.set(name, value);
+        }
+    }
+
     /// Number of nodes.
     pub fn num_nodes(&self) -> usize {
         self.net
