@@ -1,0 +1,151 @@
+//! Bindings: what values of symbols make of a plan. Computed once for each tuple of values, kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use alula_program::{Lifetime, Place, Plan, Program, Step, pack};
+use alula_tensor::ValueType;
+
+use crate::StepError;
+use crate::prepare::Prepared;
+use crate::symbols::{Env, SymbolTable};
+
+/// Where a root slot lives under a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// In the frame's part of the arena.
+    Arena { offset: usize, bytes: usize },
+    /// In memory of its own, allocated when it is written.
+    Own,
+    /// Somewhere that exists already, or an alias.
+    Elsewhere,
+}
+
+/// A plan under given values of the symbols that are known when it begins.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    /// Each slot's home.
+    pub(crate) homes: Vec<Home>,
+    /// Each slot's extents; `None` where they depend on later symbols or it is no tensor.
+    pub(crate) shapes: Vec<Option<Vec<usize>>>,
+    /// Each step's kernel symbols; `None` where some are known later only.
+    pub(crate) symbols: Vec<Option<Vec<i64>>>,
+    /// Bytes of the frame in the arena.
+    pub(crate) arena_bytes: usize,
+}
+
+/// Bindings of a plan. When there are too many they are all forgotten: a model whose shapes never
+/// repeat must not grow for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Bindings {
+    known: RwLock<HashMap<Vec<i64>, Arc<Binding>>>,
+}
+
+const BINDINGS_MAX: usize = 256;
+
+impl Bindings {
+    pub(crate) fn get(&self, key: &[i64]) -> Option<Arc<Binding>> {
+        let known = self
+            .known
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.get(key).cloned()
+    }
+
+    pub(crate) fn put(&self, key: &[i64], binding: &Arc<Binding>) {
+        let mut known = self
+            .known
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if known.len() >= BINDINGS_MAX {
+            known.clear();
+        }
+        known.insert(key.to_vec(), Arc::clone(binding));
+    }
+}
+
+impl Binding {
+    /// Sizes and places under the symbols known so far.
+    ///
+    /// # Errors
+    /// A known size that is negative or beyond what memory can address, or over the limit.
+    pub(crate) fn new(
+        program: &Program,
+        plan: &Plan,
+        prepared: &Prepared,
+        table: &SymbolTable,
+        env: &Env,
+        bytes_max: u64,
+    ) -> Result<Binding, StepError> {
+        let mut homes = vec![Home::Elsewhere; plan.slots.len()];
+        let mut shapes = Vec::with_capacity(plan.slots.len());
+        let (mut planned, mut lives) = (Vec::new(), Vec::new());
+        let mut total = 0_u64;
+        for (position, slot) in plan.slots.iter().enumerate() {
+            let shape = match &slot.ty {
+                ValueType::Tensor(ty) => known(table.shape(&ty.shape, env))?,
+                _ => None,
+            };
+            shapes.push(shape);
+            match slot.place {
+                Place::Dynamic => homes[position] = Home::Own,
+                Place::Arena { first, last } => match known(table.size(&slot.bytes, env))? {
+                    None => homes[position] = Home::Own,
+                    Some(bytes) => {
+                        total = total.max(bytes as u64);
+                        planned.push(position);
+                        lives.push(Lifetime { bytes, first, last });
+                    }
+                },
+                Place::Input(_) | Place::Constant(_) | Place::Alias(_) => {}
+            }
+        }
+        limit(total, bytes_max)?;
+        let (offsets, arena_bytes) =
+            pack(&lives).ok_or_else(|| StepError::value("the plan's memory is beyond 64 bits"))?;
+        limit(arena_bytes as u64, bytes_max)?;
+        for ((slot, life), offset) in planned.into_iter().zip(&lives).zip(offsets) {
+            let bytes = life.bytes;
+            homes[slot] = Home::Arena { offset, bytes };
+        }
+        debug_assert_eq!(prepared.root.len(), homes.len());
+        let symbols = plan
+            .steps
+            .iter()
+            .map(|step| match step {
+                Step::Launch { kernel, .. } => program.kernels[*kernel]
+                    .symbols
+                    .iter()
+                    .map(|symbol| env.get(table.number(symbol)?).copied().flatten())
+                    .collect(),
+                _ => None,
+            })
+            .collect();
+        Ok(Binding {
+            homes,
+            shapes,
+            symbols,
+            arena_bytes,
+        })
+    }
+}
+
+/// `None` for what depends on a symbol that is not known yet.
+fn known<T>(value: Result<T, StepError>) -> Result<Option<T>, StepError> {
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(StepError::Dim(alula_tensor::DimError::Unbound(_))) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn limit(needed: u64, limit: u64) -> Result<(), StepError> {
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(StepError::Limit {
+        what: "the run's memory in bytes",
+        needed,
+        limit,
+    })
+}

@@ -1,0 +1,113 @@
+//! Launches: slots as a kernel's parameters.
+
+use alula_program::{Arg, Launch, ParamAccess, SlotId};
+use alula_tensor::{Tensor, Value};
+use smallvec::SmallVec;
+
+use crate::StepError;
+use crate::execute::Run;
+use crate::frame::{Frame, Held};
+
+/// Parameters of most kernels fit here without an allocation.
+const INLINE: usize = 24;
+
+impl Run<'_> {
+    pub(crate) fn launch(
+        &mut self,
+        frame: &mut Frame,
+        step: usize,
+        kernel: usize,
+        slots: &[SlotId],
+    ) -> Result<(), StepError> {
+        let core = self.core;
+        let entry = &core.program.kernels[kernel];
+        let root = &core.prepared[frame.plan].root;
+        // Values in memory of their own that are written leave the frame while the kernel runs,
+        // so that they can be borrowed beside those that are read.
+        let mut taken: SmallVec<[(usize, Tensor); 4]> = SmallVec::new();
+        for (slot, param) in slots.iter().zip(&entry.params) {
+            if param.access == ParamAccess::Write {
+                self.make(frame, *slot)?;
+                let root = root[slot.0 as usize];
+                if let Held::Own(value) = std::mem::take(&mut frame.held[root]) {
+                    let tensor = value
+                        .into_tensor()
+                        .ok_or_else(|| StepError::value("a kernel writes no tensor"))?;
+                    taken.push((root, tensor));
+                } else {
+                    self.make(frame, *slot)?;
+                }
+            }
+        }
+        // A kernel that also reads such a value gets what it was.
+        let mut before: SmallVec<[(usize, Tensor); 2]> = SmallVec::new();
+        for (slot, param) in slots.iter().zip(&entry.params) {
+            let root = root[slot.0 as usize];
+            if param.access == ParamAccess::Read
+                && let Some((_, tensor)) = taken.iter().find(|(taken, _)| *taken == root)
+            {
+                before.push((root, tensor.clone()));
+            }
+        }
+        let mut symbols: SmallVec<[i64; 8]> = SmallVec::new();
+        let binding = frame.binding().clone();
+        let symbols = match &binding.symbols[step] {
+            Some(symbols) => symbols.as_slice(),
+            None => {
+                for symbol in &entry.symbols {
+                    let number = core.table.number(symbol);
+                    let value = number.and_then(|number| frame.env[number]);
+                    let unbound = || alula_tensor::DimError::Unbound(symbol.clone());
+                    symbols.push(value.ok_or_else(unbound)?);
+                }
+                symbols.as_slice()
+            }
+        };
+        let mut written: SmallVec<[(usize, Option<&mut [u8]>); 4]> = taken
+            .iter_mut()
+            .map(|(root, tensor)| (*root, Some(tensor.bytes_mut())))
+            .collect();
+        let mut args: SmallVec<[Arg<'_>; INLINE]> = SmallVec::new();
+        for (slot, param) in slots.iter().zip(&entry.params) {
+            let root = root[slot.0 as usize];
+            if param.access == ParamAccess::Write
+                && let Some((_, bytes)) = written.iter_mut().find(|(own, _)| *own == root)
+            {
+                let bytes = bytes
+                    .take()
+                    .ok_or_else(|| StepError::value("a kernel writes one value twice"))?;
+                args.push(Arg::HostMut(bytes));
+                continue;
+            }
+            if let Some((_, tensor)) = before.iter().find(|(own, _)| *own == root) {
+                args.push(Arg::Host(tensor.bytes()));
+                continue;
+            }
+            args.push(match &frame.held[root] {
+                Held::Arena { offset, bytes } => Arg::Arena(*offset..*offset + *bytes),
+                Held::Constant(constant) => Arg::Constant(*constant),
+                Held::Caller(input) => {
+                    let bytes = self.feeds[*input].bytes();
+                    Arg::Host(bytes.ok_or_else(|| StepError::value("a kernel reads no tensor"))?)
+                }
+                Held::Own(Value::Tensor(tensor)) => Arg::Host(tensor.bytes()),
+                Held::Own(_) => return Err(StepError::value("a kernel reads no tensor")),
+                Held::Nothing => {
+                    return Err(StepError::value("a value is read before it is written"));
+                }
+            });
+        }
+        let launch = Launch {
+            kernel,
+            args: &mut args,
+            symbols,
+        };
+        core.module.launch(self.state.arena.as_mut(), launch)?;
+        drop(args);
+        drop(written);
+        for (root, tensor) in taken {
+            frame.held[root] = Held::Own(tensor.into());
+        }
+        Ok(())
+    }
+}

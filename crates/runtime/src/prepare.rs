@@ -1,0 +1,211 @@
+//! What is known of a plan before any run: computed once when a session is made.
+
+use std::collections::BTreeSet;
+
+use alula_program::{ParamAccess, Place, Plan, Program, SlotId, Step, SymbolOrigin};
+use alula_tensor::{Dim, Symbol, ValueType};
+
+use crate::symbols::SymbolTable;
+
+/// A symbol that becomes known when a slot is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Late {
+    /// The symbol's number.
+    pub(crate) symbol: usize,
+    /// Where the value comes from.
+    pub(crate) from: From,
+}
+
+/// Where a symbol's value comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum From {
+    /// An extent of a slot's value.
+    Extent(SlotId, usize),
+    /// An element of a slot's integer tensor.
+    Content(SlotId, usize),
+}
+
+/// A plan with what follows from it alone.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// For each slot the one that holds its bytes: itself unless it is an alias.
+    pub(crate) root: Vec<usize>,
+    /// Symbols that this plan gives values to, which an outer plan's of the same name must not
+    /// shadow.
+    pub(crate) own: Vec<usize>,
+    /// Symbols known when the plan begins.
+    pub(crate) early: Vec<Late>,
+    /// Symbols known after each step.
+    pub(crate) late: Vec<Vec<Late>>,
+    /// Symbols that sizes and shapes depend on and that are known at the beginning: together
+    /// they decide a binding.
+    pub(crate) key: Vec<usize>,
+    /// Roots whose dynamic values nobody reads after a step.
+    pub(crate) dead_after: Vec<Vec<usize>>,
+}
+
+impl Prepared {
+    pub(crate) fn new(program: &Program, plan: &Plan, table: &mut SymbolTable) -> Prepared {
+        let root: Vec<usize> = (0..plan.slots.len())
+            .map(|slot| root_of(plan, slot))
+            .collect();
+        let mut used = BTreeSet::new();
+        for dim in dims(program, plan) {
+            dim.collect_symbols(&mut used);
+        }
+        let (mut own, mut early, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut late: Vec<Vec<Late>> = vec![Vec::new(); plan.steps.len()];
+        for def in &plan.symbols {
+            let symbol = table.intern(&def.symbol);
+            let (from, slot) = match def.origin {
+                SymbolOrigin::Outer => {
+                    known.insert(def.symbol.clone());
+                    continue;
+                }
+                SymbolOrigin::Input { input, axis } => {
+                    let slot = plan.inputs[input].slot;
+                    (From::Extent(slot, axis), slot)
+                }
+                SymbolOrigin::Extent { slot, axis } => (From::Extent(slot, axis), slot),
+                SymbolOrigin::Content { slot, index } => (From::Content(slot, index), slot),
+            };
+            own.push(symbol);
+            let entry = Late { symbol, from };
+            let base = root[slot.0 as usize];
+            match plan.slots[base].place {
+                Place::Input(_) | Place::Constant(_) => {
+                    known.insert(def.symbol.clone());
+                    early.push(entry);
+                }
+                Place::Arena { .. } | Place::Dynamic | Place::Alias(_) => {
+                    for (step, late) in plan.steps.iter().zip(&mut late) {
+                        let mut writes = written(program, step);
+                        if writes.any(|slot| root[slot.0 as usize] == base) {
+                            late.push(entry);
+                        }
+                    }
+                }
+            }
+        }
+        for symbol in &used {
+            table.intern(symbol);
+        }
+        let is_key = |symbol: &&Symbol| known.contains(*symbol);
+        let key = used
+            .iter()
+            .filter(is_key)
+            .filter_map(|symbol| table.number(symbol))
+            .collect();
+        Prepared {
+            dead_after: dead_after(plan, &root),
+            root,
+            own,
+            early,
+            late,
+            key,
+        }
+    }
+}
+
+fn root_of(plan: &Plan, mut slot: usize) -> usize {
+    while let Place::Alias(base) = plan.slots[slot].place {
+        slot = base.0 as usize;
+    }
+    slot
+}
+
+/// Every dim that sizes and launches of a plan depend on.
+fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
+    let mut dims = Vec::new();
+    for slot in &plan.slots {
+        dims.push(slot.bytes.clone());
+        if let ValueType::Tensor(ty) = &slot.ty {
+            dims.extend(ty.shape.iter().cloned());
+        }
+    }
+    for port in plan.inputs.iter().chain(&plan.outputs) {
+        if let ValueType::Tensor(ty) = &port.ty {
+            dims.extend(ty.shape.iter().cloned());
+        }
+    }
+    for step in &plan.steps {
+        if let Step::Launch { kernel, .. } = step {
+            let entry = &program.kernels[*kernel];
+            dims.extend(entry.params.iter().map(|param| param.bytes.clone()));
+            dims.push(entry.scratch.clone());
+            dims.extend(entry.symbols.iter().cloned().map(Dim::symbol));
+        }
+    }
+    dims
+}
+
+/// The slots that a step writes.
+fn written<'p>(program: &'p Program, step: &'p Step) -> Box<dyn Iterator<Item = SlotId> + 'p> {
+    match step {
+        Step::Launch { kernel, args, .. } => {
+            let params = &program.kernels[*kernel].params;
+            let writes = args
+                .iter()
+                .zip(params)
+                .filter(|(_, param)| param.access == ParamAccess::Write);
+            Box::new(writes.map(|(slot, _)| *slot))
+        }
+        Step::Dims { result, .. } => Box::new(std::iter::once(*result)),
+        Step::Host { results, .. } | Step::If { results, .. } | Step::Loop { results, .. } => {
+            Box::new(results.iter().copied())
+        }
+    }
+}
+
+/// Every slot that a step touches.
+fn touched(step: &Step) -> Vec<SlotId> {
+    match step {
+        Step::Launch { args, .. } => args.clone(),
+        Step::Dims { result, .. } => vec![*result],
+        Step::Host {
+            operands, results, ..
+        } => operands.iter().flatten().chain(results).copied().collect(),
+        Step::If {
+            cond,
+            then,
+            otherwise,
+            results,
+            ..
+        } => {
+            let inputs = then.1.iter().chain(&otherwise.1);
+            inputs.chain(results).chain([cond]).copied().collect()
+        }
+        Step::Loop {
+            trips,
+            cond,
+            carried,
+            captures,
+            results,
+            ..
+        } => {
+            let inputs = carried.iter().chain(captures).chain(results);
+            inputs.chain(trips).chain(cond).copied().collect()
+        }
+    }
+}
+
+/// For each step the roots in no planned memory that it is the last to touch.
+fn dead_after(plan: &Plan, root: &[usize]) -> Vec<Vec<usize>> {
+    let mut last: Vec<Option<usize>> = vec![None; plan.slots.len()];
+    for (position, step) in plan.steps.iter().enumerate() {
+        for slot in touched(step) {
+            last[root[slot.0 as usize]] = Some(position);
+        }
+    }
+    for port in &plan.outputs {
+        last[root[port.slot.0 as usize]] = None;
+    }
+    let mut dead = vec![Vec::new(); plan.steps.len()];
+    for (slot, last) in last.into_iter().enumerate() {
+        let is_ours = matches!(plan.slots[slot].place, Place::Dynamic | Place::Arena { .. });
+        if let Some(step) = last.filter(|_| is_ours) {
+            dead[step].push(slot);
+        }
+    }
+    dead
+}

@@ -1,0 +1,328 @@
+//! Sessions: a loaded program, ready for any number of runs at once.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use alula_program::{Device, Port, Program};
+use alula_tensor::{DType, Tensor, Value, ValueType};
+
+use crate::bind::Bindings;
+use crate::execute::{Core, Region, Run, State};
+use crate::feed::{Feed, TensorRef};
+use crate::frame::Frame;
+use crate::prepare::Prepared;
+use crate::profile::Recorder;
+use crate::symbols::SymbolTable;
+use crate::validate::validate;
+use crate::{Profile, RunError, RunOptions, SessionError, SessionOptions, StepError, artifact};
+
+/// A program on a device. Runs take `&self` and may be concurrent.
+pub struct Session {
+    core: Core,
+    /// Memory of runs that are over. The lock is held to take or give back a pointer only.
+    idle: Mutex<Vec<State>>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let program = &self.core.program;
+        f.debug_struct("Session")
+            .field("target", &program.target)
+            .field("kernels", &program.kernels.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a run gave.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Outputs by name, in the model's order.
+    pub outputs: Vec<(String, Value)>,
+    /// Times of the steps, if they were asked for.
+    pub profile: Option<Profile>,
+    /// Bytes of planned memory that the run used.
+    pub arena_bytes: usize,
+}
+
+impl Session {
+    /// Loads a program on a device.
+    ///
+    /// # Errors
+    /// [`SessionError`], before any of the program's code is executed.
+    pub fn new(
+        program: Arc<Program>,
+        device: &dyn Device,
+        options: SessionOptions,
+    ) -> Result<Session, SessionError> {
+        let span = tracing::info_span!("load", target = program.target, device = device.describe());
+        let _guard = span.enter();
+        if program.target != device.target() {
+            return Err(SessionError::WrongTarget {
+                program: program.target.clone(),
+                device: device.target().to_owned(),
+            });
+        }
+        validate(&program).map_err(SessionError::Damaged)?;
+        let mut table = SymbolTable::default();
+        let prepared: Vec<Prepared> = program
+            .plans
+            .iter()
+            .map(|plan| Prepared::new(&program, plan, &mut table))
+            .collect();
+        let constants = program
+            .constants
+            .iter()
+            .zip(&program.data)
+            .map(|(constant, data)| {
+                if constant.dtype == DType::String {
+                    let strings = artifact::decode_strings(data.bytes())?;
+                    return Tensor::from_strings(&constant.shape, strings).ok();
+                }
+                Tensor::from_storage(constant.dtype, &constant.shape, data.clone()).ok()
+            })
+            .collect::<Option<Vec<Tensor>>>()
+            .ok_or_else(|| SessionError::Damaged("a constant has no sense".to_owned()))?;
+        let module = device.load(Arc::clone(&program))?;
+        let bindings = program.plans.iter().map(|_| Bindings::default()).collect();
+        let core = Core {
+            program,
+            module,
+            table,
+            prepared,
+            bindings,
+            constants,
+            limits: options.limits,
+        };
+        Ok(Session {
+            core,
+            idle: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Loads the program for the device's target out of an artifact file. Weights stay where they
+    /// are, mapped.
+    ///
+    /// # Errors
+    /// [`SessionError`], before any of the file's code is executed.
+    pub fn from_artifact(
+        path: impl AsRef<Path>,
+        device: &dyn Device,
+        options: SessionOptions,
+    ) -> Result<Session, SessionError> {
+        let program = artifact::load(path, device.target())?;
+        Session::new(Arc::new(program), device, options)
+    }
+
+    /// The model's inputs in order.
+    pub fn inputs(&self) -> &[Port] {
+        &self.core.program.plans[0].inputs
+    }
+
+    /// The model's outputs in order.
+    pub fn outputs(&self) -> &[Port] {
+        &self.core.program.plans[0].outputs
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Arc<Program> {
+        &self.core.program
+    }
+
+    /// Runs the model on inputs by name; gives outputs by name in the model's order.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub fn run(&self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>, RunError> {
+        Ok(self.run_with(inputs, &RunOptions::default())?.outputs)
+    }
+
+    /// [`Session::run`] with a deadline or a profile.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub fn run_with(
+        &self,
+        inputs: &[(&str, Value)],
+        options: &RunOptions,
+    ) -> Result<Outcome, RunError> {
+        let ports = self.inputs();
+        let mut feeds: Vec<Option<Feed<'_>>> = vec![None; ports.len()];
+        for (name, value) in inputs {
+            let position = ports.iter().position(|port| port.name == *name);
+            let position = position.ok_or_else(|| RunError::UnknownInput {
+                name: (*name).to_owned(),
+                known: ports.iter().map(|port| port.name.clone()).collect(),
+            })?;
+            if feeds[position].replace(Feed::of(value)).is_some() {
+                return Err(RunError::RepeatedInput((*name).to_owned()));
+            }
+        }
+        let feeds: Vec<Feed<'_>> = feeds
+            .into_iter()
+            .zip(ports)
+            .map(|(feed, port)| {
+                feed.ok_or_else(|| RunError::MissingInput {
+                    name: port.name.clone(),
+                    declared: port.ty.to_string(),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        let (outputs, run) = self.execute(&feeds, options, |run, frame| {
+            let mut outputs = Vec::with_capacity(self.outputs().len());
+            for port in self.outputs() {
+                let value = run.value(frame, port.slot);
+                let value = value.map_err(|error| output_error(port, error))?;
+                outputs.push((port.name.clone(), value));
+            }
+            Ok(outputs)
+        })?;
+        Ok(Outcome {
+            outputs,
+            profile: run.profile,
+            arena_bytes: run.arena_bytes,
+        })
+    }
+
+    /// Runs the model on tensors in the order of its inputs and writes its outputs, in order, to
+    /// the caller's memory. After the first run of a binding of symbols nothing is allocated, as
+    /// long as no step makes values of sizes that only the data decide.
+    ///
+    /// # Errors
+    /// [`RunError`]; [`RunError::OutputLength`] tells the length that an output needs.
+    pub fn run_into(
+        &self,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [&mut [u8]],
+    ) -> Result<(), RunError> {
+        count("inputs", self.inputs().len(), inputs.len())?;
+        count("outputs", self.outputs().len(), outputs.len())?;
+        let mut feeds: smallvec::SmallVec<[Feed<'_>; 8]> = smallvec::SmallVec::new();
+        feeds.extend(inputs.iter().map(|tensor| Feed::Tensor(*tensor)));
+        let options = RunOptions::default();
+        self.execute(&feeds, &options, |run, frame| {
+            for (port, output) in self.outputs().iter().zip(outputs) {
+                let needed = run.held_bytes(frame, port.slot);
+                if needed != output.len() {
+                    return Err(RunError::OutputLength {
+                        name: port.name.clone(),
+                        needed,
+                        given: output.len(),
+                    });
+                }
+                let read = run.read(frame, port.slot, 0, output);
+                read.map_err(|error| output_error(port, error))?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Runs the first plan and lets `finish` take the outputs.
+    fn execute<T>(
+        &self,
+        feeds: &[Feed<'_>],
+        options: &RunOptions,
+        finish: impl FnOnce(&mut Run<'_>, &Frame) -> Result<T, RunError>,
+    ) -> Result<(T, Ran), RunError> {
+        let span = tracing::debug_span!("run");
+        let _guard = span.enter();
+        for (feed, port) in feeds.iter().zip(self.inputs()) {
+            feed.check(&port.name, &port.ty)?;
+        }
+        let mut state = match self.lock().pop() {
+            Some(state) => state,
+            None => State {
+                arena: self
+                    .core
+                    .module
+                    .arena(0)
+                    .map_err(|error| RunError::Bind(error.into()))?,
+                spare: self.core.prepared.iter().map(|_| Vec::new()).collect(),
+            },
+        };
+        let mut run = Run {
+            core: &self.core,
+            state: &mut state,
+            feeds,
+            deadline: options.deadline.map(|limit| Instant::now() + limit),
+            own_bytes: 0,
+            recorder: options.profile.then(Recorder::new),
+        };
+        let region = Region {
+            start: 0,
+            busy: None,
+        };
+        let mut frame = run.begin(0, region, None, None).map_err(RunError::Bind)?;
+        self.check_extents(feeds, &frame)?;
+        run.steps(&mut frame)?;
+        let value = finish(&mut run, &frame)?;
+        let ran = Ran {
+            arena_bytes: frame.end,
+            profile: run.recorder.take().map(Recorder::finish),
+        };
+        run.end(frame);
+        // A run that failed drops its memory: there is nothing to save in that case.
+        self.lock().push(state);
+        Ok((value, ran))
+    }
+
+    /// Declared extents that are expressions must have the value that the symbols give them.
+    fn check_extents(&self, feeds: &[Feed<'_>], frame: &Frame) -> Result<(), RunError> {
+        for (feed, port) in feeds.iter().zip(self.inputs()) {
+            let (ValueType::Tensor(ty), Some(shape)) = (&port.ty, feed.shape()) else {
+                continue;
+            };
+            for (axis, (dim, &extent)) in ty.shape.iter().zip(shape).enumerate() {
+                if dim.as_const().is_some() {
+                    continue;
+                }
+                let wanted = match self.core.table.eval(dim, &frame.env) {
+                    Ok(wanted) => wanted,
+                    // Symbols that nothing gives a value are free.
+                    Err(StepError::Dim(alula_tensor::DimError::Unbound(_))) => continue,
+                    Err(error) => return Err(RunError::Bind(error)),
+                };
+                if usize::try_from(wanted) != Ok(extent) {
+                    return Err(RunError::InputType {
+                        name: port.name.clone(),
+                        declared: port.ty.to_string(),
+                        given: format!("{shape:?}"),
+                        reason: format!(
+                            "axis {axis} is {extent}, but other inputs make {dim} {wanted}"
+                        ),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<State>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known of a run when it is over, besides its outputs.
+struct Ran {
+    arena_bytes: usize,
+    profile: Option<Profile>,
+}
+
+fn output_error(port: &Port, error: StepError) -> RunError {
+    RunError::Output {
+        name: port.name.clone(),
+        error,
+    }
+}
+
+fn count(what: &'static str, wanted: usize, given: usize) -> Result<(), RunError> {
+    if wanted == given {
+        return Ok(());
+    }
+    Err(RunError::Count {
+        what,
+        wanted,
+        given,
+    })
+}

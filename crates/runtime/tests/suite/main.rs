@@ -1,0 +1,9 @@
+//! Sessions on a device whose kernels are Rust functions.
+
+mod artifact;
+mod control;
+mod device;
+mod dynamic;
+mod limits;
+mod plans;
+mod simple;
