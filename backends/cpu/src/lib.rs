@@ -1,7 +1,8 @@
 //! The CPU back end: loops through a code generator, contractions through micro-kernels.
 //!
 //! - `emit` (a feature) turns kernels into machine code: [`emit_kernel`], then [`link`].
-//! - `device` (a feature) loads and runs it: [`CpuModule`], [`Launch`]. It needs no compiler.
+//!   [`assemble`] makes entries of a program of them.
+//! - `device` (a feature) loads and runs programs: [`CpuDevice`]. It needs no compiler.
 //! - [`CpuCode`] is what lies between the two, plain data that can be stored.
 //! - [`plan_contract`] resolves contractions to [`CpuContract`]s, [`BoundContract`] runs them.
 //!
@@ -14,6 +15,7 @@ mod contract;
 mod device;
 #[cfg(feature = "emit")]
 mod emit;
+mod entry;
 mod features;
 
 pub use code::{CpuCode, CpuKernel};
@@ -25,7 +27,12 @@ pub use contract::{BoundContract, ContractError, ContractOperands};
 #[cfg(feature = "emit")]
 pub use contract::{Layout, NotSupported, TileEpilogue, TileParam, plan_contract};
 #[cfg(feature = "device")]
-pub use device::{Buffer, CpuModule, Launch, LaunchError, LoadError, TileKernel};
+pub use device::{
+    Buffer, CpuDevice, CpuModule, Launch, LaunchError, LoadError, TARGET, TileKernel,
+};
 #[cfg(feature = "emit")]
-pub use emit::{CpuTarget, Dump, EmitError, Emitted, emit_kernel, is_native, is_native_cast, link};
+pub use emit::{
+    Assembled, CpuTarget, Dump, EmitError, Emitted, Unit, assemble, emit_kernel, is_native,
+    is_native_cast, is_native_storage, link,
+};
 pub use features::CpuFeatures;

@@ -1,8 +1,11 @@
 //! Resolving the axes of a contraction to a product that the micro-kernels take.
 
+use std::collections::BTreeSet;
+
 use alula_kernel::{Contract, Role, VarId};
 use alula_microkernel::Isa;
-use alula_tensor::{DType, Dim};
+use alula_program::{KernelParam, ParamAccess};
+use alula_tensor::{DType, Dim, Symbol};
 use thiserror::Error;
 
 use super::axes::{Maps, collapse, unit};
@@ -120,8 +123,58 @@ pub fn plan_contract(
         a_zero: contract.a.zero_point,
         b_zero: contract.b.zero_point,
         epilogue,
+        params: params(contract, layouts, result),
+        symbols: symbols(contract, layouts, result),
     };
     Ok((planned, tile))
+}
+
+fn params(contract: &Contract, layouts: &[Layout], result: &Layout) -> Vec<KernelParam> {
+    let epilogue = &contract.epilogue;
+    let dtypes = epilogue.operands.iter().map(|operand| operand.dtype);
+    let operands = dtypes.zip(layouts).map(|pair| (pair, ParamAccess::Read));
+    operands
+        .chain([((epilogue.dtype, result), ParamAccess::Write)])
+        .map(|((dtype, layout), access)| {
+            let bytes = layout.elements.clone() * Dim::from(dtype.size_bytes());
+            KernelParam { access, bytes }
+        })
+        .collect()
+}
+
+fn symbols(contract: &Contract, layouts: &[Layout], result: &Layout) -> Vec<Symbol> {
+    let mut symbols = BTreeSet::new();
+    for layout in layouts.iter().chain([result]) {
+        layout.elements.collect_symbols(&mut symbols);
+        layout
+            .strides
+            .iter()
+            .for_each(|stride| stride.collect_symbols(&mut symbols));
+    }
+    let pool = &contract.epilogue.pool;
+    for axis in &contract.axes {
+        pool.extent(axis.var).collect_symbols(&mut symbols);
+    }
+    for operand in &contract.epilogue.operands {
+        operand
+            .shape
+            .iter()
+            .for_each(|dim| dim.collect_symbols(&mut symbols));
+    }
+    for index in contract
+        .a
+        .index
+        .iter()
+        .chain(&contract.b.index)
+        .chain(&contract.out)
+    {
+        index.offset.collect_symbols(&mut symbols);
+        index
+            .terms
+            .values()
+            .for_each(|factor| factor.collect_symbols(&mut symbols));
+    }
+    symbols.into_iter().collect()
 }
 
 fn check_dtypes(contract: &Contract) -> Result<(), NotSupported> {

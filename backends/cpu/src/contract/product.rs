@@ -1,7 +1,8 @@
 //! A contraction in the form that micro-kernels take, as data.
 
 use alula_microkernel::Isa;
-use alula_tensor::{DType, Dim};
+use alula_program::KernelParam;
+use alula_tensor::{DType, Dim, Symbol};
 use serde::{Deserialize, Serialize};
 
 /// A contraction, planned for one family of micro-kernels. Offsets and strides are in elements.
@@ -25,6 +26,10 @@ pub struct CpuContract {
     pub b_zero: Option<u32>,
     /// What happens to accumulated values.
     pub epilogue: Epilogue,
+    /// Access and least length of each operand, then of the result.
+    pub params: Vec<KernelParam>,
+    /// Every symbol that sizes depend on, sorted.
+    pub symbols: Vec<Symbol>,
 }
 
 /// The two forms.

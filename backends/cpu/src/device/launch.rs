@@ -36,6 +36,15 @@ impl Buffer {
         }
     }
 
+    /// Memory that the kernel reads, by address.
+    pub fn raw_read(pointer: *mut u8, bytes: usize) -> Buffer {
+        Buffer {
+            pointer,
+            bytes,
+            writable: false,
+        }
+    }
+
     /// Memory by address, for arenas whose parts are handed out by a plan.
     pub fn raw(pointer: *mut u8, bytes: usize) -> Buffer {
         Buffer {

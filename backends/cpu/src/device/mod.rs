@@ -1,11 +1,15 @@
 //! Machine code to results: loading, checking and launching.
 
+mod arena;
+mod cpu;
 mod error;
 mod launch;
 mod module;
 mod pages;
+mod program;
 mod tile;
 
+pub use cpu::{CpuDevice, TARGET};
 pub use error::{LaunchError, LoadError};
 pub use launch::{Buffer, Launch};
 pub use module::CpuModule;

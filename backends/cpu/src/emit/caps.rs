@@ -28,3 +28,12 @@ pub fn is_native(op: ScalarOp, dtype: DType) -> bool {
 pub fn is_native_cast(from: DType, to: DType) -> bool {
     cast::is_native(from, to)
 }
+
+/// Whether values and buffers of this dtype are handled as they are.
+pub fn is_native_storage(dtype: DType) -> bool {
+    match dtype.class() {
+        DTypeClass::Bool | DTypeClass::Signed | DTypeClass::Unsigned => true,
+        DTypeClass::Float => dtype.size_bytes() > 1,
+        DTypeClass::String => false,
+    }
+}

@@ -3,6 +3,7 @@
 //! A kernel that comes here is legalized for [`is_native`] and scheduled; printing takes no
 //! decisions. Vectors are 128 bits wide: lanes in groups of four, see `repr`.
 
+mod assemble;
 mod body;
 mod caps;
 mod cast;
@@ -20,7 +21,8 @@ mod printer;
 mod repr;
 mod target;
 
-pub use caps::{is_native, is_native_cast};
+pub use assemble::{Assembled, Unit, assemble};
+pub use caps::{is_native, is_native_cast, is_native_storage};
 pub use error::EmitError;
 pub use function::{Dump, emit_kernel};
 pub use target::CpuTarget;
