@@ -8,13 +8,13 @@ use crate::{CpuContract, CpuKernel};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum CpuEntry {
     /// Compiled loops.
-    Loops(CpuKernel),
+    Loops(Box<CpuKernel>),
     /// A contraction. Parameters are its operands, then the result.
     Contract {
         /// The plan.
         contract: Box<CpuContract>,
         /// The compiled epilogue, if it is not built in.
-        tile: Option<CpuKernel>,
+        tile: Option<Box<CpuKernel>>,
         /// Whether the right side comes packed.
         is_packed: bool,
     },

@@ -86,7 +86,9 @@ impl CpuProgram {
                 functions.len() - 1
             };
             let work = match code {
-                CpuEntry::Loops(kernel) => Work::Loops { index: add(kernel) },
+                CpuEntry::Loops(kernel) => Work::Loops {
+                    index: add(*kernel),
+                },
                 CpuEntry::Contract {
                     contract,
                     tile,

@@ -22,7 +22,7 @@ pub enum Unit {
         /// The plan.
         contract: Box<CpuContract>,
         /// The compiled epilogue, if the plan gave one.
-        tile: Option<Emitted>,
+        tile: Option<Box<Emitted>>,
         /// Elements of the packed right side, if it is passed packed: what
         /// `BoundContract::packed_len` says.
         packed_len: Option<u64>,
@@ -64,7 +64,7 @@ pub fn assemble(
                 tile,
                 packed_len,
             } => {
-                let tile = tile.map(|tile| place(&mut assembled.code, tile));
+                let tile = tile.map(|tile| Box::new(place(&mut assembled.code, *tile)));
                 contraction(name, contract, tile, packed_len)?
             }
         };
@@ -96,13 +96,13 @@ fn loops(kernel: CpuKernel) -> Result<KernelEntry, EmitError> {
         })
         .collect();
     let (name, symbols) = (kernel.name.clone(), kernel.symbols.clone());
-    finish(name, params, symbols, &CpuEntry::Loops(kernel))
+    finish(name, params, symbols, &CpuEntry::Loops(Box::new(kernel)))
 }
 
 fn contraction(
     name: String,
     contract: Box<CpuContract>,
-    tile: Option<CpuKernel>,
+    tile: Option<Box<CpuKernel>>,
     packed_len: Option<u64>,
 ) -> Result<KernelEntry, EmitError> {
     let mut params = contract.params.clone();
