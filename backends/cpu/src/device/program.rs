@@ -100,7 +100,7 @@ impl CpuProgram {
                         .map_err(|error| unavailable(error.to_string()))?;
                     Work::Contract {
                         contract,
-                        tile: tile.map(add),
+                        tile: tile.map(|tile| add(*tile)),
                         is_packed,
                     }
                 }
