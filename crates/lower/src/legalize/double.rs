@@ -51,9 +51,17 @@ pub(super) fn expand(
 }
 
 fn clamp(code: &mut Code<'_>, x: ValueId, least: f64, greatest: f64) -> ValueId {
-    let (least, greatest) = (code.float(F, least), code.float(F, greatest));
-    let low = code.apply(ScalarOp::Max, &[x, least]);
-    code.apply(ScalarOp::Min, &[low, greatest])
+    let least = code.float(F, least);
+    let is_low = code.lt(x, least);
+    let low = code.select(is_low, least, x);
+    at_most(code, low, greatest)
+}
+
+/// The lesser of `x` and a constant; NaN stays, as it is not above.
+fn at_most(code: &mut Code<'_>, x: ValueId, greatest: f64) -> ValueId {
+    let greatest = code.float(F, greatest);
+    let is_high = code.lt(greatest, x);
+    code.select(is_high, greatest, x)
 }
 
 /// `e^x = 2^n * (1 + p)`: `p`, and the two factors of the power of two.
@@ -499,7 +507,7 @@ fn cosh(code: &mut Code<'_>, x: ValueId) -> ValueId {
 
 fn tanh(code: &mut Code<'_>, x: ValueId) -> ValueId {
     let size = code.unary(ScalarOp::Abs, x);
-    let limited = clamp(code, size, 0.0, 22.0);
+    let limited = at_most(code, size, 22.0);
     let double = code.add(limited, limited);
     let e = exp_minus_one(code, double);
     let two = code.float(F, 2.0);
@@ -593,7 +601,7 @@ fn erf(code: &mut Code<'_>, x: ValueId) -> ValueId {
     let p = code.mul(p, size);
     let near = code.add(size, p);
     // 1 - e^-x^2 * g / (x + 1/2) with g smooth in (x - 5/2) / (x + 5/2); from 6 on this is 1.
-    let limited = clamp(code, size, 0.0, 6.0);
+    let limited = at_most(code, size, 6.0);
     let (k, half, one) = (code.float(F, 2.5), code.float(F, 0.5), code.float(F, 1.0));
     let (above, below) = (code.sub(limited, k), code.add(limited, k));
     let u = code.div(above, below);

@@ -64,15 +64,21 @@ pub(super) fn expand(
 
 /// `x` limited to a range; NaN stays.
 fn clamp(code: &mut Code<'_>, x: ValueId, least: f64, greatest: f64) -> ValueId {
-    let (least, greatest) = (code.float(F, least), code.float(F, greatest));
-    let low = code.apply(ScalarOp::Max, &[x, least]);
-    code.apply(ScalarOp::Min, &[low, greatest])
+    let least = code.float(F, least);
+    let is_low = code.lt(x, least);
+    let low = code.select(is_low, least, x);
+    at_most(code, low, greatest)
 }
 
-/// `2^n * e^r` with `|r| <= ln2 / 2`; the power of two in two factors, so that results reach the
-/// subnormals and infinity.
-fn exp(code: &mut Code<'_>, x: ValueId) -> ValueId {
-    let x = clamp(code, x, -104.0, 88.8);
+/// The lesser of `x` and a constant; NaN stays, as it is not above.
+fn at_most(code: &mut Code<'_>, x: ValueId, greatest: f64) -> ValueId {
+    let greatest = code.float(F, greatest);
+    let is_high = code.lt(greatest, x);
+    code.select(is_high, greatest, x)
+}
+
+/// `e^x` is the first value times `2^n`; the second is `n` under the bits of [`ANCHOR`].
+fn split_power(code: &mut Code<'_>, x: ValueId) -> (ValueId, ValueId) {
     let (inverse, anchor) = (
         code.float(F, std::f64::consts::LOG2_E),
         code.float(F, ANCHOR),
@@ -98,11 +104,25 @@ fn exp(code: &mut Code<'_>, x: ValueId) -> ValueId {
     let p = code.mul(p, square);
     let p = code.add(p, r);
     let one = code.float(F, 1.0);
-    let mantissa = code.add(p, one);
-    let (bits, base) = (
-        code.bitcast(shifted, I),
-        code.int(I, i128::from((ANCHOR as f32).to_bits())),
-    );
+    (code.add(p, one), code.bitcast(shifted, I))
+}
+
+/// `e^x` where the result is a normal number: `|x|` up to 87.
+fn exp_bounded(code: &mut Code<'_>, x: ValueId) -> ValueId {
+    let (mantissa, bits) = split_power(code, x);
+    let rebias = code.int(I, 127 - i128::from((ANCHOR as f32).to_bits()));
+    let shift = code.int(I, 23);
+    let biased = code.add(bits, rebias);
+    let scale = code.apply(ScalarOp::Shl, &[biased, shift]);
+    let scale = code.bitcast(scale, F);
+    code.mul(mantissa, scale)
+}
+
+/// The power of two goes in as two factors, so that results reach the subnormals and infinity.
+fn exp(code: &mut Code<'_>, x: ValueId) -> ValueId {
+    let x = clamp(code, x, -104.0, 88.8);
+    let (mantissa, bits) = split_power(code, x);
+    let base = code.int(I, i128::from((ANCHOR as f32).to_bits()));
     let n = code.sub(bits, base);
     let shift = code.int(I, 1);
     let half = code.apply(ScalarOp::Shr, &[n, shift]);
@@ -209,9 +229,9 @@ fn tanh(code: &mut Code<'_>, x: ValueId) -> ValueId {
     let p = code.mul(p, size);
     let near = code.add(size, p);
     // 1 - 2 / (e^2x + 1); from 10 on this is 1.
-    let limited = clamp(code, size, 0.0, 10.0);
+    let limited = at_most(code, size, 10.0);
     let double = code.add(limited, limited);
-    let power = exp(code, double);
+    let power = exp_bounded(code, double);
     let (one, two) = (code.float(F, 1.0), code.float(F, 2.0));
     let below = code.add(power, one);
     let rest = code.div(two, below);
@@ -240,7 +260,7 @@ fn erf(code: &mut Code<'_>, x: ValueId) -> ValueId {
     let p = code.mul(p, size);
     let near = code.add(size, p);
     // 1 - e^-q, where q is the negative logarithm of the complement; from 4 on this is 1.
-    let limited = clamp(code, size, 0.0, 4.0);
+    let limited = at_most(code, size, 4.0);
     let q = code.polynomial(
         limited,
         &[
@@ -257,7 +277,7 @@ fn erf(code: &mut Code<'_>, x: ValueId) -> ValueId {
         ],
     );
     let minus = code.unary(ScalarOp::Neg, q);
-    let complement = exp(code, minus);
+    let complement = exp_bounded(code, minus);
     let one = code.float(F, 1.0);
     let far = code.sub(one, complement);
     let bound = code.float(F, 0.925);
