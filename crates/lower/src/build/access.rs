@@ -27,10 +27,15 @@ impl Linear {
 
 /// Expressions below `roots`, operands first.
 pub(super) fn reachable(pool: &Pool, roots: &[ExprId]) -> Vec<ExprId> {
+    reachable_above(pool, roots, &[])
+}
+
+/// Expressions below `roots`, operands first, but nothing that only `leaves` need.
+pub(super) fn reachable_above(pool: &Pool, roots: &[ExprId], leaves: &[ExprId]) -> Vec<ExprId> {
     let mut seen = vec![false; pool.len()];
     roots.iter().for_each(|root| seen[root.0 as usize] = true);
     for id in (0..pool.len() as u32).rev() {
-        if seen[id as usize] {
+        if seen[id as usize] && !leaves.contains(&ExprId(id)) {
             pool.for_each_operand(ExprId(id), |operand| seen[operand.0 as usize] = true);
         }
     }

@@ -7,15 +7,16 @@
 use std::collections::BTreeSet;
 
 use alula_kernel::{
-    Block, BufferId, Carried, Expr, ExprId, FoldOp, GridAxis, Inst, Kernel, Literal, Loop,
+    Block, BufferId, Carried, Expr, ExprId, FoldOp, GridAxis, Inst, Kernel, Literal, Local, Loop,
     LoopKind, Pool, Rhs, ValueId, VarId,
 };
 use alula_tensor::{DType, Dim, Scalar, ScalarOp, Symbol};
 use indexmap::IndexMap;
 use smallvec::SmallVec;
 
-use super::access::{accesses, free_vars, reachable};
+use super::access::{accesses, free_vars, reachable, reachable_above};
 use super::nest::Nest;
+use super::reuse::Reuse;
 
 /// Fills in grid, symbols and body of a kernel that has its parameters.
 pub(super) fn emit(kernel: Kernel, nest: &Nest) -> Kernel {
@@ -31,7 +32,9 @@ pub(super) fn emit(kernel: Kernel, nest: &Nest) -> Kernel {
         constants: IndexMap::new(),
         fold_width: nest.fold_width,
         lanes_scope: None,
+        reuses: &nest.reuses,
     };
+    emitter.locals();
     for &var in &nest.grid {
         let value = emitter.kernel.value(DType::I64);
         let extent = pool.extent(var).clone();
@@ -58,7 +61,9 @@ pub(super) fn emit(kernel: Kernel, nest: &Nest) -> Kernel {
             emitter.lanes_scope = Some(emitter.scopes.len() - 1);
         }
     }
-    emitter.emit_all(&nest.linear.reachable());
+    let kept: Vec<ExprId> = nest.reuses.iter().map(|reuse| reuse.target).collect();
+    let roots = [nest.linear.body, nest.linear.store];
+    emitter.emit_all(&reachable_above(pool, &roots, &kept));
     let value = |id: ExprId| emitter.values[id.0 as usize].expect("roots were just emitted");
     let (index, value) = (value(nest.linear.store), value(nest.linear.body));
     let result = BufferId::Param(emitter.kernel.params.len() as u32 - 1);
@@ -108,9 +113,49 @@ struct Emitter<'p> {
     fold_width: u32,
     /// The scope of the open `Lanes` loop over an output axis.
     lanes_scope: Option<usize>,
+    reuses: &'p [Reuse],
 }
 
 impl Emitter<'_> {
+    /// A local array for each value that one loop keeps for another.
+    fn locals(&mut self) {
+        for (position, reuse) in self.reuses.iter().enumerate() {
+            let mut name = format!("row{position}");
+            while self.kernel.params.iter().any(|param| param.name == name) {
+                name.push('_');
+            }
+            let dtype = self.pool.dtype(reuse.source);
+            self.kernel.locals.push(Local {
+                name,
+                dtype,
+                elements: reuse.elements,
+            });
+        }
+    }
+
+    /// Keeps a value that was just computed for a later loop.
+    fn keep(&mut self, id: ExprId, level: usize, value: ValueId) {
+        let reuses = self.reuses;
+        let kept = reuses
+            .iter()
+            .enumerate()
+            .filter(|(_, reuse)| reuse.source == id);
+        for (position, reuse) in kept {
+            // A fold inside the lanes loop over an output axis computes the same values again.
+            if self.lanes_scope.is_none_or(|scope| level <= scope) {
+                let (buffer, index) = (
+                    BufferId::Local(position as u32),
+                    self.vars[&reuse.source_var].1,
+                );
+                self.scopes[level].insts.push(Inst::Store {
+                    buffer,
+                    index,
+                    value,
+                });
+            }
+        }
+    }
+
     fn push(&mut self, inst: Inst) {
         self.scopes
             .last_mut()
@@ -250,6 +295,7 @@ impl Emitter<'_> {
             }
             let value = self.node(id, level);
             self.define(id, level, value);
+            self.keep(id, level, value);
         }
     }
 
@@ -264,6 +310,11 @@ impl Emitter<'_> {
 
     fn node(&mut self, id: ExprId, level: usize) -> ValueId {
         let node = self.pool.node(id);
+        if let Some(position) = self.reuses.iter().position(|reuse| reuse.target == id) {
+            let index = self.vars[&self.reuses[position].target_var].1;
+            let buffer = BufferId::Local(position as u32);
+            return self.push_at(level, node.dtype, Rhs::Load { buffer, index });
+        }
         let rhs = match &node.expr {
             Expr::Const(literal) => return self.constant(node.dtype, *literal),
             Expr::Dim(dim) => return self.dim(dim),

@@ -15,6 +15,7 @@ mod emit;
 mod nest;
 #[cfg(test)]
 mod random_tests;
+mod reuse;
 #[cfg(test)]
 mod tests;
 

@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 
 use super::Policy;
 use super::access::{Linear, Rewrite, accesses, free_vars, reachable};
+use super::reuse::{self, Reuse};
 
 /// Scalar operations that a grid point of a CPU kernel should have at least.
 pub(super) const WORK_PER_POINT: u64 = 16_384;
@@ -32,6 +33,8 @@ pub(super) struct Nest {
     pub(super) loops: Vec<LoopPlan>,
     /// Greatest width of folds as `Lanes` loops; 1 for serial folds.
     pub(super) fold_width: u32,
+    /// Values that one loop keeps for another.
+    pub(super) reuses: Vec<Reuse>,
 }
 
 /// A loop over an output axis or a piece of one.
@@ -56,6 +59,7 @@ pub(super) fn plan(linear: Linear, policy: Policy, work: u64) -> Nest {
                 threads: None,
                 loops: Vec::new(),
                 fold_width: 1,
+                reuses: Vec::new(),
             }
         }
         Policy::Cpu { lanes } => plan_cpu(linear, lanes, work),
@@ -84,6 +88,7 @@ fn plan_gpu(linear: &Linear, lanes: u32) -> Nest {
         threads: Some((threads, lanes)),
         loops,
         fold_width: 1,
+        reuses: Vec::new(),
     }
 }
 
@@ -117,12 +122,14 @@ fn plan_cpu(linear: Linear, lanes: u32, work: u64) -> Nest {
             width,
         });
     }
+    let reuses = reuse::find(&mut linear, &grid, &loops);
     Nest {
         linear,
         grid,
         threads: None,
         loops,
         fold_width: lanes,
+        reuses,
     }
 }
 
@@ -274,7 +281,7 @@ fn work_within(linear: &Linear, free: &[Vec<VarId>], fixed: &[VarId]) -> u64 {
     work
 }
 
-fn op_work(op: ScalarOp) -> u64 {
+pub(super) fn op_work(op: ScalarOp) -> u64 {
     match op {
         ScalarOp::Exp
         | ScalarOp::Log

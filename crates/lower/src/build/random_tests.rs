@@ -64,7 +64,7 @@ impl Generator {
 
     /// A random `f32` value over the variables in scope.
     fn value(&mut self, depth: usize) -> ExprId {
-        let value = match self.random.below(12) {
+        let value = match self.random.below(14) {
             _ if depth == 0 => self.load(),
             0 => self.load(),
             1 => {
@@ -74,16 +74,15 @@ impl Generator {
             }
             2 => {
                 let a = self.value(depth - 1);
-                let op = self
-                    .random
-                    .pick(&[ScalarOp::Abs, ScalarOp::Neg, ScalarOp::Floor]);
+                let op = self.random.pick(&[ScalarOp::Abs, ScalarOp::Neg]);
                 self.compute.pool.unary(op, a)
             }
             3 => {
-                let (a, b) = (self.value(depth - 1), self.value(depth - 1));
-                let c = self.value(depth - 1);
+                // Compared values are exact: rounding must not decide.
+                let (a, b) = (self.load(), self.load());
+                let (c, d) = (self.value(depth - 1), self.value(depth - 1));
                 let less = self.compute.pool.apply(ScalarOp::Lt, &[a, b]);
-                self.compute.pool.select(less, b, c)
+                self.compute.pool.select(less, c, d)
             }
             4 if !self.made.is_empty() => {
                 let made = self.made.clone();
@@ -94,6 +93,7 @@ impl Generator {
                 self.compute.pool.cast(index, DType::F32)
             }
             6..=8 => self.fold(depth - 1),
+            9 | 10 if !self.vars.is_empty() => self.normalized(),
             _ => {
                 let (a, b) = (self.value(depth - 1), self.value(depth - 1));
                 let op = self.random.pick(&[
@@ -119,6 +119,30 @@ impl Generator {
                 self.compute.pool.var_expr(var)
             }
         }
+    }
+
+    /// An expensive value over the sum of the same along an axis, as in a softmax.
+    fn normalized(&mut self) -> ExprId {
+        let vars = self.vars.clone();
+        let pool = &mut self.compute.pool;
+        let along = self.random.below(vars.len());
+        let shape: Vec<Dim> = vars.iter().map(|&var| pool.extent(var).clone()).collect();
+        let k = pool.var(shape[along].clone());
+        let own: Vec<ExprId> = vars.iter().map(|&var| pool.var_expr(var)).collect();
+        let mut each = own.clone();
+        each[along] = pool.var_expr(k);
+        self.compute.operands.push(Operand {
+            dtype: DType::F32,
+            shape,
+        });
+        let operand = self.compute.operands.len() - 1;
+        let mut power = |index: Vec<ExprId>| {
+            let value = self.compute.load(operand, index);
+            self.compute.pool.unary(ScalarOp::Exp, value)
+        };
+        let (own, each) = (power(own), power(each));
+        let sum = self.compute.pool.fold(FoldOp::Add, vec![k], each);
+        self.compute.pool.div(own, sum)
     }
 
     fn fold(&mut self, depth: usize) -> ExprId {

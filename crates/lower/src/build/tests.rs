@@ -18,7 +18,7 @@ fn build_with(compute: &Compute, policy: Policy) -> Kernel {
         .collect();
     let kernel = build("test", compute, &params, policy);
     if let Err(errors) = verify(&kernel) {
-        panic!("{policy:?}: {errors:?}\n{kernel:#?}");
+        panic!("{policy:?}: {errors:?}\n{kernel}");
     }
     kernel
 }
@@ -50,10 +50,10 @@ fn check(compute: &Compute, n: i64) {
     for policy in POLICIES {
         let kernel = build_with(compute, policy);
         let actual = run_tensors(&kernel, &operands, expected.shape(), &bind)
-            .unwrap_or_else(|error| panic!("{policy:?}: {error}\n{kernel:#?}"));
+            .unwrap_or_else(|error| panic!("{policy:?}: {error}\n{kernel}"));
         for (k, (a, e)) in actual.to_f64s().iter().zip(expected.to_f64s()).enumerate() {
             let close = (a - e).abs() <= 1e-5 * (1.0 + e.abs());
-            assert!(close, "{policy:?} element {k}: {a} is not {e}\n{kernel:#?}");
+            assert!(close, "{policy:?} element {k}: {a} is not {e}\n{kernel}");
         }
     }
 }
@@ -115,6 +115,16 @@ fn softmax_is_three_loops_under_a_row() {
     let compute = softmax(&[n(), Dim::new(37)], 1);
     check(&compute, 5);
     assert_eq!(loops(&build_with(&compute, Policy::Cpu { lanes: 4 })), 4);
+}
+
+#[test]
+fn softmax_keeps_its_exponentials_in_a_row() {
+    let kernel = build_with(&softmax(&[n(), Dim::new(37)], 1), Policy::Cpu { lanes: 4 });
+    let text = kernel.to_string();
+    assert_eq!(text.matches("= exp ").count(), 1, "{text}");
+    assert_eq!(text.matches("store row0[").count(), 1, "{text}");
+    let symbolic = build_with(&softmax(&[Dim::new(3), n()], 1), Policy::Cpu { lanes: 4 });
+    assert!(symbolic.locals.is_empty(), "{symbolic}");
 }
 
 #[test]
