@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use alula_kernel::Access;
-use alula_microkernel::Pool;
+use alula_microkernel::{KernelError, Pool};
 use alula_tensor::Symbol;
 
 use super::module::Entry;
@@ -145,26 +145,32 @@ impl<'m> Launch<'m> {
         parts: usize,
         buffers: &[Buffer],
     ) -> Result<(), LaunchError> {
-        let parts = parts
-            .min(pool.threads())
-            .min(usize::try_from(self.points).unwrap_or(1));
-        if parts <= 1 {
-            // SAFETY: the caller's, for all points.
-            return unsafe { self.run_points(buffers, 0..self.points) };
-        }
         self.check(buffers)?;
-        self.call(buffers, |call| {
-            let (points, total) = (i128::from(self.points), parts as i128);
-            let cut = |part: usize| (points * part as i128 / total) as i64;
-            pool.run(parts, |part, _worker| {
-                // SAFETY: the caller's; parts are disjoint, and points are independent.
-                unsafe { call.points(cut(part), cut(part + 1)) }
-            })
-        })
-        .map_err(|error| LaunchError::Failed {
+        // SAFETY: the caller's.
+        let done = self.call(buffers, |call| unsafe {
+            call.spread(pool, parts, self.points)
+        });
+        done.map_err(|error| LaunchError::Failed {
             kernel: self.name.to_owned(),
             detail: error.to_string(),
         })
+    }
+
+    /// The function, for callers that make the checks of a launch themselves.
+    pub(super) fn entry(&self) -> Entry {
+        self.entry
+    }
+
+    /// Whether these bounds, bytes and whether it is written, are at least as strict as the
+    /// kernel's own.
+    pub(super) fn is_checked_by(&self, params: &[(u64, bool)]) -> bool {
+        params.len() == self.params.len()
+            && params
+                .iter()
+                .zip(&self.params)
+                .all(|(&(bytes, is_written), own)| {
+                    bytes >= own.1 && (is_written || own.2 == Access::Read)
+                })
     }
 
     /// Runs some of the grid points on this thread, in row-major order.
@@ -246,10 +252,10 @@ impl<'m> Launch<'m> {
 }
 
 /// One function with its arguments, shared by the threads of a launch.
-struct Call<'a> {
-    entry: Entry,
-    buffers: *const *mut u8,
-    symbols: &'a [i64],
+pub(super) struct Call<'a> {
+    pub(super) entry: Entry,
+    pub(super) buffers: *const *mut u8,
+    pub(super) symbols: &'a [i64],
 }
 
 // SAFETY: the pointers are only handed on to the function, whose points are independent.
@@ -261,5 +267,30 @@ impl Call<'_> {
     unsafe fn points(&self, begin: i64, end: i64) {
         // SAFETY: the caller's.
         unsafe { (self.entry)(self.buffers, self.symbols.as_ptr(), begin, end) }
+    }
+
+    /// Runs all `points` in at most `parts` even parts.
+    ///
+    /// # Safety
+    /// As [`Launch::run`].
+    pub(super) unsafe fn spread(
+        &self,
+        pool: &Pool,
+        parts: usize,
+        points: i64,
+    ) -> Result<(), KernelError> {
+        let parts = parts
+            .min(pool.threads())
+            .min(usize::try_from(points).unwrap_or(1));
+        if parts <= 1 {
+            // SAFETY: the caller's.
+            unsafe { self.points(0, points) };
+            return Ok(());
+        }
+        let cut = |part: usize| (i128::from(points) * part as i128 / parts as i128) as i64;
+        pool.run(parts, |part, _worker| {
+            // SAFETY: the caller's; parts are disjoint, and points are independent.
+            unsafe { self.points(cut(part), cut(part + 1)) }
+        })
     }
 }

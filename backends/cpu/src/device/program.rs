@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use alula_kernel::Access;
-use alula_microkernel::Pool;
+use alula_microkernel::{KernelError, Pool};
 use alula_program::{Arena, Arg, DeviceError, Launch, Module, ParamAccess, Program};
 use alula_tensor::{Storage, Symbol};
 
 use super::arena::CpuArena;
 use super::cpu::TARGET;
+use super::launch::Call;
+use super::module::Entry;
 use super::{Buffer, CpuModule, LaunchError, LoadError, TileKernel};
 use crate::entry::CpuEntry;
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
 const BOUND_MAX: usize = 16;
 /// Grid points that a part of a launch has at least: each is some microseconds of work.
 const PART_POINTS: i64 = 4;
+
+/// Parameters of most kernels fit here without an allocation.
+const INLINE_PARAMS: usize = 16;
 
 /// A kernel that can be launched.
 struct Kernel {
@@ -45,7 +49,16 @@ enum Work {
 struct Bound {
     /// Bytes of each parameter at least, and whether it is written.
     params: Vec<(u64, bool)>,
-    contract: Option<BoundContract>,
+    work: BoundWork,
+}
+
+enum BoundWork {
+    /// A function and its number of grid points.
+    Loops {
+        entry: Entry,
+        points: i64,
+    },
+    Contract(Box<BoundContract>),
 }
 
 /// Memory of a parameter.
@@ -86,9 +99,15 @@ impl CpuProgram {
                 functions.len() - 1
             };
             let work = match code {
-                CpuEntry::Loops(kernel) => Work::Loops {
-                    index: add(*kernel),
-                },
+                CpuEntry::Loops(kernel) => {
+                    if kernel.symbols != entry.symbols {
+                        let reason = format!("{}: symbols disagree with its code", entry.name);
+                        return Err(DeviceError::BadCode(reason));
+                    }
+                    Work::Loops {
+                        index: add(*kernel),
+                    }
+                }
                 CpuEntry::Contract {
                     contract,
                     tile,
@@ -157,18 +176,29 @@ impl CpuProgram {
             let bytes = u64::try_from(bytes.max(0)).unwrap_or(0);
             params.push((bytes, param.access == ParamAccess::Write));
         }
-        let contract = match &kernel.work {
-            Work::Loops { .. } => None,
+        let work = match &kernel.work {
+            Work::Loops { index } => {
+                let launch = super::Launch::new(&self.module, *index, &bind);
+                let launch = launch.map_err(|error| failed(kernel, &error))?;
+                if !launch.is_checked_by(&params) {
+                    let reason = format!("{}: parameters disagree with its code", kernel.name);
+                    return Err(DeviceError::BadCode(reason));
+                }
+                BoundWork::Loops {
+                    entry: launch.entry(),
+                    points: launch.points(),
+                }
+            }
             Work::Contract { contract, .. } => {
                 if params.len() != contract.params.len() {
                     let reason = format!("{}: {} parameters", kernel.name, params.len());
                     return Err(DeviceError::BadCode(reason));
                 }
                 let bound = contract.bind(&bind, self.pool.threads());
-                Some(bound.map_err(|error| fail(error.to_string()))?)
+                BoundWork::Contract(Box::new(bound.map_err(|error| fail(error.to_string()))?))
             }
         };
-        let bound = Arc::new(Bound { params, contract });
+        let bound = Arc::new(Bound { params, work });
         let mut known = lock();
         if known.len() >= BOUND_MAX {
             known.remove(0);
@@ -256,24 +286,35 @@ impl CpuProgram {
     fn run_loops(
         &self,
         kernel: &Kernel,
-        index: usize,
+        (entry, points): (Entry, i64),
         values: &[i64],
         memories: &[Memory],
     ) -> Result<(), DeviceError> {
-        let bind = |symbol: &Symbol| bind(&kernel.symbols, values, symbol);
-        let launch = super::Launch::new(&self.module, index, &bind);
-        let launch = launch.map_err(|error| failed(kernel, &error))?;
-        let params = &self.module.kernels()[index].params;
-        let buffers: Vec<Buffer> = memories
-            .iter()
-            .zip(params)
-            .map(|(memory, param)| memory.buffer(param.access != Access::Read))
-            .collect();
-        let parts = usize::try_from(launch.points() / PART_POINTS).unwrap_or(usize::MAX);
+        let mut inline = [std::ptr::null_mut(); INLINE_PARAMS];
+        let heap: Vec<*mut u8>;
+        let pointers: &[*mut u8] = if memories.len() <= INLINE_PARAMS {
+            for (slot, memory) in inline.iter_mut().zip(memories) {
+                *slot = memory.pointer;
+            }
+            &inline
+        } else {
+            heap = memories.iter().map(|memory| memory.pointer).collect();
+            &heap
+        };
+        let call = Call {
+            entry,
+            buffers: pointers.as_ptr(),
+            symbols: values,
+        };
+        let parts = usize::try_from(points / PART_POINTS).unwrap_or(usize::MAX);
         // SAFETY: the arguments are borrowed for this call, long enough, and what is written
         // overlaps nothing else.
-        let result = unsafe { launch.run(&self.pool, parts, &buffers) };
-        result.map_err(|error| failed(kernel, &error))
+        let done = unsafe { call.spread(&self.pool, parts, points) };
+        let failed = |error: KernelError| DeviceError::Launch {
+            kernel: kernel.name.clone(),
+            reason: error.to_string(),
+        };
+        done.map_err(failed)
     }
 
     fn run_contract(
@@ -332,7 +373,7 @@ impl CpuProgram {
             } => {
                 for &position in positions {
                     slice(position)?;
-                    operands.push(memories[position as usize].buffer(false));
+                    operands.push(memories[position as usize].buffer());
                 }
             }
         }
@@ -464,12 +505,8 @@ impl CpuProgram {
 }
 
 impl Memory {
-    fn buffer(self, is_written: bool) -> Buffer {
-        if is_written {
-            Buffer::raw(self.pointer, self.len)
-        } else {
-            Buffer::raw_read(self.pointer, self.len)
-        }
+    fn buffer(self) -> Buffer {
+        Buffer::raw_read(self.pointer, self.len)
     }
 
     /// As floats, if it is aligned for them.
@@ -525,12 +562,13 @@ impl Module for CpuProgram {
         }
         let bound = self.bound(launch.kernel, launch.symbols)?;
         let memories = self.memories(kernel, &bound, arena, launch.args)?;
-        match (&kernel.work, &bound.contract) {
-            (Work::Loops { index }, _) => self.run_loops(kernel, *index, launch.symbols, &memories),
-            (Work::Contract { .. }, Some(bound)) => {
+        match &bound.work {
+            BoundWork::Loops { entry, points } => {
+                self.run_loops(kernel, (*entry, *points), launch.symbols, &memories)
+            }
+            BoundWork::Contract(bound) => {
                 self.run_contract(kernel, bound, launch.symbols, &memories)
             }
-            (Work::Contract { .. }, None) => Err(fail("the contraction has no sizes")),
         }
     }
 

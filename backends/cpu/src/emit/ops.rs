@@ -7,7 +7,9 @@
 
 use alula_tensor::{DType, ScalarOp};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::ir::{
+    Endianness, InstBuilder, InstructionData, MemFlagsData, Opcode, Type, Value, types,
+};
 use cranelift_frontend::FunctionBuilder;
 
 use super::division;
@@ -127,6 +129,9 @@ fn apply_float(
 
 /// `x` if it is NaN, else `other`.
 fn nan_of(b: &mut FunctionBuilder<'_>, form: Form, x: Value, other: Value) -> Value {
+    if is_number(b, x) {
+        return other;
+    }
     let nan = b.ins().fcmp(FloatCC::Unordered, x, x);
     select(b, form, nan, x, other)
 }
@@ -337,12 +342,27 @@ pub(super) fn splat(b: &mut FunctionBuilder<'_>, form: Form, repr: Repr, scalar:
     }
 }
 
+/// Whether this is a constant float other than NaN, in one lane or in all.
+fn is_number(b: &FunctionBuilder<'_>, value: Value) -> bool {
+    let dfg = &b.func.dfg;
+    let constant = |value: Value| Some(dfg.insts[dfg.value_def(value).inst()?]);
+    match constant(value) {
+        Some(InstructionData::UnaryIeee32 { imm, .. }) => !f32::from_bits(imm.bits()).is_nan(),
+        Some(InstructionData::UnaryIeee64 { imm, .. }) => !f64::from_bits(imm.bits()).is_nan(),
+        Some(InstructionData::Unary {
+            opcode: Opcode::Splat,
+            arg,
+        }) => is_number(b, arg),
+        _ => false,
+    }
+}
+
 /// The constant behind a scalar integer value, if it is one.
 pub(super) fn as_iconst(b: &FunctionBuilder<'_>, value: Value) -> Option<i64> {
     let inst = b.func.dfg.value_def(value).inst()?;
     match b.func.dfg.insts[inst] {
-        cranelift_codegen::ir::InstructionData::UnaryImm {
-            opcode: cranelift_codegen::ir::Opcode::Iconst,
+        InstructionData::UnaryImm {
+            opcode: Opcode::Iconst,
             imm,
         } => {
             let bits: i64 = imm.into();
