@@ -9,7 +9,7 @@ use alula_cpu::{
 };
 use alula_kernel::{Access, Kernel, LoopKind};
 use alula_microkernel::Isa;
-use alula_program::{Arg, Constant, Device, DeviceError, Launch, Module, Program};
+use alula_program::{Arena, Arg, Constant, Device, DeviceError, Launch, Module, Program};
 use alula_tensor::{DType, ScalarOp, Storage};
 use support::Builder;
 use support::contractions::{After, Conv, noise};
@@ -81,14 +81,43 @@ fn program(weights: &[f32]) -> Program {
         plans: Vec::new(),
         kernels: assembled.kernels,
         code: assembled.code,
-        constants: vec![Constant {
-            dtype: DType::F32,
-            shape: vec![12, 8, 3, 3],
-            bytes: weights.len() as u64 * 4,
-            name: "weights".to_owned(),
-        }],
-        data: vec![Storage::copy_from(&bytes(weights))],
+        constants: ["weights", "doubled"].map(constant).to_vec(),
+        data: [1.0, 2.0]
+            .map(|factor| {
+                let scaled: Vec<f32> = weights.iter().map(|weight| weight * factor).collect();
+                Storage::copy_from(&bytes(&scaled))
+            })
+            .to_vec(),
     }
+}
+
+fn constant(name: &str) -> Constant {
+    let shape = vec![12, 8, 3, 3];
+    Constant {
+        dtype: DType::F32,
+        shape,
+        bytes: 864 * 4,
+        name: name.to_owned(),
+    }
+}
+
+/// The convolution with the second constant as weights.
+fn run_second(module: &dyn Module, arena: &mut dyn Arena, bias: &[f32]) -> Vec<u8> {
+    let (x, bias) = (bytes(&noise(8 * 42, 3)), bytes(bias));
+    let mut y = vec![0_u8; 12 * 42 * 4];
+    let mut args = [
+        Arg::Host(&x),
+        Arg::Constant(1),
+        Arg::Host(&bias),
+        Arg::HostMut(&mut y),
+    ];
+    let launch = Launch {
+        kernel: 1,
+        args: &mut args,
+        symbols: &[],
+    };
+    module.launch(arena, launch).expect("in order");
+    y
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
@@ -135,7 +164,7 @@ fn contractions_pack_constants_once_and_other_weights_each_time() {
     let module = load(program(&weights), 2);
     let mut arena = module.arena(64).expect("memory");
     let weight_bytes = bytes(&weights);
-    let run = |module: &dyn Module, arena: &mut dyn alula_program::Arena, constant: bool| {
+    let run = |module: &dyn Module, arena: &mut dyn Arena, constant: bool| {
         let (x, bias) = (bytes(&noise(8 * 42, 3)), bytes(&bias));
         let mut y = vec![0_u8; 12 * 42 * 4];
         let weights = if constant {
@@ -160,8 +189,14 @@ fn contractions_pack_constants_once_and_other_weights_each_time() {
     let first = run(&*module, arena.as_mut(), true);
     assert_eq!(first, run(&*module, arena.as_mut(), true));
     assert_eq!(first, run(&*module, arena.as_mut(), false));
+    // Layers of the same shape share a kernel, each with its own weights.
+    let (doubled, x) = (
+        run_second(&*module, arena.as_mut(), &bias),
+        noise(8 * 42, 3),
+    );
+    assert_ne!(first, doubled);
+    assert_eq!(first, run(&*module, arena.as_mut(), true));
     // One element by hand: channel 0 at row 2, column 3.
-    let x = noise(8 * 42, 3);
     let mut sum = f64::from(bias[0]);
     for c in 0..8 {
         for (kh, kw) in (0..9).map(|tap| (tap / 3, tap % 3)) {

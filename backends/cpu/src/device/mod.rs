@@ -1,9 +1,11 @@
 //! Machine code to results: loading, checking and launching.
 
 mod arena;
+mod contraction;
 mod cpu;
 mod error;
 mod launch;
+mod memory;
 mod module;
 mod pages;
 mod program;

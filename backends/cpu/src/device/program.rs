@@ -1,20 +1,20 @@
 //! A loaded program: kernels by position, with what was evaluated for recent sizes.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use alula_microkernel::{KernelError, Pool};
-use alula_program::{Arena, Arg, DeviceError, Launch, Module, ParamAccess, Program};
+use alula_program::{Arena, DeviceError, Launch, Module, ParamAccess, Program};
 use alula_tensor::{Storage, Symbol};
 
 use super::arena::CpuArena;
 use super::cpu::TARGET;
 use super::launch::Call;
+use super::memory::{Memory, memories};
 use super::module::Entry;
-use super::{Buffer, CpuModule, LaunchError, LoadError, TileKernel};
+use super::{CpuModule, LaunchError, LoadError};
 use crate::entry::CpuEntry;
-use crate::{
-    BoundContract, ContractOperands, CpuCode, CpuContract, CpuFeatures, CpuKernel, Epilogue,
-};
+use crate::{BoundContract, CpuCode, CpuContract, CpuFeatures, CpuKernel};
 
 /// Sizes that are kept for each kernel.
 const BOUND_MAX: usize = 16;
@@ -25,16 +25,16 @@ const PART_POINTS: i64 = 4;
 const INLINE_PARAMS: usize = 16;
 
 /// A kernel that can be launched.
-struct Kernel {
-    name: String,
-    symbols: Vec<Symbol>,
-    work: Work,
+pub(super) struct Kernel {
+    pub(super) name: String,
+    pub(super) symbols: Vec<Symbol>,
+    pub(super) work: Work,
     bound: Mutex<Vec<(Vec<i64>, Arc<Bound>)>>,
-    /// The packed right side, once a constant one was seen.
-    packed: OnceLock<(usize, Storage)>,
+    /// Packed right sides by position of the constant; entries stay until the program goes.
+    pub(super) packed: Mutex<BTreeMap<usize, Storage>>,
 }
 
-enum Work {
+pub(super) enum Work {
     Loops {
         index: usize,
     },
@@ -61,23 +61,14 @@ enum BoundWork {
     Contract(Box<BoundContract>),
 }
 
-/// Memory of a parameter.
-#[derive(Clone, Copy)]
-struct Memory {
-    pointer: *mut u8,
-    len: usize,
-    is_writable: bool,
-    constant: Option<usize>,
-}
-
 /// A program in executable memory.
 pub(super) struct CpuProgram {
     program: Arc<Program>,
-    module: CpuModule,
+    pub(super) module: CpuModule,
     kernels: Vec<Kernel>,
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     /// Scratch that is free.
-    scratch: Mutex<Vec<Vec<u8>>>,
+    pub(super) scratch: Mutex<Vec<Vec<u8>>>,
 }
 
 impl CpuProgram {
@@ -129,7 +120,7 @@ impl CpuProgram {
                 symbols: entry.symbols.clone(),
                 work,
                 bound: Mutex::default(),
-                packed: OnceLock::new(),
+                packed: Mutex::default(),
             });
         }
         let features = CpuFeatures {
@@ -207,82 +198,6 @@ impl CpuProgram {
         Ok(bound)
     }
 
-    /// Addresses of the arguments, checked: long enough, and what is written overlaps nothing.
-    fn memories(
-        &self,
-        kernel: &Kernel,
-        bound: &Bound,
-        arena: &mut CpuArena,
-        args: &mut [Arg<'_>],
-    ) -> Result<Vec<Memory>, DeviceError> {
-        let bad = |param: usize, reason: String| DeviceError::BadArg {
-            kernel: kernel.name.clone(),
-            param,
-            reason,
-        };
-        if args.len() != bound.params.len() {
-            let reason = format!("{} arguments for {}", args.len(), bound.params.len());
-            return Err(bad(args.len().min(bound.params.len()), reason));
-        }
-        let arena = arena.0.to_mut();
-        let (base, arena_len) = (arena.as_mut_ptr(), arena.len());
-        let mut memories = Vec::with_capacity(args.len());
-        for (param, (arg, &(bytes, is_written))) in args.iter_mut().zip(&bound.params).enumerate() {
-            let memory = match arg {
-                Arg::Arena(range) => {
-                    if range.start > range.end || range.end > arena_len {
-                        return Err(bad(param, format!("bytes {range:?} of {arena_len}")));
-                    }
-                    // SAFETY: the range lies within the arena.
-                    let pointer = unsafe { base.add(range.start) };
-                    Memory {
-                        pointer,
-                        len: range.len(),
-                        is_writable: true,
-                        constant: None,
-                    }
-                }
-                Arg::Constant(position) => {
-                    let data = self.program.data.get(*position).map(Storage::bytes);
-                    let data = data.ok_or_else(|| bad(param, "no such constant".to_owned()))?;
-                    read_only(data, Some(*position))
-                }
-                Arg::Host(bytes) => read_only(bytes, None),
-                Arg::HostMut(bytes) => Memory {
-                    pointer: bytes.as_mut_ptr(),
-                    len: bytes.len(),
-                    is_writable: true,
-                    constant: None,
-                },
-            };
-            if (memory.len as u64) < bytes {
-                return Err(bad(
-                    param,
-                    format!("{} bytes, {bytes} are needed", memory.len),
-                ));
-            }
-            if is_written && !memory.is_writable {
-                return Err(bad(param, "memory that is only read".to_owned()));
-            }
-            memories.push(memory);
-        }
-        for (param, &(_, is_written)) in bound.params.iter().enumerate() {
-            let overlaps = |other: usize| {
-                let span = |memory: &Memory| {
-                    let start = memory.pointer as usize;
-                    start..start.saturating_add(memory.len)
-                };
-                let (a, b) = (span(&memories[param]), span(&memories[other]));
-                a.start < b.end && b.start < a.end
-            };
-            let mut others = (0..memories.len()).filter(|&other| other != param);
-            if is_written && others.any(overlaps) {
-                return Err(bad(param, "overlaps another parameter".to_owned()));
-            }
-        }
-        Ok(memories)
-    }
-
     fn run_loops(
         &self,
         kernel: &Kernel,
@@ -316,222 +231,15 @@ impl CpuProgram {
         };
         done.map_err(failed)
     }
-
-    fn run_contract(
-        &self,
-        kernel: &Kernel,
-        bound: &BoundContract,
-        values: &[i64],
-        memories: &[Memory],
-    ) -> Result<(), DeviceError> {
-        let Work::Contract {
-            contract,
-            tile,
-            is_packed,
-        } = &kernel.work
-        else {
-            return Ok(());
-        };
-        let fail = |reason: String| DeviceError::Launch {
-            kernel: kernel.name.clone(),
-            reason,
-        };
-        let slice = |position: u32| -> Result<(*const f32, usize), DeviceError> {
-            let memory = memories.get(position as usize);
-            let memory = memory.ok_or_else(|| fail(format!("no operand {position}")))?;
-            memory
-                .floats()
-                .ok_or_else(|| fail(format!("operand {position} is not aligned")))
-        };
-        let right = slice(contract.b)?;
-        let mut own = Vec::new();
-        let b = match (is_packed, memories[contract.b as usize].constant) {
-            (true, _) => right,
-            (false, Some(position)) => self.packed_constant(kernel, bound, position, right)?,
-            (false, None) => {
-                own = self.take_scratch(bound, true)?;
-                self.pack(bound, right, &mut own)
-                    .map_err(|error| fail(error.to_string()))?
-            }
-        };
-        let bind = |symbol: &Symbol| bind(&kernel.symbols, values, symbol);
-        let (mut bias, mut residual, mut operands) = (None, None, Vec::new());
-        match &contract.epilogue {
-            Epilogue::Fused {
-                bias: b,
-                residual: r,
-                ..
-            } => {
-                bias = b
-                    .as_ref()
-                    .map(|(position, ..)| slice(*position))
-                    .transpose()?;
-                residual = r.map(slice).transpose()?;
-            }
-            Epilogue::Tile {
-                operands: positions,
-            } => {
-                for &position in positions {
-                    slice(position)?;
-                    operands.push(memories[position as usize].buffer());
-                }
-            }
-        }
-        let finish = match tile {
-            Some(index) => {
-                let tile = TileKernel::new(&self.module, *index, &bind, &operands);
-                Some(tile.map_err(|error| failed(kernel, &error))?)
-            }
-            None => None,
-        };
-        let result = slice(contract.params.len() as u32 - 1)?;
-        let run = ContractOperands {
-            a: slice(contract.a)?,
-            b,
-            c: (result.0.cast_mut(), result.1),
-            bias,
-            residual,
-            hook: finish.as_ref().map(TileKernel::hook),
-        };
-        let mut scratch = self.take_scratch(bound, false)?;
-        // SAFETY: as in `run_loops`; the packed right side is ours or the program's.
-        let done = unsafe { bound.run(&self.pool, &run, &mut scratch) };
-        self.give_scratch(scratch);
-        self.give_scratch(own);
-        done.map_err(|error| fail(error.to_string()))?;
-        finish
-            .map_or(Ok(()), |tile| tile.check())
-            .map_err(|error| failed(kernel, &error))
-    }
-
-    /// The packed form of a constant, made at its first use.
-    fn packed_constant(
-        &self,
-        kernel: &Kernel,
-        bound: &BoundContract,
-        position: usize,
-        source: (*const f32, usize),
-    ) -> Result<(*const f32, usize), DeviceError> {
-        let fail = |reason: String| DeviceError::Launch {
-            kernel: kernel.name.clone(),
-            reason,
-        };
-        let wanted = bound
-            .packed_len()
-            .map_err(|error| fail(error.to_string()))?;
-        if kernel.packed.get().is_none() {
-            let mut storage = Storage::zeroed(wanted * 4);
-            let bytes = storage.to_mut();
-            self.pack_into(bound, source, bytes.as_mut_ptr().cast(), wanted)
-                .map_err(|error| fail(error.to_string()))?;
-            // Two first launches at once make the same bytes.
-            let _ = kernel.packed.set((position, storage));
-        }
-        match kernel.packed.get() {
-            Some((known, storage)) if *known == position && storage.bytes().len() == wanted * 4 => {
-                Ok((storage.bytes().as_ptr().cast(), wanted))
-            }
-            _ => Err(fail(
-                "a constant right side changed between launches".to_owned(),
-            )),
-        }
-    }
-
-    fn pack(
-        &self,
-        bound: &BoundContract,
-        source: (*const f32, usize),
-        own: &mut [u8],
-    ) -> Result<(*const f32, usize), crate::ContractError> {
-        let wanted = bound.packed_len()?;
-        let shift = own.as_ptr().align_offset(64);
-        let out: *mut f32 = own[shift..][..wanted * 4].as_mut_ptr().cast();
-        self.pack_into(bound, source, out, wanted)?;
-        Ok((out.cast_const(), wanted))
-    }
-
-    fn pack_into(
-        &self,
-        bound: &BoundContract,
-        source: (*const f32, usize),
-        out: *mut f32,
-        wanted: usize,
-    ) -> Result<(), crate::ContractError> {
-        // SAFETY: the source is an argument of this launch, aligned as `Memory::floats` checks; the
-        // target is ours, aligned to 64 and of `wanted` floats, any bytes of which are floats.
-        let (source, out) = unsafe {
-            let source = std::slice::from_raw_parts(source.0, source.1);
-            (source, std::slice::from_raw_parts_mut(out, wanted))
-        };
-        bound.pack(Some(&self.pool), source, out)
-    }
-
-    /// Bytes for the packed right side, or for a run; they hold anything.
-    fn take_scratch(&self, bound: &BoundContract, packed: bool) -> Result<Vec<u8>, DeviceError> {
-        let bytes = if packed {
-            let len = bound
-                .packed_len()
-                .ok()
-                .and_then(|len| len.checked_mul(4)?.checked_add(64));
-            len.ok_or(DeviceError::OutOfMemory(u64::MAX))?
-        } else {
-            bound.scratch_bytes(self.pool.threads())
-        };
-        let mut free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        // The smallest that is large enough, else the largest to grow.
-        let fits = (0..free.len())
-            .filter(|&i| free[i].len() >= bytes)
-            .min_by_key(|&i| free[i].len());
-        let found = fits.or_else(|| (0..free.len()).max_by_key(|&i| free[i].len()));
-        let mut scratch = found.map(|i| free.swap_remove(i)).unwrap_or_default();
-        drop(free);
-        if scratch.len() < bytes {
-            let more = bytes - scratch.len();
-            let grown = scratch.try_reserve_exact(more);
-            grown.map_err(|_| DeviceError::OutOfMemory(bytes as u64))?;
-            scratch.resize(bytes, 0);
-        }
-        Ok(scratch)
-    }
-
-    fn give_scratch(&self, scratch: Vec<u8>) {
-        if !scratch.is_empty() {
-            self.scratch
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(scratch);
-        }
-    }
 }
 
-impl Memory {
-    fn buffer(self) -> Buffer {
-        Buffer::raw_read(self.pointer, self.len)
-    }
-
-    /// As floats, if it is aligned for them.
-    fn floats(self) -> Option<(*const f32, usize)> {
-        let is_aligned = self.pointer.align_offset(align_of::<f32>()) == 0;
-        is_aligned.then_some((self.pointer.cast_const().cast(), self.len / 4))
-    }
-}
-
-fn read_only(bytes: &[u8], constant: Option<usize>) -> Memory {
-    let pointer = bytes.as_ptr().cast_mut();
-    Memory {
-        pointer,
-        len: bytes.len(),
-        is_writable: false,
-        constant,
-    }
-}
-
-fn bind(symbols: &[Symbol], values: &[i64], symbol: &Symbol) -> Option<i64> {
+/// The value of a symbol in a list of them.
+pub(super) fn bind(symbols: &[Symbol], values: &[i64], symbol: &Symbol) -> Option<i64> {
     let position = symbols.iter().position(|known| known == symbol)?;
     values.get(position).copied()
 }
 
-fn failed(kernel: &Kernel, error: &LaunchError) -> DeviceError {
+pub(super) fn failed(kernel: &Kernel, error: &LaunchError) -> DeviceError {
     DeviceError::Launch {
         kernel: kernel.name.clone(),
         reason: error.to_string(),
@@ -561,7 +269,13 @@ impl Module for CpuProgram {
             return Err(fail("another number of symbols than the kernel takes"));
         }
         let bound = self.bound(launch.kernel, launch.symbols)?;
-        let memories = self.memories(kernel, &bound, arena, launch.args)?;
+        let memories = memories(
+            &kernel.name,
+            &bound.params,
+            &self.program.data,
+            arena,
+            launch.args,
+        )?;
         match &bound.work {
             BoundWork::Loops { entry, points } => {
                 self.run_loops(kernel, (*entry, *points), launch.symbols, &memories)

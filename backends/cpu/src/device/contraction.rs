@@ -1,0 +1,202 @@
+//! Running contractions of a program: packing of right sides, scratch, epilogues.
+
+use std::sync::PoisonError;
+
+use alula_program::DeviceError;
+use alula_tensor::{Storage, Symbol};
+
+use super::TileKernel;
+use super::memory::Memory;
+use super::program::{CpuProgram, Kernel, Work, bind, failed};
+use crate::{BoundContract, ContractError, ContractOperands, Epilogue};
+
+impl CpuProgram {
+    /// Runs a contraction: packs the right side if need be, then multiplies.
+    pub(super) fn run_contract(
+        &self,
+        kernel: &Kernel,
+        bound: &BoundContract,
+        values: &[i64],
+        memories: &[Memory],
+    ) -> Result<(), DeviceError> {
+        let Work::Contract {
+            contract,
+            tile,
+            is_packed,
+        } = &kernel.work
+        else {
+            return Ok(());
+        };
+        let fail = |reason: String| DeviceError::Launch {
+            kernel: kernel.name.clone(),
+            reason,
+        };
+        let slice = |position: u32| -> Result<(*const f32, usize), DeviceError> {
+            let memory = memories.get(position as usize);
+            let memory = memory.ok_or_else(|| fail(format!("no operand {position}")))?;
+            memory
+                .floats()
+                .ok_or_else(|| fail(format!("operand {position} is not aligned")))
+        };
+        let right = slice(contract.b)?;
+        let mut own = Vec::new();
+        let b = match (is_packed, memories[contract.b as usize].constant) {
+            (true, _) => right,
+            (false, Some(position)) => self.packed_constant(kernel, bound, position, right)?,
+            (false, None) => {
+                own = self.take_scratch(bound, true)?;
+                self.pack(bound, right, &mut own)
+                    .map_err(|error| fail(error.to_string()))?
+            }
+        };
+        let bind = |symbol: &Symbol| bind(&kernel.symbols, values, symbol);
+        let (mut bias, mut residual, mut operands) = (None, None, Vec::new());
+        match &contract.epilogue {
+            Epilogue::Fused {
+                bias: b,
+                residual: r,
+                ..
+            } => {
+                bias = b
+                    .as_ref()
+                    .map(|(position, ..)| slice(*position))
+                    .transpose()?;
+                residual = r.map(slice).transpose()?;
+            }
+            Epilogue::Tile {
+                operands: positions,
+            } => {
+                for &position in positions {
+                    slice(position)?;
+                    operands.push(memories[position as usize].buffer());
+                }
+            }
+        }
+        let finish = match tile {
+            Some(index) => {
+                let tile = TileKernel::new(&self.module, *index, &bind, &operands);
+                Some(tile.map_err(|error| failed(kernel, &error))?)
+            }
+            None => None,
+        };
+        let result = slice(contract.params.len() as u32 - 1)?;
+        let run = ContractOperands {
+            a: slice(contract.a)?,
+            b,
+            c: (result.0.cast_mut(), result.1),
+            bias,
+            residual,
+            hook: finish.as_ref().map(TileKernel::hook),
+        };
+        let mut scratch = self.take_scratch(bound, false)?;
+        // SAFETY: as in `run_loops`; the packed right side is ours or the program's.
+        let done = unsafe { bound.run(&self.pool, &run, &mut scratch) };
+        self.give_scratch(scratch);
+        self.give_scratch(own);
+        done.map_err(|error| fail(error.to_string()))?;
+        finish
+            .map_or(Ok(()), |tile| tile.check())
+            .map_err(|error| failed(kernel, &error))
+    }
+
+    /// The packed form of a constant, made at its first use.
+    fn packed_constant(
+        &self,
+        kernel: &Kernel,
+        bound: &BoundContract,
+        position: usize,
+        source: (*const f32, usize),
+    ) -> Result<(*const f32, usize), DeviceError> {
+        let fail = |reason: String| DeviceError::Launch {
+            kernel: kernel.name.clone(),
+            reason,
+        };
+        let wanted = bound
+            .packed_len()
+            .map_err(|error| fail(error.to_string()))?;
+        let lock = || kernel.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(&position).cloned();
+        let storage = match known {
+            Some(storage) => storage,
+            None => {
+                let mut storage = Storage::zeroed(wanted * 4);
+                let out = storage.to_mut().as_mut_ptr().cast();
+                self.pack_into(bound, source, out, wanted)
+                    .map_err(|error| fail(error.to_string()))?;
+                // Two first launches at once make the same bytes; the first to arrive stay.
+                lock().entry(position).or_insert(storage).clone()
+            }
+        };
+        if storage.bytes().len() != wanted * 4 {
+            return Err(fail("the size of a constant right side changed".to_owned()));
+        }
+        // The kernel keeps the bytes alive: entries are never replaced.
+        Ok((storage.bytes().as_ptr().cast(), wanted))
+    }
+
+    fn pack(
+        &self,
+        bound: &BoundContract,
+        source: (*const f32, usize),
+        own: &mut [u8],
+    ) -> Result<(*const f32, usize), ContractError> {
+        let wanted = bound.packed_len()?;
+        let shift = own.as_ptr().align_offset(64);
+        let out: *mut f32 = own[shift..][..wanted * 4].as_mut_ptr().cast();
+        self.pack_into(bound, source, out, wanted)?;
+        Ok((out.cast_const(), wanted))
+    }
+
+    fn pack_into(
+        &self,
+        bound: &BoundContract,
+        source: (*const f32, usize),
+        out: *mut f32,
+        wanted: usize,
+    ) -> Result<(), ContractError> {
+        // SAFETY: the source is an argument of this launch, aligned as `Memory::floats` checks; the
+        // target is ours, aligned to 64 and of `wanted` floats, any bytes of which are floats.
+        let (source, out) = unsafe {
+            let source = std::slice::from_raw_parts(source.0, source.1);
+            (source, std::slice::from_raw_parts_mut(out, wanted))
+        };
+        bound.pack(Some(&self.pool), source, out)
+    }
+
+    /// Bytes for the packed right side, or for a run; they hold anything.
+    fn take_scratch(&self, bound: &BoundContract, packed: bool) -> Result<Vec<u8>, DeviceError> {
+        let bytes = if packed {
+            let len = bound
+                .packed_len()
+                .ok()
+                .and_then(|len| len.checked_mul(4)?.checked_add(64));
+            len.ok_or(DeviceError::OutOfMemory(u64::MAX))?
+        } else {
+            bound.scratch_bytes(self.pool.threads())
+        };
+        let mut free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        // The smallest that is large enough, else the largest to grow.
+        let fits = (0..free.len())
+            .filter(|&i| free[i].len() >= bytes)
+            .min_by_key(|&i| free[i].len());
+        let found = fits.or_else(|| (0..free.len()).max_by_key(|&i| free[i].len()));
+        let mut scratch = found.map(|i| free.swap_remove(i)).unwrap_or_default();
+        drop(free);
+        if scratch.len() < bytes {
+            let more = bytes - scratch.len();
+            let grown = scratch.try_reserve_exact(more);
+            grown.map_err(|_| DeviceError::OutOfMemory(bytes as u64))?;
+            scratch.resize(bytes, 0);
+        }
+        Ok(scratch)
+    }
+
+    fn give_scratch(&self, scratch: Vec<u8>) {
+        if !scratch.is_empty() {
+            self.scratch
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(scratch);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Arguments of a launch as addresses.
+
+use alula_program::{Arg, DeviceError};
+use alula_tensor::Storage;
+
+use super::Buffer;
+use super::arena::CpuArena;
+
+/// Memory of a parameter.
+#[derive(Clone, Copy)]
+pub(super) struct Memory {
+    pub(super) pointer: *mut u8,
+    len: usize,
+    is_writable: bool,
+    /// Position of the constant that it is.
+    pub(super) constant: Option<usize>,
+}
+
+/// Addresses of the arguments, checked: long enough, and what is written overlaps nothing.
+pub(super) fn memories(
+    kernel: &str,
+    params: &[(u64, bool)],
+    data: &[Storage],
+    arena: &mut CpuArena,
+    args: &mut [Arg<'_>],
+) -> Result<Vec<Memory>, DeviceError> {
+    let bad = |param: usize, reason: String| DeviceError::BadArg {
+        kernel: kernel.to_owned(),
+        param,
+        reason,
+    };
+    if args.len() != params.len() {
+        let reason = format!("{} arguments for {}", args.len(), params.len());
+        return Err(bad(args.len().min(params.len()), reason));
+    }
+    let arena = arena.0.to_mut();
+    let (base, arena_len) = (arena.as_mut_ptr(), arena.len());
+    let mut memories = Vec::with_capacity(args.len());
+    for (param, (arg, &(bytes, is_written))) in args.iter_mut().zip(params).enumerate() {
+        let memory = match arg {
+            Arg::Arena(range) => {
+                if range.start > range.end || range.end > arena_len {
+                    return Err(bad(param, format!("bytes {range:?} of {arena_len}")));
+                }
+                // SAFETY: the range lies within the arena.
+                let pointer = unsafe { base.add(range.start) };
+                Memory {
+                    pointer,
+                    len: range.len(),
+                    is_writable: true,
+                    constant: None,
+                }
+            }
+            Arg::Constant(position) => {
+                let data = data.get(*position).map(Storage::bytes);
+                let data = data.ok_or_else(|| bad(param, "no such constant".to_owned()))?;
+                read_only(data, Some(*position))
+            }
+            Arg::Host(bytes) => read_only(bytes, None),
+            Arg::HostMut(bytes) => Memory {
+                pointer: bytes.as_mut_ptr(),
+                len: bytes.len(),
+                is_writable: true,
+                constant: None,
+            },
+        };
+        if (memory.len as u64) < bytes {
+            return Err(bad(
+                param,
+                format!("{} bytes, {bytes} are needed", memory.len),
+            ));
+        }
+        if is_written && !memory.is_writable {
+            return Err(bad(param, "memory that is only read".to_owned()));
+        }
+        memories.push(memory);
+    }
+    for (param, &(_, is_written)) in params.iter().enumerate() {
+        let overlaps = |other: usize| {
+            let span = |memory: &Memory| {
+                let start = memory.pointer as usize;
+                start..start.saturating_add(memory.len)
+            };
+            let (a, b) = (span(&memories[param]), span(&memories[other]));
+            a.start < b.end && b.start < a.end
+        };
+        let mut others = (0..memories.len()).filter(|&other| other != param);
+        if is_written && others.any(overlaps) {
+            return Err(bad(param, "overlaps another parameter".to_owned()));
+        }
+    }
+    Ok(memories)
+}
+
+impl Memory {
+    /// As a buffer that is read.
+    pub(super) fn buffer(self) -> Buffer {
+        Buffer::raw_read(self.pointer, self.len)
+    }
+
+    /// As floats, if it is aligned for them.
+    pub(super) fn floats(self) -> Option<(*const f32, usize)> {
+        let is_aligned = self.pointer.align_offset(align_of::<f32>()) == 0;
+        is_aligned.then_some((self.pointer.cast_const().cast(), self.len / 4))
+    }
+}
+
+fn read_only(bytes: &[u8], constant: Option<usize>) -> Memory {
+    let pointer = bytes.as_ptr().cast_mut();
+    Memory {
+        pointer,
+        len: bytes.len(),
+        is_writable: false,
+        constant,
+    }
+}
