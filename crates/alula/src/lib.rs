@@ -1,1 +1,3 @@
-//! alula.
+//! Compiles ONNX models and runs them.
+
+pub mod compile;
