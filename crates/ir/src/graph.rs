@@ -16,6 +16,8 @@ use crate::{
 
 /// Most elements of an integer tensor whose values are tracked as dims.
 const CONTENT_MAX: usize = 1024;
+/// Largest expression of a tracked element: beyond it the element is read when it is computed.
+const DIM_SIZE_MAX: usize = 24;
 
 /// A directed acyclic graph of typed operators with inputs and outputs.
 #[derive(Clone, Debug, Default)]
@@ -196,7 +198,9 @@ impl Graph {
             .into_iter()
             .enumerate()
             .map(|(index, Inferred { ty, content })| {
-                let content = content.filter(|dims| dims.len() <= CONTENT_MAX);
+                let content = content.filter(|dims| {
+                    dims.len() <= CONTENT_MAX && dims.iter().all(|dim| dim.size() <= DIM_SIZE_MAX)
+                });
                 let def = Def::Result { node, index };
                 self.add_value(
                     Value {

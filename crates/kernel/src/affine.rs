@@ -19,12 +19,18 @@ pub struct Affine {
 impl Affine {
     /// An index that is the same everywhere.
     pub fn constant(offset: impl Into<Dim>) -> Affine {
-        Affine { terms: BTreeMap::new(), offset: offset.into() }
+        Affine {
+            terms: BTreeMap::new(),
+            offset: offset.into(),
+        }
     }
 
     /// One variable.
     pub fn var(var: VarId) -> Affine {
-        Affine { terms: BTreeMap::from([(var, Dim::new(1))]), offset: Dim::new(0) }
+        Affine {
+            terms: BTreeMap::from([(var, Dim::new(1))]),
+            offset: Dim::new(0),
+        }
     }
 
     /// The sum.
@@ -46,8 +52,15 @@ impl Affine {
         if factor.is(0) {
             return Affine::constant(0_i64);
         }
-        let terms = self.terms.into_iter().map(|(var, c)| (var, c * factor.clone())).collect();
-        Affine { terms, offset: self.offset * factor.clone() }
+        let terms = self
+            .terms
+            .into_iter()
+            .map(|(var, c)| (var, c * factor.clone()))
+            .collect();
+        Affine {
+            terms,
+            offset: self.offset * factor.clone(),
+        }
     }
 
     /// The coefficient of a variable; 0 if absent.
@@ -71,14 +84,24 @@ impl Pool {
                 Some(Affine::constant(value))
             }
             Expr::Var(var) => Some(Affine::var(*var)),
-            Expr::Apply { op: ScalarOp::Add, operands } => {
-                Some(self.as_affine(operands[0])?.plus(&self.as_affine(operands[1])?))
-            }
-            Expr::Apply { op: ScalarOp::Sub, operands } => {
+            Expr::Apply {
+                op: ScalarOp::Add,
+                operands,
+            } => Some(
+                self.as_affine(operands[0])?
+                    .plus(&self.as_affine(operands[1])?),
+            ),
+            Expr::Apply {
+                op: ScalarOp::Sub,
+                operands,
+            } => {
                 let subtrahend = self.as_affine(operands[1])?.times(&Dim::new(-1));
                 Some(self.as_affine(operands[0])?.plus(&subtrahend))
             }
-            Expr::Apply { op: ScalarOp::Mul, operands } => {
+            Expr::Apply {
+                op: ScalarOp::Mul,
+                operands,
+            } => {
                 let (a, b) = (self.as_affine(operands[0])?, self.as_affine(operands[1])?);
                 if b.is_uniform() {
                     Some(a.times(&b.offset))

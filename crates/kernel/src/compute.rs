@@ -39,6 +39,8 @@ pub struct Compute {
     pub pool: Pool,
     /// The value of one element.
     pub body: ExprId,
+    /// Pairs of dims that must be equal for every index to be in range: checked before a run.
+    pub equal: Vec<(Dim, Dim)>,
 }
 
 impl Compute {
@@ -47,21 +49,38 @@ impl Compute {
         let mut pool = Pool::new();
         let axes = shape
             .iter()
-            .map(|extent| Axis { var: pool.var(extent.clone()), extent: extent.clone() })
+            .map(|extent| Axis {
+                var: pool.var(extent.clone()),
+                extent: extent.clone(),
+            })
             .collect();
         let body = pool.boolean(false);
-        Compute { operands, axes, dtype, pool, body }
+        Compute {
+            operands,
+            axes,
+            dtype,
+            pool,
+            body,
+            equal: Vec::new(),
+        }
     }
 
     /// The output indices as expressions, outermost first.
     pub fn indices(&mut self) -> Vec<ExprId> {
-        self.axes.iter().map(|axis| self.pool.var_expr(axis.var)).collect()
+        self.axes
+            .iter()
+            .map(|axis| self.pool.var_expr(axis.var))
+            .collect()
     }
 
     /// An element of an operand in its compute dtype.
     pub fn load(&mut self, operand: usize, index: Vec<ExprId>) -> ExprId {
         let dtype = self.operands[operand].dtype;
-        assert_eq!(index.len(), self.operands[operand].shape.len(), "one index per axis");
+        assert_eq!(
+            index.len(),
+            self.operands[operand].shape.len(),
+            "one index per axis"
+        );
         let value = self.pool.load(operand as u32, dtype, index);
         self.pool.cast(value, dtype.compute())
     }
@@ -71,6 +90,15 @@ impl Compute {
     pub fn load_broadcast(&mut self, operand: usize) -> ExprId {
         let rank = self.operands[operand].shape.len();
         let skipped = self.axes.len() - rank;
+        for axis in 0..rank {
+            let (own, target) = (
+                &self.operands[operand].shape[axis],
+                &self.axes[skipped + axis].extent,
+            );
+            if !own.is(1) && own != target {
+                self.equal.push((own.clone(), target.clone()));
+            }
+        }
         let index = (0..rank)
             .map(|axis| {
                 if self.operands[operand].shape[axis].is(1) {
@@ -109,8 +137,11 @@ impl Compute {
         let mut inside = pool.boolean(true);
         for &axis in padded {
             let extent = self.operands[operand].shape[axis].clone();
-            let (zero, end, last) =
-                (pool.int(0), pool.dim(extent.clone()), pool.dim(extent - Dim::new(1)));
+            let (zero, end, last) = (
+                pool.int(0),
+                pool.dim(extent.clone()),
+                pool.dim(extent - Dim::new(1)),
+            );
             let above = pool.apply(ScalarOp::Ge, &[index[axis], zero]);
             let below = pool.apply(ScalarOp::Lt, &[index[axis], end]);
             inside = pool.apply(ScalarOp::And, &[inside, above]);

@@ -65,7 +65,11 @@ pub struct Contract {
 impl Contract {
     /// The axes of one role, in order.
     pub fn axes_of(&self, role: Role) -> Vec<VarId> {
-        self.axes.iter().filter(|axis| axis.role == role).map(|axis| axis.var).collect()
+        self.axes
+            .iter()
+            .filter(|axis| axis.role == role)
+            .map(|axis| axis.var)
+            .collect()
     }
 
     /// The same result as one plain definition: the meaning of a contraction, and its naive form
@@ -93,7 +97,9 @@ impl Contract {
         let (a, guard) = self.side(&mut compute, &self.a, &vars);
         let (b, _) = self.side(&mut compute, &self.b, &vars);
         let product = compute.pool.mul(a, b);
-        let zero = compute.pool.constant(self.acc, alula_tensor::Scalar::Int(0));
+        let zero = compute
+            .pool
+            .constant(self.acc, alula_tensor::Scalar::Int(0));
         let product = compute.pool.select(guard, product, zero);
         let sum = compute.pool.fold(FoldOp::Add, k_vars, product);
         let out_vars = self
@@ -112,6 +118,7 @@ impl Contract {
                 acc: Some(sum),
             },
         );
+        compute.equal.clone_from(&self.epilogue.equal);
         Some(compute.finish(body))
     }
 
@@ -157,7 +164,11 @@ impl Contract {
         vars: &indexmap::IndexMap<VarId, ExprId>,
     ) -> (ExprId, ExprId) {
         let dtype = compute.operands[side.operand as usize].dtype;
-        let index = side.index.iter().map(|affine| self.position(compute, affine, vars)).collect();
+        let index = side
+            .index
+            .iter()
+            .map(|affine| self.position(compute, affine, vars))
+            .collect();
         let (guard, index) = compute.clamp_inside(side.operand as usize, index, &side.padded);
         let value = compute.pool.load(side.operand, dtype, index);
         let mut value = compute.pool.cast(value, self.acc);
@@ -203,11 +214,20 @@ mod tests {
     fn matmul() -> Contract {
         let dims = |a: &str, b: &str| vec![Dim::named(a), Dim::named(b)];
         let operands = vec![
-            Operand { dtype: DType::F32, shape: dims("M", "K") },
-            Operand { dtype: DType::F32, shape: dims("K", "N") },
+            Operand {
+                dtype: DType::F32,
+                shape: dims("M", "K"),
+            },
+            Operand {
+                dtype: DType::F32,
+                shape: dims("K", "N"),
+            },
         ];
         let mut epilogue = Compute::begin(operands, DType::F32, &dims("M", "N"));
-        let (m, n) = (epilogue.pool.var(Dim::named("M")), epilogue.pool.var(Dim::named("N")));
+        let (m, n) = (
+            epilogue.pool.var(Dim::named("M")),
+            epilogue.pool.var(Dim::named("N")),
+        );
         let k = epilogue.pool.var(Dim::named("K"));
         let acc = epilogue.pool.acc(DType::F32);
         let side = |operand, index: [crate::VarId; 2]| ContractOperand {
@@ -231,6 +251,9 @@ mod tests {
     fn a_matrix_product_is_one_fold() {
         let compute = matmul().to_compute().expect("output indices are variables");
         let body = &compute.pool.node(compute.body).expr;
-        assert!(matches!(body, crate::Expr::Fold { vars, .. } if vars.len() == 1), "{body:?}");
+        assert!(
+            matches!(body, crate::Expr::Fold { vars, .. } if vars.len() == 1),
+            "{body:?}"
+        );
     }
 }

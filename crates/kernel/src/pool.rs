@@ -101,7 +101,11 @@ impl Pool {
 
     /// A variable as an `i64`; a variable of extent 1 is 0.
     pub fn var_expr(&mut self, var: VarId) -> ExprId {
-        if self.extent(var).is(1) { self.int(0) } else { self.intern(Expr::Var(var), DType::I64) }
+        if self.extent(var).is(1) {
+            self.int(0)
+        } else {
+            self.intern(Expr::Var(var), DType::I64)
+        }
     }
 
     /// An element of an operand.
@@ -130,7 +134,10 @@ impl Pool {
 
     /// A combination of `body` over `vars`.
     pub fn fold(&mut self, op: FoldOp, vars: Vec<VarId>, body: ExprId) -> ExprId {
-        let vars: Vec<VarId> = vars.into_iter().filter(|&v| !self.extent(v).is(1)).collect();
+        let vars: Vec<VarId> = vars
+            .into_iter()
+            .filter(|&v| !self.extent(v).is(1))
+            .collect();
         if vars.is_empty() {
             return body;
         }
@@ -143,11 +150,24 @@ impl Pool {
     /// # Panics
     /// When operands disagree in dtype or number: a caller's bug.
     pub fn apply(&mut self, op: ScalarOp, operands: &[ExprId]) -> ExprId {
-        assert_eq!(operands.len(), op.arity(), "{op} takes {} operands", op.arity());
+        assert_eq!(
+            operands.len(),
+            op.arity(),
+            "{op} takes {} operands",
+            op.arity()
+        );
         let dtype = self.dtype(operands[operands.len() - 1]);
-        let typed = if op == ScalarOp::Select { &operands[1..] } else { operands };
+        let typed = if op == ScalarOp::Select {
+            &operands[1..]
+        } else {
+            operands
+        };
         for &operand in typed {
-            assert_eq!(self.dtype(operand), dtype, "{op} of operands of different dtypes");
+            assert_eq!(
+                self.dtype(operand),
+                dtype,
+                "{op} of operands of different dtypes"
+            );
         }
         assert!(op.accepts(dtype.class()), "{op} is not defined on {dtype}");
         if let Some(simple) = self.simplify(op, dtype, operands) {
@@ -313,8 +333,10 @@ impl Pool {
     /// `(c*q + r) / c = q` and `(c*q + r) mod c = r`, where `r` is known to lie in `0..c`.
     fn split_affine(&mut self, op: ScalarOp, a: ExprId, divisor: &Dim) -> Option<ExprId> {
         let index = self.as_affine(a)?;
-        let (mut quotient, mut rest) =
-            (crate::Affine::constant(0_i64), crate::Affine::constant(0_i64));
+        let (mut quotient, mut rest) = (
+            crate::Affine::constant(0_i64),
+            crate::Affine::constant(0_i64),
+        );
         for (&var, coefficient) in &index.terms {
             match coefficient.exact_div(divisor) {
                 Some(whole) => quotient.terms.insert(var, whole),

@@ -68,6 +68,7 @@ fn lower_graph(
     lowered.plans.push(Plan {
         name: graph.name.clone(),
         symbols: Vec::new(),
+        checks: Vec::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
         slots: Vec::new(),
@@ -81,6 +82,7 @@ fn lower_graph(
         slots: Vec::new(),
         slot_of: BTreeMap::new(),
         steps: Vec::new(),
+        checks: Vec::new(),
         late: late_symbols(&graph),
     };
     planner.inputs();
@@ -99,6 +101,7 @@ struct Planner<'p> {
     slots: Vec<Slot>,
     slot_of: BTreeMap<ValueId, SlotId>,
     steps: Vec<Step>,
+    checks: Vec<(Dim, Dim, String)>,
     /// Symbols that are known only while the plan runs.
     late: BTreeSet<Symbol>,
 }
@@ -261,16 +264,24 @@ impl Planner<'_> {
             .iter()
             .map(|id| self.graph.node(*id).name.as_str())
             .collect();
+        let name = names.join(" + ");
+        let equal: &[(Dim, Dim)] = match &work {
+            KernelWork::Compute(compute) => &compute.equal,
+            KernelWork::Contract(contract) => &contract.epilogue.equal,
+            KernelWork::Kernel(_) => &[],
+        };
+        for (a, b) in equal {
+            let is_known = self.checks.iter().any(|(x, y, _)| (x, y) == (a, b));
+            if !is_known {
+                self.checks.push((a.clone(), b.clone(), name.clone()));
+            }
+        }
         self.lowered.launches.push(Launch {
             work,
             name: ops.join("_"),
             constants,
         });
-        self.steps.push(Step::Launch {
-            kernel,
-            args,
-            name: names.join(" + "),
-        });
+        self.steps.push(Step::Launch { kernel, args, name });
         Ok(())
     }
 
@@ -346,6 +357,7 @@ impl Planner<'_> {
         Ok(Plan {
             name: graph.name.clone(),
             symbols,
+            checks: self.checks,
             inputs,
             outputs,
             slots: self.slots,

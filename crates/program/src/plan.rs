@@ -16,6 +16,9 @@ pub struct Plan {
     pub name: String,
     /// Symbols in the order in which they become known.
     pub symbols: Vec<SymbolDef>,
+    /// Dims that must be equal, as the sizes of launches rely on it; each with the nodes that do.
+    #[serde(default)]
+    pub checks: Vec<(Dim, Dim, String)>,
     /// Inputs in order.
     pub inputs: Vec<Port>,
     /// Outputs in order. Two outputs may share a slot.

@@ -241,24 +241,49 @@ impl Dim {
         Dim::atom(Atom::Mod(self.clone(), divisor.clone()))
     }
 
-    /// The greater of two dims.
+    /// The greater of two dims. Symbols stand for extents, so they count as not negative.
     pub fn maximum(&self, other: &Dim) -> Dim {
-        match (self.clone() - other.clone()).as_const() {
+        let difference = self.clone() - other.clone();
+        match difference.as_const() {
             Some(difference) if difference >= 0 => self.clone(),
             Some(_) => other.clone(),
+            None if difference.is_nonnegative() => self.clone(),
+            None if (-difference).is_nonnegative() => other.clone(),
             None if self <= other => Dim::atom(Atom::Max(self.clone(), other.clone())),
             None => Dim::atom(Atom::Max(other.clone(), self.clone())),
         }
     }
 
-    /// The lesser of two dims.
+    /// The lesser of two dims. Symbols stand for extents, so they count as not negative.
     pub fn minimum(&self, other: &Dim) -> Dim {
-        match (self.clone() - other.clone()).as_const() {
+        let difference = self.clone() - other.clone();
+        match difference.as_const() {
             Some(difference) if difference <= 0 => self.clone(),
             Some(_) => other.clone(),
+            None if difference.is_nonnegative() => other.clone(),
+            None if (-difference).is_nonnegative() => self.clone(),
             None if self <= other => Dim::atom(Atom::Min(self.clone(), other.clone())),
             None => Dim::atom(Atom::Min(other.clone(), self.clone())),
         }
+    }
+
+    /// Whether the value is provably not negative, as no symbol is: a symbol that stands for an
+    /// element of a tensor (its name begins with `$`) may be.
+    pub fn is_nonnegative(&self) -> bool {
+        match self.terms_ref() {
+            None => self.as_const().is_some_and(|value| value >= 0),
+            Some(terms) => terms.iter().all(|(monomial, coefficient)| {
+                *coefficient >= 0 && monomial.iter().all(|(atom, _)| atom.is_nonnegative())
+            }),
+        }
+    }
+
+    /// How large the expression is: the number of symbols and constants in it.
+    pub fn size(&self) -> usize {
+        self.terms_ref().map_or(1, |terms| {
+            let atoms = terms.iter().flat_map(|(monomial, _)| monomial);
+            terms.len() + atoms.map(|(atom, _)| atom.size()).sum::<usize>()
+        })
     }
 
     /// The value under a binding of symbols.
@@ -322,6 +347,25 @@ impl Dim {
 }
 
 impl Atom {
+    fn is_nonnegative(&self) -> bool {
+        match self {
+            Atom::Sym(symbol) => !symbol.name().starts_with('$'),
+            Atom::FloorDiv(a, b) => a.is_nonnegative() && b.is_nonnegative(),
+            Atom::Mod(_, b) => b.is_nonnegative(),
+            Atom::Max(a, b) => a.is_nonnegative() || b.is_nonnegative(),
+            Atom::Min(a, b) => a.is_nonnegative() && b.is_nonnegative(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Atom::Sym(_) => 1,
+            Atom::FloorDiv(a, b) | Atom::Mod(a, b) | Atom::Max(a, b) | Atom::Min(a, b) => {
+                1 + a.size() + b.size()
+            }
+        }
+    }
+
     fn eval(&self, bind: &dyn Fn(&Symbol) -> Option<i64>) -> Result<i64, DimError> {
         let both = |a: &Dim, b: &Dim| Ok::<_, DimError>((a.eval(bind)?, b.eval(bind)?));
         match self {

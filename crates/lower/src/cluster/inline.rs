@@ -196,6 +196,7 @@ pub(super) fn into_epilogue(
         dtype: consumer.dtype,
         pool,
         body,
+        equal: [old.equal.as_slice(), &consumer.equal].concat(),
     };
     let remap = |side: &ContractOperand| ContractOperand {
         operand: old_map[side.operand as usize],
@@ -264,6 +265,7 @@ pub(super) fn into_contract(
         &mut fused.b
     };
     target.index = new_index;
+    fused.epilogue.equal.extend(producer.equal.iter().cloned());
     Some((fused, operands))
 }
 

@@ -216,6 +216,17 @@ pub(super) fn contract(ctx: &LowerCtx<'_>, turn_a: bool, turn_b: bool) -> Contra
             padded: Vec::new(),
         }
     };
+    for ty in [a, b] {
+        let skipped = batch.len() + 2 - ty.rank();
+        for (own, target) in ty.shape[..ty.rank() - 2]
+            .iter()
+            .zip(&result.shape[skipped..])
+        {
+            if !own.is(1) && own != target {
+                epilogue.equal.push((own.clone(), target.clone()));
+            }
+        }
+    }
     let axis = |var, role| ContractAxis { var, role };
     // A batch axis that `b` does not have is nothing but more rows of `a`.
     let b_has = |position: usize| {

@@ -5,8 +5,8 @@ use alula_tensor::{DType, Dim, Scalar, Shape, Tensor, strides};
 
 /// The shape that all of `shapes` broadcast to: trailing axes align, extents of 1 repeat.
 ///
-/// A symbolic extent against a known one other than 1 is taken to be equal to it (or to be 1 in
-/// one operand, which a run then checks); two different symbolic extents do not broadcast.
+/// Extents of which one at least is symbolic are taken to be equal; the simpler one is the
+/// result's. A lowering notes what it took to be equal (`Compute::equal`), and each run checks it.
 ///
 /// # Errors
 /// [`InferError::Mismatch`] naming the extents that disagree.
@@ -27,12 +27,14 @@ pub fn broadcast_shapes(shapes: &[&Shape]) -> Result<Shape, InferError> {
             match (target.as_const(), dim.as_const()) {
                 (Some(_), None) => {}
                 (None, Some(_)) => *target = dim.clone(),
-                _ => {
+                (Some(_), Some(_)) => {
                     return Err(InferError::Mismatch(format!(
                         "extents {target} and {dim} of axis {} do not broadcast",
                         skipped + axis
                     )));
                 }
+                (None, None) if dim.size() < target.size() => *target = dim.clone(),
+                (None, None) => {}
             }
         }
     }
