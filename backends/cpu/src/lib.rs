@@ -18,6 +18,7 @@ mod emit;
 mod entry;
 mod features;
 
+pub use alula_microkernel::Isa;
 pub use code::{CpuCode, CpuKernel};
 pub use contract::{
     AxisMap, BiasAxis, CpuContract, DepthwiseMap, Epilogue, Form, Product, TILE_SYMBOLS, WindowMap,

@@ -60,7 +60,7 @@ pub fn compile(graph: Graph, options: &CompileOptions) -> Result<Compiled, Compi
     let lowered: Lowered = lower(graph, options.strategy)?;
     clock.lap("lower");
     let fusion = lowered.fusion.clone();
-    let program = cpu::assemble(lowered, options)?;
+    let program = cpu::program(lowered, options)?;
     clock.lap("emit");
     Ok(Compiled {
         program: Arc::new(program),

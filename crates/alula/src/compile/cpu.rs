@@ -1,14 +1,18 @@
-//! Kernels for this machine's processors: loops laid out, legalized, printed side by side.
+//! Kernels for this machine's processors: loops laid out, legalized and printed side by side;
+//! contractions planned for the micro-kernels.
 
 use std::collections::BTreeMap;
 
-use alula_cpu::{CpuEntry, CpuTarget, Dump, Emitted, emit_kernel, link};
-use alula_kernel::{Access, Kernel};
-use alula_lower::build::{ParamSpec, Policy, build};
+use alula_cpu::{
+    CpuContract, CpuTarget, Dump, Isa, Layout, Unit, assemble, emit_kernel, is_native,
+    is_native_cast, is_native_storage, plan_contract,
+};
+use alula_kernel::{Compute, Contract, Kernel};
+use alula_lower::build::{self, ParamSpec, Policy, build};
 use alula_lower::legalize::{Caps, legalize};
 use alula_lower::plan::{KernelWork, Launch, Lowered};
-use alula_program::{Constant, KernelEntry, KernelParam, ParamAccess, Program, Step};
-use alula_tensor::{DType, Dim, Storage};
+use alula_program::{Constant, Program, Step};
+use alula_tensor::Storage;
 use rayon::prelude::*;
 
 use super::{CompileError, CompileOptions};
@@ -18,40 +22,35 @@ const LANES: u32 = 4;
 
 /// What the code generator prints itself.
 const CAPS: Caps = Caps {
-    op: alula_cpu::is_native,
-    cast: alula_cpu::is_native_cast,
-    storage: is_stored,
+    op: is_native,
+    cast: is_native_cast,
+    storage: is_native_storage,
 };
 
-/// Every format lives in registers and memory; conversions that are missing are expanded.
-fn is_stored(dtype: DType) -> bool {
-    dtype != DType::String
+/// A launch's kernel before code generation.
+#[derive(serde::Serialize)]
+enum Planned {
+    Loops(Kernel),
+    Contract(Box<CpuContract>, Option<Kernel>),
 }
 
 /// Compiles every launch and puts the program together.
-pub(super) fn assemble(
-    lowered: Lowered,
-    options: &CompileOptions,
-) -> Result<Program, CompileError> {
-    let target = CpuTarget::host().map_err(|error| CompileError::Target(error.to_string()))?;
-    let kernels: Vec<Kernel> = lowered
+pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Program, CompileError> {
+    let fail = |error: &dyn std::fmt::Display| CompileError::Target(error.to_string());
+    let target = CpuTarget::host().map_err(|error| fail(&error))?;
+    let isa = Isa::current().map_err(|error| fail(&error))?;
+    let planned: Vec<Planned> = lowered
         .launches
         .par_iter()
-        .map(|launch| loops(launch, options))
+        .map(|launch| plan_launch(launch, isa, options))
         .collect::<Result<_, _>>()?;
-    let (unique, position_of) = merge(kernels);
-    let emitted: Vec<Emitted> = unique
+    let names: Vec<&str> = lowered.launches.iter().map(|l| l.name.as_str()).collect();
+    let (unique, position_of) = merge(&planned);
+    let units: Vec<Unit> = unique
         .par_iter()
-        .map(|kernel| {
-            emit_kernel(kernel, &target, Dump::default()).map_err(|error| fail(&kernel.name, error))
-        })
+        .map(|&position| unit(names[position], &planned[position], &target))
         .collect::<Result<_, _>>()?;
-    let code = link(&target, emitted);
-    let entries = unique
-        .iter()
-        .enumerate()
-        .map(|(k, kernel)| entry(kernel, k))
-        .collect();
+    let assembled = assemble(&target, units).map_err(|error| fail(&error))?;
     let mut plans = lowered.plans;
     for step in plans.iter_mut().flat_map(|plan| &mut plan.steps) {
         if let Step::Launch { kernel, .. } = step {
@@ -75,11 +74,11 @@ pub(super) fn assemble(
         data.push(storage);
     }
     Ok(Program {
-        target: "cpu".to_owned(),
-        features: Vec::new(),
+        target: alula_cpu::TARGET.to_owned(),
+        features: assembled.features,
         plans,
-        kernels: entries,
-        code: postcard::to_stdvec(&code).map_err(|error| fail("code", error))?,
+        kernels: assembled.kernels,
+        code: assembled.code,
         constants,
         data,
     })
@@ -92,70 +91,136 @@ fn fail(kernel: &str, error: impl std::fmt::Display) -> CompileError {
     }
 }
 
-/// The loops of a launch, in the target's words.
-fn loops(launch: &Launch, options: &CompileOptions) -> Result<Kernel, CompileError> {
-    let lay_out = |compute: &alula_kernel::Compute| {
-        let params: Vec<ParamSpec> = (0..=compute.operands.len())
-            .map(|k| ParamSpec::row_major(format!("p{k}")))
-            .collect();
-        build(&launch.name, compute, &params, Policy::Cpu { lanes: LANES })
-    };
-    let mut kernel = match &launch.work {
-        KernelWork::Compute(compute) => lay_out(compute),
-        KernelWork::Contract(contract) => {
-            let naive = contract.to_compute();
-            lay_out(&naive.ok_or_else(|| fail(&launch.name, "the contraction has no plain form"))?)
+fn plan_launch(
+    launch: &Launch,
+    isa: Isa,
+    options: &CompileOptions,
+) -> Result<Planned, CompileError> {
+    let name = &launch.name;
+    match &launch.work {
+        KernelWork::Compute(compute) => Ok(Planned::Loops(loops(name, compute, options)?)),
+        KernelWork::Kernel(kernel) => Ok(Planned::Loops(finish(
+            name,
+            kernel.as_ref().clone(),
+            options,
+        )?)),
+        KernelWork::Contract(contract) => plan_product(name, contract, isa, options),
+    }
+}
+
+/// A contraction through the micro-kernels if they take it, else as plain loops.
+fn plan_product(
+    name: &str,
+    contract: &Contract,
+    isa: Isa,
+    options: &CompileOptions,
+) -> Result<Planned, CompileError> {
+    let layouts: Vec<Layout> = contract
+        .epilogue
+        .operands
+        .iter()
+        .map(|o| Layout::row_major(&o.shape))
+        .collect();
+    let result = Layout::row_major(&contract.epilogue.shape());
+    match plan_contract(contract, &layouts, &result, isa) {
+        Ok((planned, tile)) => {
+            let tile = tile.map(|tile| {
+                let layout = |l: &Layout| build::Layout {
+                    strides: l.strides.clone(),
+                    elements: l.elements.clone(),
+                };
+                let params: Vec<ParamSpec> = tile
+                    .params
+                    .iter()
+                    .map(|p| ParamSpec {
+                        name: p.name.clone(),
+                        layout: Some(layout(&p.layout)),
+                    })
+                    .collect();
+                let policy = Policy::Cpu { lanes: LANES };
+                finish(name, build(name, &tile.compute, &params, policy), options)
+            });
+            Ok(Planned::Contract(Box::new(planned), tile.transpose()?))
         }
-        KernelWork::Kernel(kernel) => kernel.as_ref().clone(),
-    };
-    legalize(&mut kernel, &CAPS).map_err(|error| fail(&launch.name, error))?;
-    if (options.verify || cfg!(debug_assertions))
+        Err(reason) => {
+            tracing::debug!(name, %reason, "plain loops");
+            let plain = contract.to_compute();
+            let plain = plain.ok_or_else(|| fail(name, "the contraction has no plain form"))?;
+            Ok(Planned::Loops(loops(name, &plain, options)?))
+        }
+    }
+}
+
+fn loops(name: &str, compute: &Compute, options: &CompileOptions) -> Result<Kernel, CompileError> {
+    let params: Vec<ParamSpec> = (0..=compute.operands.len())
+        .map(|k| ParamSpec::row_major(format!("p{k}")))
+        .collect();
+    finish(
+        name,
+        build(name, compute, &params, Policy::Cpu { lanes: LANES }),
+        options,
+    )
+}
+
+/// The kernel in the target's words.
+fn finish(
+    name: &str,
+    mut kernel: Kernel,
+    options: &CompileOptions,
+) -> Result<Kernel, CompileError> {
+    legalize(&mut kernel, &CAPS).map_err(|error| fail(name, error))?;
+    if options.verify
         && let Err(errors) = alula_kernel::verify(&kernel)
     {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        return Err(fail(&launch.name, lines.join("; ")));
+        return Err(fail(name, lines.join("; ")));
     }
     Ok(kernel)
 }
 
-/// Equal kernels once; and for each launch the position of its kernel.
-fn merge(kernels: Vec<Kernel>) -> (Vec<Kernel>, Vec<usize>) {
-    let mut unique: Vec<Kernel> = Vec::new();
+/// Positions of kernels that differ in more than their names; and for each launch the position of
+/// its kernel among these.
+fn merge(planned: &[Planned]) -> (Vec<usize>, Vec<usize>) {
+    let mut unique = Vec::new();
     let mut known: BTreeMap<[u8; 32], usize> = BTreeMap::new();
-    let mut position_of = Vec::with_capacity(kernels.len());
-    for kernel in kernels {
-        let nameless = Kernel {
-            name: String::new(),
-            ..kernel.clone()
-        };
-        let bytes = postcard::to_stdvec(&nameless).expect("a kernel is plain data");
-        let key = *blake3::hash(&bytes).as_bytes();
-        position_of.push(*known.entry(key).or_insert_with(|| {
-            unique.push(kernel);
-            unique.len() - 1
-        }));
-    }
+    let nameless = |kernel: &Kernel| Kernel {
+        name: String::new(),
+        ..kernel.clone()
+    };
+    let position_of = planned
+        .iter()
+        .enumerate()
+        .map(|(position, kernel)| {
+            let plain = match kernel {
+                Planned::Loops(kernel) => Planned::Loops(nameless(kernel)),
+                Planned::Contract(contract, tile) => {
+                    Planned::Contract(contract.clone(), tile.as_ref().map(nameless))
+                }
+            };
+            let bytes = postcard::to_stdvec(&plain).expect("a kernel is plain data");
+            *known
+                .entry(*blake3::hash(&bytes).as_bytes())
+                .or_insert_with(|| {
+                    unique.push(position);
+                    unique.len() - 1
+                })
+        })
+        .collect();
     (unique, position_of)
 }
 
-fn entry(kernel: &Kernel, position: usize) -> KernelEntry {
-    let params = kernel
-        .params
-        .iter()
-        .map(|param| KernelParam {
-            access: match param.access {
-                Access::Read => ParamAccess::Read,
-                Access::Write | Access::ReadWrite => ParamAccess::Write,
-            },
-            bytes: param.elements.clone() * Dim::from(param.dtype.size_bytes()),
-        })
-        .collect();
-    let code = CpuEntry::Loops(u32::try_from(position).expect("fewer than 2^32 kernels"));
-    KernelEntry {
-        name: kernel.name.clone(),
-        params,
-        symbols: kernel.symbols.clone(),
-        scratch: Dim::new(0),
-        code: postcard::to_stdvec(&code).expect("an entry is plain data"),
-    }
+fn unit(name: &str, planned: &Planned, target: &CpuTarget) -> Result<Unit, CompileError> {
+    let emit = |kernel: &Kernel| {
+        let emitted = emit_kernel(kernel, target, Dump::default());
+        emitted.map(Box::new).map_err(|error| fail(name, error))
+    };
+    Ok(match planned {
+        Planned::Loops(kernel) => Unit::Loops(emit(kernel)?),
+        Planned::Contract(contract, tile) => Unit::Contract {
+            name: name.to_owned(),
+            contract: contract.clone(),
+            tile: tile.as_ref().map(emit).transpose()?,
+            packed_len: None,
+        },
+    })
 }
