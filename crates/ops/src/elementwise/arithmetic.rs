@@ -11,6 +11,7 @@ use alula_kernel::Compute;
 use alula_tensor::{Dim, ScalarOp};
 
 use super::{infer_broadcast, map_elements};
+use crate::extent::at_least;
 
 /// Infers a scalar operator's result, and its elements where all are known dims.
 pub(crate) fn infer(op: ScalarOp, ctx: &InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
@@ -39,6 +40,7 @@ fn content(op: ScalarOp, ctx: &InferCtx<'_>) -> Option<Vec<Dim>> {
         // Extents are not negative, so truncation and floor agree unless a constant is negative.
         ScalarOp::Div | ScalarOp::FloorDiv => Dim::floor_div,
         ScalarOp::FloorMod => Dim::modulo,
+        ScalarOp::Eq => return equal_content(a, ctx.content(1)?),
         _ => return None,
     };
     let b = ctx.content(1)?;
@@ -59,6 +61,27 @@ fn content(op: ScalarOp, ctx: &InferCtx<'_>) -> Option<Vec<Dim>> {
             .map(|k| combine(&a[k % a.len()], &b[k % b.len()]))
             .collect(),
     )
+}
+
+/// 1 where dims are equal and 0 where they cannot be, if that is decided for all: models choose
+/// extents by comparing shape vectors to -1.
+fn equal_content(a: &[Dim], b: &[Dim]) -> Option<Vec<Dim>> {
+    let count = match (a.len(), b.len()) {
+        (n, m) if n == m => n,
+        (1, m) => m,
+        (n, 1) => n,
+        _ => return None,
+    };
+    let decide = |k: usize| {
+        let difference = a[k % a.len()].clone() - b[k % b.len()].clone();
+        let one = Dim::new(1);
+        let apart = at_least(&difference, &one) || at_least(&-difference.clone(), &one);
+        match difference.as_const() {
+            Some(value) => Some(Dim::new(i64::from(value == 0))),
+            None => apart.then_some(Dim::new(0)),
+        }
+    };
+    (0..count).map(decide).collect()
 }
 
 pub(crate) fn eval(op: ScalarOp, ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {

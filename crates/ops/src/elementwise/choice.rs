@@ -179,7 +179,7 @@ fn lower_clip(ctx: &LowerCtx<'_>) -> Result<Vec<Compute>, LowerError> {
 pub static CAST: OpDef = OpDef {
     name: "cast",
     summary: "x as `to`: floats round to even, floats to integers truncate and saturate, \
-              integers wrap, anything to bool is `!= 0`",
+              (below 8 bits: wrap), integers wrap, anything to bool is `!= 0`",
     operands: &["x"],
     attrs: &[
         AttrSpec::required("to", AttrKind::DType, "dtype of the result"),
@@ -201,6 +201,8 @@ pub static CAST: OpDef = OpDef {
            %y = cast %s {to = f8e4m3fn} %z = cast %s {to = f8e5m2, saturate = false}
            return y: %y, z: %z }",
         "graph @e(%x: bool[]) { %y = cast %x {to = bf16} return y: %y }",
+        "graph @e(%x: f32[4]) {
+           %k = const f32[] [9.0] %s = mul %x, %k %y = cast %s {to = i4} return y: %y }",
         "graph @e(%x: f64[0]) { %y = cast %x {to = bool} return y: %y }",
     ],
 };
@@ -255,8 +257,20 @@ fn eval_cast(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
         (Scalar::Float(value), Some(limit)) => Scalar::Float(value.clamp(-limit, limit)),
         (value, _) => value,
     };
-    let values: Vec<Scalar> = values.into_iter().map(clamp).collect();
+    let narrow = |value: Scalar| {
+        if is_narrow_integer(to) {
+            value.cast(DType::I32)
+        } else {
+            value
+        }
+    };
+    let values: Vec<Scalar> = values.into_iter().map(clamp).map(narrow).collect();
     Ok(vec![ctx.result(to, x.shape(), &values)?])
+}
+
+/// Integers of less than a byte keep the low bits of the truncated float, as ONNX's data has it.
+fn is_narrow_integer(to: DType) -> bool {
+    to.is_integer() && to.bits() < 8
 }
 
 /// A number as text: the shortest that reads back.
@@ -306,6 +320,9 @@ fn lower_cast(ctx: &LowerCtx<'_>) -> Result<Vec<Compute>, LowerError> {
         );
         value = compute.pool.apply(ScalarOp::Max, &[value, low]);
         value = compute.pool.apply(ScalarOp::Min, &[value, high]);
+    }
+    if is_narrow_integer(to) && ctx.tensor(0).dtype.is_float() {
+        value = compute.pool.cast(value, DType::I32);
     }
     Ok(vec![compute.finish(value)])
 }
