@@ -210,6 +210,9 @@ impl Driver<'_> {
     }
 
     fn note(&mut self, compiled: &Compiled, node: NodeId, miss: Miss) {
+        if miss == Miss::NONE {
+            return;
+        }
         let node = self.graph.node(node).name.clone();
         tracing::trace!(rule = compiled.rule.name, node, reason = %miss, "near miss");
         if self.report.near_misses.len() < MISSES_MAX {

@@ -4,6 +4,8 @@
 //! driver in `engine` holds every rule to the same conditions, so that a rule says only what it
 //! matches and what it makes of it.
 
+mod axes;
+mod channels;
 mod content;
 mod cse;
 mod engine;

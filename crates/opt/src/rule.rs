@@ -27,6 +27,11 @@ pub enum Numerics {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Miss(pub Cow<'static, str>);
 
+impl Miss {
+    /// The rule does not apply; nothing worth reporting.
+    pub const NONE: Miss = Miss(Cow::Borrowed(""));
+}
+
 impl From<&'static str> for Miss {
     fn from(reason: &'static str) -> Miss {
         Miss(Cow::Borrowed(reason))
@@ -51,13 +56,18 @@ impl std::fmt::Display for Miss {
     }
 }
 
-/// A condition in the body of a rule.
+/// A condition in the body of a rule, with the reason for a near miss.
 pub(crate) fn require(condition: bool, reason: &'static str) -> Result<(), Miss> {
     if condition {
         Ok(())
     } else {
         Err(reason.into())
     }
+}
+
+/// A condition without which a rule does not apply at all, so that nobody wonders why not.
+pub(crate) fn fits(condition: bool) -> Result<(), Miss> {
+    if condition { Ok(()) } else { Err(Miss::NONE) }
 }
 
 /// A condition on a match.
@@ -115,6 +125,11 @@ impl Rule {
     /// A rule that rounds at other places.
     pub(crate) const fn rounding(name: &'static str, summary: &'static str) -> Rule {
         Rule::new(name, summary, Numerics::Rounding)
+    }
+
+    /// A rule that computes something near.
+    pub(crate) const fn approximate(name: &'static str, summary: &'static str) -> Rule {
+        Rule::new(name, summary, Numerics::Approximate)
     }
 
     /// Sets what is matched.

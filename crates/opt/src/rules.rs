@@ -12,13 +12,21 @@ use crate::rule::Rule;
 
 mod activation;
 mod algebra;
+mod conv;
 mod fold;
+mod matmul;
+mod norm;
+mod shape;
 
 /// Sets by name, in no order of application (see `pipeline`).
 const SETS: &[(&str, &[Rule])] = &[
     ("activation", activation::RULES),
     ("algebra", algebra::RULES),
+    ("conv", conv::RULES),
     ("fold", fold::RULES),
+    ("matmul", matmul::RULES),
+    ("norm", norm::RULES),
+    ("shape", shape::RULES),
 ];
 
 /// The names of the sets with their rules.

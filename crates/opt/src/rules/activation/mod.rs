@@ -1,7 +1,10 @@
 //! Activations that exporters spell out, recognised as the operator that they are.
 
+mod prelu_to_leaky_relu;
 mod recognise_gelu;
 mod recognise_gelu_tanh;
+mod recognise_hard_sigmoid;
+mod recognise_hard_swish;
 mod recognise_leaky_relu;
 mod recognise_mish;
 mod recognise_quick_gelu;
@@ -23,4 +26,7 @@ pub(super) const RULES: &[Rule] = &[
     recognise_mish::RULE,
     recognise_softsign::RULE,
     recognise_leaky_relu::RULE,
+    recognise_hard_sigmoid::RULE,
+    recognise_hard_swish::RULE,
+    prelu_to_leaky_relu::RULE,
 ];

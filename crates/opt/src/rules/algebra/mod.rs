@@ -1,13 +1,17 @@
 //! Arithmetic: constants gathered, costly operators replaced by cheap ones.
 
 mod add_neg_to_sub;
+mod clip_to_relu;
 mod cube_to_mul;
 mod div_const_to_mul;
 mod max_zero_to_relu;
 mod merge_add_const;
 mod merge_affine;
+mod merge_clips;
 mod merge_max_const;
 mod merge_mul_const;
+mod merge_relu_into_clip;
+mod min_max_to_clip;
 mod mul_reciprocal_to_div;
 mod neg_into_mul_const;
 mod neg_sub_to_sub;
@@ -41,4 +45,8 @@ pub(super) const RULES: &[Rule] = &[
     pow_minus_to_div::RULE,
     pow_minus_half_to_div::RULE,
     mul_reciprocal_to_div::RULE,
+    merge_clips::RULE,
+    merge_relu_into_clip::RULE,
+    clip_to_relu::RULE,
+    min_max_to_clip::RULE,
 ];

@@ -4,12 +4,23 @@ mod absorb_logical;
 mod cancel_double_negation;
 mod drop_abs_of_nonnegative;
 mod drop_add_zero;
+mod drop_cast_to_same;
+mod drop_constant_select;
+mod drop_empty_concat_part;
+mod drop_empty_pad;
+mod drop_full_slice;
+mod drop_identity_transpose;
 mod drop_logical_neutral;
 mod drop_mul_one;
 mod drop_neg_under_even;
 mod drop_pow_one;
 mod drop_relu_of_nonnegative;
+mod drop_reshape_to_same;
+mod drop_single_concat;
+mod drop_unit_reduction;
+mod exchange_negated_select;
 mod invert_comparison;
+mod merge_casts;
 mod merge_idempotent;
 mod merge_same_operands;
 
@@ -29,4 +40,15 @@ pub(super) const RULES: &[Rule] = &[
     drop_logical_neutral::RULE,
     absorb_logical::RULE,
     invert_comparison::RULE,
+    drop_cast_to_same::RULE,
+    merge_casts::RULE,
+    drop_reshape_to_same::RULE,
+    drop_identity_transpose::RULE,
+    drop_empty_pad::RULE,
+    drop_full_slice::RULE,
+    drop_single_concat::RULE,
+    drop_empty_concat_part::RULE,
+    drop_unit_reduction::RULE,
+    drop_constant_select::RULE,
+    exchange_negated_select::RULE,
 ];

@@ -1,0 +1,30 @@
+//! A batch normalization with constant statistics that nothing takes in is a product and a sum, which
+//! fuse with what is around them.
+
+use alula_ir::{Attrs, ValueId};
+
+use crate::channels::batch_norm_affine;
+use crate::patch::Patch;
+use crate::pattern::Match;
+use crate::rule::{Miss, Rule, fits};
+
+fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
+    let (scale, shift) = batch_norm_affine(found, patch)?;
+    let x = found.value("x");
+    let rank = patch.ty(x)?.rank();
+    fits(rank >= 2)?;
+    let (scale, shift) = (
+        patch.spread(scale, rank - 1, 0)?,
+        patch.spread(shift, rank - 1, 0)?,
+    );
+    let scaled = patch.apply("mul", &[x, scale], Attrs::new())?;
+    patch.apply("add", &[scaled, shift], Attrs::new())
+}
+
+/// The rule.
+pub(crate) const RULE: Rule =
+    Rule::rounding("batch_norm_to_affine", "batch_norm(x) becomes x * s + b")
+        .matching(&[
+            "batch_norm(?x, ?scale:const, ?bias:const, ?mean:const, ?variance:const){epsilon = ?e}",
+        ])
+        .build(build);
