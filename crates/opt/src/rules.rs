@@ -16,7 +16,9 @@ mod conv;
 mod fold;
 mod matmul;
 mod norm;
+mod quant;
 mod shape;
+mod transpose;
 
 /// Sets by name, in no order of application (see `pipeline`).
 const SETS: &[(&str, &[Rule])] = &[
@@ -26,7 +28,9 @@ const SETS: &[(&str, &[Rule])] = &[
     ("fold", fold::RULES),
     ("matmul", matmul::RULES),
     ("norm", norm::RULES),
+    ("quant", quant::RULES),
     ("shape", shape::RULES),
+    ("transpose", transpose::RULES),
 ];
 
 /// The names of the sets with their rules.
