@@ -1,6 +1,7 @@
 //! The table of ONNX operators. A family is a file beside this one that lists its rows; a new
 //! family is one line in [`FAMILIES`].
 
+mod attention;
 mod constant;
 mod context;
 mod contraction;
@@ -9,11 +10,13 @@ mod elementwise;
 mod generate;
 mod host;
 mod indexing;
+mod microsoft;
 mod normalization;
 mod pooling;
 mod quantization;
 mod recurrent;
 mod reduce;
+mod resampling;
 mod shape;
 mod window;
 
@@ -71,6 +74,7 @@ pub const fn microsoft_row(
 
 /// The rows of every family.
 const FAMILIES: &[&[Row]] = &[
+    attention::ROWS,
     constant::ROWS,
     contraction::ROWS,
     control::ROWS,
@@ -78,11 +82,13 @@ const FAMILIES: &[&[Row]] = &[
     generate::ROWS,
     host::ROWS,
     indexing::ROWS,
+    microsoft::ROWS,
     normalization::ROWS,
     pooling::ROWS,
     quantization::ROWS,
     recurrent::ROWS,
     reduce::ROWS,
+    resampling::ROWS,
     shape::ROWS,
 ];
 

@@ -22,6 +22,7 @@ const FAMILIES: &[&[&OpDef]] = &[
     host_ops::ROWS,
     indexing::ROWS,
     recurrent::ROWS,
+    crate::resampling::ROWS,
     reduce::ROWS,
     shape::ROWS,
 ];

@@ -11,6 +11,7 @@ pub mod pooling;
 pub mod quantization;
 pub mod recurrent;
 pub mod reduce;
+pub mod resampling;
 pub mod shape;
 
 mod evaluate;

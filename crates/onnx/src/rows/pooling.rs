@@ -4,8 +4,10 @@ use alula_ir::{Attrs, OpDef, ValueId};
 use alula_ops::elementwise::arithmetic::{ABS, POW};
 use alula_ops::pooling::{AVERAGE_POOL, LP_POOL, MAX_POOL, MAX_UNPOOL};
 use alula_ops::reduce::{REDUCE_L1, REDUCE_L2, REDUCE_MAX, REDUCE_MEAN, REDUCE_SUM};
+use alula_ops::shape::PAD;
 use alula_tensor::Dim;
 
+use super::shape::read_dims;
 use super::window::Window;
 use super::{Built, Row, RowCtx, RowError, row};
 
@@ -140,8 +142,7 @@ fn pool_attrs(ctx: &mut RowCtx<'_, '_>) -> Result<Attrs, RowError> {
         .with("ceil_mode", ceil_mode))
 }
 
-/// Positions are those of the pool that made the input, so the result has its input's extents:
-/// given, or what the window covers.
+/// The inverse of a pool; the result's extents are given, or what the windows cover.
 fn max_unpool(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (x, positions) = (ctx.input(0)?, ctx.input(1)?);
     let ty = ctx.ty(x)?;
@@ -164,20 +165,26 @@ fn max_unpool(ctx: &mut RowCtx<'_, '_>) -> Built {
         .collect();
     let shape = match ctx.optional(2) {
         None => covered.clone(),
-        Some(given) => ctx.content(given).ok_or_else(|| {
-            RowError::Unsupported("output_shape that is not known when compiling".to_owned())
-        })?,
+        Some(given) => read_dims(ctx, given)?,
     };
     if shape.len() != ty.rank() {
         return Err(RowError::Invalid(format!(
             "output_shape has not the rank of {ty}"
         )));
     }
-    // Positions count in the extents that the window covers, whatever the result's are.
-    let flat = ctx.push(
-        &MAX_UNPOOL,
-        &[x, positions],
-        Attrs::new().with("shape", shape),
-    )?;
-    Ok(vec![flat])
+    // Positions count in the extents that the window covers; the rest is added at the ends.
+    let attrs = Attrs::new().with("shape", covered.clone());
+    let result = ctx.push(&MAX_UNPOOL, &[x, positions], attrs)?;
+    if shape == covered {
+        return Ok(vec![result]);
+    }
+    let mut pads = vec![Dim::new(0); ty.rank()];
+    pads.extend(
+        shape
+            .into_iter()
+            .zip(covered)
+            .map(|(wanted, has)| wanted - has),
+    );
+    let padded = ctx.push(&PAD, &[result], Attrs::new().with("pads", pads))?;
+    Ok(vec![padded])
 }

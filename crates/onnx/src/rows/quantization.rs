@@ -132,6 +132,22 @@ pub(super) fn dynamic_quantize(
     Ok([quantized, scale, zero_point])
 }
 
+/// The value with scale and zero point at these inputs, as real numbers.
+pub(super) fn real(
+    ctx: &mut RowCtx<'_, '_>,
+    value: ValueId,
+    scale: ValueId,
+    zero_point: Option<ValueId>,
+    axis: i64,
+) -> Result<ValueId, RowError> {
+    let name = ctx.name().to_owned();
+    let attrs = Attrs::new().with("axis", axis);
+    let operands = [Some(value), Some(scale), zero_point];
+    Ok(ctx
+        .graph()
+        .push(&DEQUANTIZE_LINEAR, &operands, attrs, &name)?[0])
+}
+
 /// Real numbers as steps of this scale; the stored type is the zero point's.
 pub(super) fn steps(
     ctx: &mut RowCtx<'_, '_>,

@@ -1,0 +1,340 @@
+//! Operators of the domain `com.microsoft`: quantized and fused forms, as what they are made of.
+
+use alula_ir::{Attrs, OpDef, ValueId};
+use alula_ops::contraction::MATMUL;
+use alula_ops::elementwise::activation::{GELU, SILU};
+use alula_ops::elementwise::arithmetic::{ADD, MUL, SUB};
+use alula_ops::elementwise::choice::CAST;
+use alula_ops::normalization::{LAYER_NORM, RMS_NORM};
+use alula_ops::quantization::DEQUANTIZE_LINEAR;
+use alula_ops::shape::TRANSPOSE;
+use alula_tensor::{DType, Dim, Scalar, Tensor};
+
+use super::contraction::{matmul, reshape};
+use super::quantization::{
+    dequantize, dynamic_quantize, integer_product, quantize, real, scaled_sums, steps,
+};
+use super::recurrent::{Sources, lstm_of};
+use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
+
+/// The family's rows.
+pub(super) const ROWS: &[Row] = &[
+    row("QuantizeLinear", &["axis", "block_size"], quantize),
+    row("DequantizeLinear", &["axis", "block_size"], dequantize),
+    row("QLinearAdd", &[], |ctx| qlinear(ctx, &ADD)),
+    row("QLinearMul", &[], |ctx| qlinear(ctx, &MUL)),
+    row("QGemm", &["alpha", "transA", "transB"], qgemm),
+    row("MatMulIntegerToFloat", &[], |ctx| {
+        let [a, b, a_scale, b_scale] = [0, 1, 2, 3].map(|position| ctx.input(position));
+        let scale = ctx.push(&MUL, &[a_scale?, b_scale?], Attrs::new())?;
+        let (a_zero, b_zero) = (ctx.optional(4), ctx.optional(5));
+        let value = real_product(ctx, [a?, b?], [a_zero, b_zero], scale)?;
+        biased(ctx, value, ctx.optional(6))
+    }),
+    row("DynamicQuantizeMatMul", &[], |ctx| {
+        let (a, b, b_scale) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+        let [a, a_scale, a_zero] = dynamic_quantize(ctx, a)?;
+        let scale = ctx.push(&MUL, &[a_scale, b_scale], Attrs::new())?;
+        let b_zero = ctx.optional(3);
+        let value = real_product(ctx, [a, b], [Some(a_zero), b_zero], scale)?;
+        biased(ctx, value, ctx.optional(4))
+    }),
+    row(
+        "MatMulNBits",
+        &["K", "N", "accuracy_level", "bits", "block_size"],
+        matmul_n_bits,
+    ),
+    row(
+        "DynamicQuantizeLSTM",
+        &[
+            "activation_alpha",
+            "activation_beta",
+            "activations",
+            "clip",
+            "direction",
+            "hidden_size",
+            "input_forget",
+        ],
+        quantized_lstm,
+    ),
+    row("FusedMatMul", &["alpha", "transA", "transB"], |ctx| {
+        let (a, b) = (ctx.input(0)?, ctx.input(1)?);
+        let attrs = Attrs::new()
+            .with("transpose_a", ctx.flag("transA", false))
+            .with("transpose_b", ctx.flag("transB", false));
+        let product = ctx.push(&MATMUL, &[a, b], attrs)?;
+        let dtype = ctx.ty(product)?.dtype;
+        let alpha = ctx.scalar(dtype, ctx.float_or("alpha", 1.0));
+        Ok(vec![ctx.push(&MUL, &[product, alpha], Attrs::new())?])
+    }),
+    row("BiasGelu", &[], |ctx| {
+        let (x, bias) = (ctx.input(0)?, ctx.input(1)?);
+        let sum = ctx.push(&ADD, &[x, bias], Attrs::new())?;
+        Ok(vec![ctx.push(&GELU, &[sum], Attrs::new())?])
+    }),
+    row("Gelu", &[], |ctx| {
+        let x = ctx.input(0)?;
+        Ok(vec![ctx.push(&GELU, &[x], Attrs::new())?])
+    }),
+    row("FastGelu", &[], |ctx| {
+        let x = ctx.input(0)?;
+        let x = biased(ctx, x, ctx.optional(1))?[0];
+        Ok(vec![ctx.push(
+            &GELU,
+            &[x],
+            Attrs::new().with("tanh", true),
+        )?])
+    }),
+    row("QuickGelu", &["alpha"], |ctx| {
+        let x = ctx.input(0)?;
+        let attrs = Attrs::new().with("alpha", ctx.float_or("alpha", 1.702));
+        Ok(vec![ctx.push(&SILU, &[x], attrs)?])
+    }),
+    row("SkipLayerNormalization", &["epsilon"], |ctx| {
+        let (x, bias) = (ctx.optional(3), ctx.optional(4));
+        skip_norm(ctx, &LAYER_NORM, x, bias)
+    }),
+    row("SkipSimplifiedLayerNormalization", &["epsilon"], |ctx| {
+        let bias = ctx.optional(3);
+        skip_norm(ctx, &RMS_NORM, None, bias)
+    }),
+];
+
+fn biased(ctx: &mut RowCtx<'_, '_>, value: ValueId, bias: Option<ValueId>) -> Built {
+    match bias {
+        Some(bias) => Ok(vec![ctx.push(&ADD, &[value, bias], Attrs::new())?]),
+        None => Ok(vec![value]),
+    }
+}
+
+/// A binary operator on quantized operands: real numbers in between.
+fn qlinear(ctx: &mut RowCtx<'_, '_>, op: &'static OpDef) -> Built {
+    let (a, a_scale, b, b_scale) = (ctx.input(0)?, ctx.input(1)?, ctx.input(3)?, ctx.input(4)?);
+    let (a_zero, b_zero) = (ctx.optional(2), ctx.optional(5));
+    let a = real(ctx, a, a_scale, a_zero, 0)?;
+    let b = real(ctx, b, b_scale, b_zero, 0)?;
+    let value = ctx.push(op, &[a, b], Attrs::new())?;
+    let (scale, zero) = (ctx.input(6)?, ctx.input(7)?);
+    Ok(vec![steps(ctx, value, scale, zero)?])
+}
+
+/// The product of quantized matrices as real numbers.
+fn real_product(
+    ctx: &mut RowCtx<'_, '_>,
+    [a, b]: [ValueId; 2],
+    [a_zero, b_zero]: [Option<ValueId>; 2],
+    scale: ValueId,
+) -> Result<ValueId, RowError> {
+    let sums = integer_product(ctx, a, b, a_zero, b_zero)?;
+    scaled_sums(ctx, sums, scale)
+}
+
+fn transposed(ctx: &mut RowCtx<'_, '_>, value: ValueId, when: bool) -> Result<ValueId, RowError> {
+    match when {
+        true => ctx.push(
+            &TRANSPOSE,
+            &[value],
+            Attrs::new().with("perm", vec![1_i64, 0]),
+        ),
+        false => Ok(value),
+    }
+}
+
+fn qgemm(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let (a, b) = (ctx.input(0)?, ctx.input(3)?);
+    let a = transposed(ctx, a, ctx.flag("transA", false))?;
+    let b = transposed(ctx, b, ctx.flag("transB", false))?;
+    let (a_zero, b_zero) = (ctx.input(2)?, ctx.input(5)?);
+    let mut sums = integer_product(ctx, a, b, Some(a_zero), Some(b_zero))?;
+    if let Some(bias) = ctx.optional(6) {
+        sums = ctx.push(&ADD, &[sums, bias], Attrs::new())?;
+    }
+    let (a_scale, b_scale) = (ctx.input(1)?, ctx.input(4)?);
+    let mut scale = ctx.push(&MUL, &[a_scale, b_scale], Attrs::new())?;
+    let alpha = ctx.float_or("alpha", 1.0);
+    if alpha != 1.0 {
+        let dtype = ctx.ty(scale)?.dtype;
+        let alpha = ctx.scalar(dtype, alpha);
+        scale = ctx.push(&MUL, &[scale, alpha], Attrs::new())?;
+    }
+    let value = scaled_sums(ctx, sums, scale)?;
+    match (ctx.optional(7), ctx.optional(8)) {
+        (Some(scale), Some(zero)) => Ok(vec![steps(ctx, value, scale, zero)?]),
+        _ => Ok(vec![value]),
+    }
+}
+
+/// Elements of `bits` bits, dense and the lowest first, one a byte: rows of `count` in rows of
+/// whole bytes.
+fn unpacked(bytes: &[u8], bits: usize, rows: usize, count: usize) -> Option<Vec<Scalar>> {
+    let per_byte = 8 / bits;
+    let row_bytes = bytes.len().checked_div(rows)?;
+    let mask = ((1_u16 << bits) - 1) as u8;
+    let mut values = Vec::with_capacity(rows.checked_mul(count)?);
+    for row in bytes.chunks_exact(row_bytes.max(1)).take(rows) {
+        for k in 0..count {
+            let byte = row.get(k / per_byte)?;
+            let value = byte >> (k % per_byte * bits) & mask;
+            values.push(Scalar::Int(value.into()));
+        }
+    }
+    Some(values)
+}
+
+/// `a` times the transpose of a weight stored in blocks of 2, 4 or 8 bits with a scale each.
+fn matmul_n_bits(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let need = |ctx: &RowCtx<'_, '_>, name: &str| {
+        ctx.int(name)
+            .and_then(|value| usize::try_from(value).ok())
+            .filter(|value| *value > 0)
+            .ok_or_else(|| RowError::Invalid(format!("attribute {name} must be positive")))
+    };
+    let (k, n, block) = (need(ctx, "K")?, need(ctx, "N")?, need(ctx, "block_size")?);
+    let bits = ctx.int_or("bits", 4);
+    let dtype = match bits {
+        2 => DType::U2,
+        4 => DType::U4,
+        8 => DType::U8,
+        _ => return Err(RowError::Unsupported(format!("attribute bits is {bits}"))),
+    };
+    if ctx.optional(4).is_some() {
+        return Err(RowError::Unsupported("input g_idx".to_owned()));
+    }
+    let bits = bits as usize;
+    let blocks = k.div_ceil(block);
+    let (a, weights, scales) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let packed = ctx.as_constant(weights).ok_or_else(|| {
+        RowError::Unsupported("weights that are computed while the model runs".to_owned())
+    })?;
+    let short = |what: &str| RowError::Invalid(format!("{what} do not fit N = {n}, K = {k}"));
+    // The padding of the last block is dropped.
+    let codes = unpacked(packed.bytes(), bits, n, k).ok_or_else(|| short("weights"))?;
+    let codes = Tensor::from_scalars(dtype, &[n, k], &codes).map_err(|_| short("weights"))?;
+    let codes = ctx.constant(codes);
+    let shape = vec![Dim::new(n as i64), Dim::new(blocks as i64)];
+    let scales = reshape(ctx, scales, shape.clone())?;
+    let real_dtype = ctx.ty(scales)?.dtype;
+    let zero = match ctx.optional(3) {
+        None => {
+            let middle = vec![Scalar::Int(1 << (bits - 1)); n * blocks];
+            let zero = Tensor::from_scalars(dtype, &[n, blocks], &middle);
+            Some(ctx.constant(zero.map_err(|_| short("zero points"))?))
+        }
+        Some(zero) if ctx.ty(zero)?.dtype == DType::U8 => {
+            let packed = ctx.as_constant(zero).ok_or_else(|| {
+                RowError::Unsupported("zero points computed while the model runs".to_owned())
+            })?;
+            let zeros = unpacked(packed.bytes(), bits, n, blocks);
+            let zeros = zeros.ok_or_else(|| short("zero points"))?;
+            let zeros = Tensor::from_scalars(dtype, &[n, blocks], &zeros);
+            Some(ctx.constant(zeros.map_err(|_| short("zero points"))?))
+        }
+        Some(_) => {
+            let reason = "zero points that are no integers";
+            return Err(RowError::Unsupported(reason.to_owned()));
+        }
+    };
+    let attrs = Attrs::new().with("axis", 1_i64).with("block", block as i64);
+    let name = ctx.name().to_owned();
+    let operands = [Some(codes), Some(scales), zero];
+    let mut weight = ctx
+        .graph()
+        .push(&DEQUANTIZE_LINEAR, &operands, attrs, &name)?[0];
+    let a_dtype = ctx.ty(a)?.dtype;
+    if real_dtype != a_dtype {
+        weight = ctx.push(&CAST, &[weight], Attrs::new().with("to", a_dtype))?;
+    }
+    let product = if ctx.rank(a)? == 1 {
+        let columns = transposed(ctx, weight, true)?;
+        matmul(ctx, a, columns)?
+    } else {
+        ctx.push(
+            &MATMUL,
+            &[a, weight],
+            Attrs::new().with("transpose_b", true),
+        )?
+    };
+    biased(ctx, product, ctx.optional(5))
+}
+
+/// Weights given as `[D, I, G*H]` with a scale and zero point for each direction, or for each
+/// column of it, as `[D, G*H, I]` of real numbers.
+fn real_weights(
+    ctx: &mut RowCtx<'_, '_>,
+    weights: ValueId,
+    scale: ValueId,
+    zero: ValueId,
+) -> Result<ValueId, RowError> {
+    let dtype = ctx.ty(scale)?.dtype;
+    let to = || Attrs::new().with("to", dtype);
+    let ty = ctx.ty(weights)?;
+    if ty.rank() != 3 {
+        return Err(RowError::Invalid(format!(
+            "weights {ty} must have three axes"
+        )));
+    }
+    let mut value = ctx.push(&CAST, &[weights], to())?;
+    let zero = ctx.push(&CAST, &[zero], to())?;
+    for (param, op) in [(zero, &SUB), (scale, &MUL)] {
+        let given = ctx.ty(param)?;
+        let shape = match given.shape.as_slice() {
+            [] => Vec::new(),
+            [directions] => vec![directions.clone(), Dim::new(1), Dim::new(1)],
+            [directions, columns] => vec![directions.clone(), Dim::new(1), columns.clone()],
+            _ => {
+                return Err(RowError::Invalid(format!(
+                    "scale or zero point {given} of {ty}"
+                )));
+            }
+        };
+        let param = reshape(ctx, param, shape)?;
+        value = ctx.push(op, &[value, param], Attrs::new())?;
+    }
+    ctx.push(
+        &TRANSPOSE,
+        &[value],
+        Attrs::new().with("perm", vec![0_i64, 2, 1]),
+    )
+}
+
+/// Only the weights are quantized here: inputs and states stay real numbers, which is nearer to
+/// the float model.
+fn quantized_lstm(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let (w, r) = (ctx.input(1)?, ctx.input(2)?);
+    let [w_scale, w_zero, r_scale, r_zero] = [8, 9, 10, 11].map(|position| ctx.input(position));
+    let w = real_weights(ctx, w, w_scale?, w_zero?)?;
+    let r = real_weights(ctx, r, r_scale?, r_zero?)?;
+    let sources = Sources {
+        x: ctx.input(0)?,
+        w,
+        r,
+        bias: ctx.optional(3),
+    };
+    lstm_of(ctx, &sources)
+}
+
+/// `norm(x + skip + bias)`; the fourth result is the sum.
+fn skip_norm(
+    ctx: &mut RowCtx<'_, '_>,
+    norm: &'static OpDef,
+    beta: Option<ValueId>,
+    bias: Option<ValueId>,
+) -> Built {
+    if ctx.wants(1) || ctx.wants(2) {
+        return Err(RowError::Unsupported("statistics as outputs".to_owned()));
+    }
+    let (x, skip, gamma) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let mut sum = ctx.push(&ADD, &[x, skip], Attrs::new())?;
+    if let Some(bias) = bias {
+        sum = ctx.push(&ADD, &[sum, bias], Attrs::new())?;
+    }
+    let default = if beta.is_some() { 1e-12 } else { 1e-5 };
+    let attrs = Attrs::new().with("epsilon", ctx.float_or("epsilon", default));
+    let mut operands = vec![sum, gamma];
+    operands.extend(beta);
+    let value = ctx.push(norm, &operands, attrs)?;
+    // Nothing uses the second and third result.
+    let mut results = vec![value, value, value, sum];
+    results.truncate(ctx.num_outputs().max(1));
+    Ok(results)
+}
