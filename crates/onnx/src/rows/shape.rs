@@ -128,7 +128,11 @@ pub(super) fn normal_axis(axis: i64, rank: usize) -> Result<usize, RowError> {
     within.ok_or_else(|| RowError::Invalid(format!("axis {axis} is out of range for rank {rank}")))
 }
 
-fn reshape_to(ctx: &mut RowCtx<'_, '_>, x: ValueId, to: Vec<Dim>) -> Result<ValueId, RowError> {
+pub(super) fn reshape_to(
+    ctx: &mut RowCtx<'_, '_>,
+    x: ValueId,
+    to: Vec<Dim>,
+) -> Result<ValueId, RowError> {
     ctx.push(&RESHAPE, &[x], Attrs::new().with("to", to))
 }
 
