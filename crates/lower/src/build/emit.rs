@@ -15,7 +15,7 @@ use indexmap::IndexMap;
 use smallvec::SmallVec;
 
 use super::access::{accesses, free_vars, reachable, reachable_above};
-use super::nest::Nest;
+use super::nest::{Nest, width};
 use super::reuse::Reuse;
 
 /// Fills in grid, symbols and body of a kernel that has its parameters.
@@ -502,12 +502,7 @@ impl Emitter<'_> {
         if nested || !affine.iter().any(|access| access.coefficient(inner).is(1)) {
             return 1;
         }
-        let mut width = self.fold_width;
-        let extent = self.pool.extent(inner).as_const();
-        while width > 1 && extent.is_some_and(|extent| extent < i64::from(width)) {
-            width /= 2;
-        }
-        width
+        width(self.pool.extent(inner).as_const(), self.fold_width)
     }
 }
 

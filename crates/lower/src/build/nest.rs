@@ -133,13 +133,14 @@ fn plan_cpu(linear: Linear, lanes: u32, work: u64) -> Nest {
     }
 }
 
-/// The greatest power of two of at most `lanes` that a loop of this extent fills.
-fn width(extent: Option<i64>, lanes: u32) -> u32 {
+/// The greatest power of two of at most `lanes` that a loop of this extent fills; 1 where that
+/// would be less than a vector of four.
+pub(super) fn width(extent: Option<i64>, lanes: u32) -> u32 {
     let mut width = lanes;
     while width > 1 && extent.is_some_and(|extent| extent < i64::from(width)) {
         width /= 2;
     }
-    width
+    if width < lanes.min(4) { 1 } else { width }
 }
 
 /// Output axes in loop order, and how many of them (from the outside) every fold depends on.
