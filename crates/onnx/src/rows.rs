@@ -2,6 +2,7 @@
 //! family is one line in [`FAMILIES`].
 
 mod attention;
+mod axes;
 mod constant;
 mod context;
 mod contraction;

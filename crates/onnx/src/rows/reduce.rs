@@ -1,18 +1,16 @@
 //! Reductions.
 
 use alula_ir::{Attrs, OpDef, ValueId};
-use alula_ops::elementwise::arithmetic::{EQ, NOT, OR};
-use alula_ops::elementwise::choice::{CAST, SELECT};
-use alula_ops::host_ops::COMPRESS;
+use alula_ops::elementwise::choice::SELECT;
 use alula_ops::reduce::{
     ARGMAX, ARGMIN, REDUCE_L1, REDUCE_L2, REDUCE_LOG_SUM, REDUCE_LOG_SUM_EXP, REDUCE_MAX,
     REDUCE_MEAN, REDUCE_MIN, REDUCE_PROD, REDUCE_SUM, REDUCE_SUM_SQUARE,
 };
 use alula_ops::shape::{CONCAT, DIMS};
-use alula_tensor::{DType, Dim, Tensor};
+use alula_tensor::{Dim, Tensor};
 
 use super::shape::{read_dims, reshape_to};
-use super::{Built, Row, RowCtx, RowError, row};
+use super::{Built, Row, RowCtx, RowError, axes, row};
 
 /// A reduction whose axes became an input in `$input_since`.
 macro_rules! reduction {
@@ -88,21 +86,13 @@ fn reduce(ctx: &mut RowCtx<'_, '_>, op: &'static OpDef, input_since: i64) -> Bui
 fn reduce_unknown_axes(
     ctx: &mut RowCtx<'_, '_>,
     op: &'static OpDef,
-    (x, axes): (ValueId, ValueId),
+    (x, given): (ValueId, ValueId),
     keepdims: bool,
 ) -> Built {
-    let (shape, ty) = (ctx.ty(x)?.shape, ctx.ty(axes)?);
+    let (shape, ty) = (ctx.ty(x)?.shape, ctx.ty(given)?);
     let rank = shape.len();
-    let count = match ty.shape.as_slice() {
-        [count] => count
-            .as_const()
-            .and_then(|count| usize::try_from(count).ok()),
-        _ => None,
-    };
-    let Some(count) = count.filter(|count| *count <= rank) else {
-        return Err(RowError::Unsupported(format!("axes {ty} of rank {rank}")));
-    };
-    let is_reduced = mark_axes(ctx, axes, rank)?;
+    let count = axes::count(&ty, rank)?;
+    let is_reduced = axes::mark(ctx, given, rank)?;
     let extents = ctx.push(&DIMS, &[], Attrs::new().with("values", shape))?;
     let one = ctx.constant(Tensor::scalar(1_i64));
     let plain = Attrs::new;
@@ -122,29 +112,8 @@ fn reduce_unknown_axes(
     if keepdims {
         return Ok(vec![reduced]);
     }
-    // The extents that stay, in order: there are `rank - count` of them.
-    let stays = ctx.push(&NOT, &[is_reduced], plain())?;
-    let left = ctx.push(&COMPRESS, &[extents, stays], plain().with("axis", 0_i64))?;
-    let left = reshape_to(ctx, left, vec![Dim::from(rank - count)])?;
-    let left = read_dims(ctx, left)?;
+    let left = axes::extents_left(ctx, extents, is_reduced, rank - count)?;
     Ok(vec![reshape_to(ctx, reduced, left)?])
-}
-
-/// `bool[rank]`: whether each axis is one of `axes`, which may count from the end.
-fn mark_axes(ctx: &mut RowCtx<'_, '_>, axes: ValueId, rank: usize) -> Result<ValueId, RowError> {
-    let plain = Attrs::new;
-    let axes = ctx.push(&CAST, &[axes], plain().with("to", DType::I64))?;
-    let numbers = |numbers: std::ops::Range<i64>| -> Result<Tensor, RowError> {
-        let column = Tensor::from_i64s(&numbers.collect::<Vec<i64>>()).reshape(&[rank, 1]);
-        column.map_err(|error| RowError::Invalid(error.to_string()))
-    };
-    let (front, back) = (numbers(0..rank as i64)?, numbers(-(rank as i64)..0)?);
-    let (front, back) = (ctx.constant(front), ctx.constant(back));
-    let front = ctx.push(&EQ, &[front, axes], plain())?;
-    let back = ctx.push(&EQ, &[back, axes], plain())?;
-    let either = ctx.push(&OR, &[front, back], plain())?;
-    let attrs = plain().with("axes", vec![1_i64]).with("keepdims", false);
-    ctx.push(&REDUCE_MAX, &[either], attrs)
 }
 
 fn arg(ctx: &mut RowCtx<'_, '_>, op: &'static OpDef) -> Built {

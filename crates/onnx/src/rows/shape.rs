@@ -10,7 +10,7 @@ use alula_ops::shape::{
 };
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
-use super::{Built, Row, RowCtx, RowError, row};
+use super::{Built, Row, RowCtx, RowError, axes, row};
 
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
@@ -96,6 +96,9 @@ pub(super) const ROWS: &[Row] = &[
     }),
 ];
 
+/// Most axes that a result gains.
+const RANK_MAX: usize = 64;
+
 /// The elements of an integer input as dims. Where they are not known, they become symbols that
 /// are bound when the input is computed.
 pub(super) fn read_dims(ctx: &mut RowCtx<'_, '_>, value: ValueId) -> Result<Vec<Dim>, RowError> {
@@ -168,9 +171,19 @@ fn axes_of(ctx: &mut RowCtx<'_, '_>) -> Result<Option<Vec<i64>>, RowError> {
     }
 }
 
+/// The input of axes, if it is computed while the model runs.
+fn unknown_axes(ctx: &mut RowCtx<'_, '_>) -> Option<ValueId> {
+    let axes = ctx.optional(1).filter(|_| ctx.version >= 13)?;
+    ctx.const_ints(axes).is_none().then_some(axes)
+}
+
 fn squeeze(ctx: &mut RowCtx<'_, '_>) -> Built {
     let x = ctx.input(0)?;
     let ty = ctx.ty(x)?;
+    if let Some(given) = unknown_axes(ctx) {
+        let to = axes::without(ctx, &ty.shape, given)?;
+        return Ok(vec![reshape_to(ctx, x, to)?]);
+    }
     let gone: Vec<bool> = match axes_of(ctx)? {
         Some(axes) => {
             let mut gone = vec![false; ty.rank()];
@@ -202,6 +215,12 @@ fn squeeze(ctx: &mut RowCtx<'_, '_>) -> Built {
 
 fn unsqueeze(ctx: &mut RowCtx<'_, '_>) -> Built {
     let x = ctx.input(0)?;
+    if let Some(given) = unknown_axes(ctx) {
+        let shape = ctx.ty(x)?.shape;
+        let rank = shape.len() + axes::count(&ctx.ty(given)?, RANK_MAX)?;
+        let to = axes::with_ones(ctx, &shape, given, rank)?;
+        return Ok(vec![reshape_to(ctx, x, to)?]);
+    }
     let axes = axes_of(ctx)?;
     let axes = axes.ok_or_else(|| RowError::Invalid("axes are absent".to_owned()))?;
     let shape = ctx.ty(x)?.shape;
@@ -566,14 +585,20 @@ fn reverse_sequence(ctx: &mut RowCtx<'_, '_>) -> Built {
 
 fn cumulate(ctx: &mut RowCtx<'_, '_>, op: &'static alula_ir::OpDef) -> Built {
     let (x, axis) = (ctx.input(0)?, ctx.input(1)?);
-    let [axis] = known_ints(ctx, axis, "an axis")?[..] else {
-        return Err(RowError::Invalid("the axis is not one integer".to_owned()));
-    };
     let attrs = Attrs::new()
-        .with("axis", axis)
         .with("exclusive", ctx.flag("exclusive", false))
         .with("reverse", ctx.flag("reverse", false));
-    Ok(vec![ctx.push(op, &[x], attrs)?])
+    match ctx.const_ints(axis).as_deref() {
+        Some([axis]) => Ok(vec![ctx.push(op, &[x], attrs.with("axis", *axis))?]),
+        Some(_) => Err(RowError::Invalid("the axis is not one integer".to_owned())),
+        None => {
+            let shape = ctx.ty(x)?.shape;
+            let three = axes::around(ctx, &shape, axis)?;
+            let flat = reshape_to(ctx, x, three)?;
+            let sums = ctx.push(op, &[flat], attrs.with("axis", 1_i64))?;
+            Ok(vec![reshape_to(ctx, sums, shape)?])
+        }
+    }
 }
 
 /// A scalar, where a model gives one element of whatever rank.
