@@ -14,10 +14,12 @@
 //! - Signs of zeros are kept by `exp`, `log`, `tanh`, `erf` and the odd functions that work on the
 //!   magnitude; `sin` and `tan` may return +0 for -0.
 
+mod angles;
 mod arithmetic;
 mod code;
 mod double;
 mod minifloat;
+mod power;
 mod single;
 #[cfg(test)]
 mod tests;
