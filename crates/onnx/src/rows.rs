@@ -7,6 +7,7 @@ mod constant;
 mod context;
 mod contraction;
 mod control;
+mod einsum;
 mod elementwise;
 mod generate;
 mod host;
@@ -79,6 +80,7 @@ const FAMILIES: &[&[Row]] = &[
     constant::ROWS,
     contraction::ROWS,
     control::ROWS,
+    einsum::ROWS,
     elementwise::ROWS,
     generate::ROWS,
     host::ROWS,
