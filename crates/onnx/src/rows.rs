@@ -16,6 +16,7 @@ mod microsoft;
 mod normalization;
 mod pooling;
 mod quantization;
+mod random;
 mod recurrent;
 mod reduce;
 mod resampling;
@@ -89,6 +90,7 @@ const FAMILIES: &[&[Row]] = &[
     normalization::ROWS,
     pooling::ROWS,
     quantization::ROWS,
+    random::ROWS,
     recurrent::ROWS,
     reduce::ROWS,
     resampling::ROWS,

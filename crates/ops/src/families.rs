@@ -21,6 +21,7 @@ const FAMILIES: &[&[&OpDef]] = &[
     elementwise::choice::ROWS,
     host_ops::ROWS,
     indexing::ROWS,
+    crate::random::ROWS,
     recurrent::ROWS,
     crate::resampling::ROWS,
     reduce::ROWS,

@@ -9,6 +9,7 @@ pub mod indexing;
 pub mod normalization;
 pub mod pooling;
 pub mod quantization;
+pub mod random;
 pub mod recurrent;
 pub mod reduce;
 pub mod resampling;
