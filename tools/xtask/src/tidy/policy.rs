@@ -102,12 +102,17 @@ pub(super) const EDGES: &[Edges] = &[
     Edges {
         name: "alula-wgpu",
         normal: &["alula-kernel", "alula-program", "alula-tensor"],
-        dev: &[],
+        dev: &["alula-lower", "alula-ops", "alula-ir"],
     },
     Edges {
         name: "alula-cuda",
         normal: &["alula-kernel", "alula-program", "alula-tensor"],
-        dev: &["alula-ptx-interpreter"],
+        dev: &[
+            "alula-ptx-interpreter",
+            "alula-lower",
+            "alula-ops",
+            "alula-ir",
+        ],
     },
     Edges {
         name: "alula",
