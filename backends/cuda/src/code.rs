@@ -1,0 +1,26 @@
+//! Compiled kernels as data: what `emit` makes, an artifact holds and `device` loads.
+
+use alula_tensor::Dim;
+use serde::{Deserialize, Serialize};
+
+/// Threads of a block for kernels that are not scheduled in blocks.
+#[cfg(feature = "emit")]
+pub(crate) const POINTS_PER_BLOCK: u32 = 128;
+
+/// What a launch needs besides the entry in the program: kept in `KernelEntry::code`.
+///
+/// The entry's parameters are all 8 bytes: an address for each parameter of the kernel, the number
+/// of grid points, then the dims.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CudaKernel {
+    /// The entry's name in the program's module.
+    pub entry: String,
+    /// Threads of a block.
+    pub threads: u32,
+    /// Grid points that one block computes: 1 if its lanes share a point.
+    pub points_per_block: u32,
+    /// Number of grid points.
+    pub points: Dim,
+    /// Dims that the kernel uses.
+    pub dims: Vec<Dim>,
+}

@@ -1,0 +1,14 @@
+//! PTX to results: a driver, its memory, and launches.
+
+mod arena;
+mod cuda_driver;
+mod driver;
+mod launch;
+mod module;
+mod open;
+
+pub use arena::CudaArena;
+pub use cuda_driver::CudaDriver;
+pub use driver::{Driver, DriverError, FunctionId, ModuleId};
+pub use module::CudaModule;
+pub use open::CudaDevice;
