@@ -247,11 +247,11 @@ impl Driver<'_> {
         work: &mut Worklist,
     ) -> Result<(), Miss> {
         let rule = &compiled.rule;
-        if !rule.sharing {
-            self.check_sole_use(found)?;
-        }
         if let Some(guard) = rule.guard {
             guard(self.graph, found)?;
+        }
+        if !rule.sharing {
+            self.check_sole_use(found)?;
         }
         let name = self.graph.node(found.root).name.clone();
         let dtype = self

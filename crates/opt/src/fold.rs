@@ -122,10 +122,36 @@ fn is_heavy(graph: &Graph, id: NodeId) -> bool {
     (operands * elements(node.results[0])).sqrt() > PRODUCTS_MAX
 }
 
+/// Whether a node transposes weights for products only, which take them either way: folded, they
+/// would exist twice if something else uses them as they are.
+fn is_matrix_operand(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    if node.op.name != "transpose" {
+        return false;
+    }
+    let (result, order) = (node.results[0], node.attrs.ints("perm"));
+    let rank = order.len();
+    let swaps_last = rank >= 2
+        && order[..rank - 2]
+            .iter()
+            .enumerate()
+            .all(|(to, from)| to as i64 == *from)
+        && order[rank - 1] == rank as i64 - 2;
+    let users = graph.uses(result);
+    swaps_last
+        && graph.num_outputs_of(result) == 0
+        && users
+            .iter()
+            .all(|(user, _)| graph.node(*user).op.name == "matmul")
+}
+
 /// Folds every node of a graph that can be; returns how many.
 pub(crate) fn fold_constants(graph: &mut Graph, folder: &mut Folder) -> usize {
     let mut count = 0;
     for id in graph.nodes() {
+        if is_matrix_operand(graph, id) {
+            continue;
+        }
         let Some(tensors) = folder.fold(graph, id) else {
             continue;
         };
