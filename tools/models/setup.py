@@ -39,6 +39,18 @@ def inside(python):
         os.execv(python, [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])
 
 
+def ptxas():
+    """NVIDIA's assembler in CACHE/ptxas, with which tests check the GPU back end's text."""
+    list_file, folder = common.HERE / "requirements-ptxas.txt", common.cache() / "ptxas"
+    stamp, wanted = folder / "installed.txt", list_file.read_text()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade",
+                    "--disable-pip-version-check", "--target", str(folder), "-r", str(list_file)],
+                   check=True)
+    common.write_atomically(stamp, wanted.encode())
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], epilog=(
         "the cache folder is $ALULA_CACHE or ~/.cache/alula; see README.md beside this file"))
@@ -54,7 +66,8 @@ def arguments():
             sub.add_argument("--skeletons", metavar="DIR",
                              help="folder of NAME.onnx.gz (default: $ALULA_SKELETONS)")
     steps.add_parser("conformance", help="ONNX's own operator and model tests (35 MB)")
-    steps.add_parser("all", help="venv, real, standard, conformance, references")
+    steps.add_parser("ptxas", help="NVIDIA's PTX assembler (37 MB)")
+    steps.add_parser("all", help="venv, real, standard, conformance, references, ptxas")
     return parser.parse_args()
 
 
@@ -72,6 +85,8 @@ def run(step, args):
     elif step == "references":
         import references
         references.run(names)
+    elif step == "ptxas":
+        ptxas()
     elif step == "export":
         import export
         export.run(names, skeletons)
@@ -85,7 +100,7 @@ def main():
         else:
             inside(environment())
         print(f"cache folder: {common.cache()}", flush=True)
-        whole = ["real", "standard", "conformance", "references"]
+        whole = ["real", "standard", "conformance", "references", "ptxas"]
         for step in whole if args.step == "all" else [args.step]:
             run(step, args)
     except (common.Failed, subprocess.CalledProcessError, OSError) as error:
