@@ -32,6 +32,8 @@ pub(crate) struct Case {
     pub(crate) results: Vec<Tensor>,
     /// The symbols' values.
     pub(crate) symbols: BTreeMap<Symbol, i64>,
+    /// How far results may be off.
+    pub(crate) class: Class,
 }
 
 impl Case {
@@ -65,7 +67,7 @@ impl Case {
                     .chunks(size)
                     .map(|e| Scalar::load(dtype, e).to_f64())
                     .collect();
-                let report = compare(&expected.to_f64s(), &actual, Class::Normalization, dtype);
+                let report = compare(&expected.to_f64s(), &actual, self.class, dtype);
                 (!report.is_ok()).then(|| report.to_string())
             });
         wrong.map(|report| format!("{}: {report}", self.name))
@@ -210,6 +212,7 @@ fn graph_cases(name: &str, graph: &Graph, cases: &mut Vec<Case>) {
                 operands,
                 results,
                 symbols,
+                class: Class::Normalization,
             });
         }
     }

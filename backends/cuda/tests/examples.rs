@@ -1,19 +1,25 @@
-//! Every operator's examples through the device and the PTX interpreter, against the operators'
-//! references.
+//! Every operator's examples and every scalar operator through the device and the PTX
+//! interpreter, against their references; and through the vendor's assembler, where there is one.
 
 #[path = "../../../tests/emit/cases.rs"]
 mod cases;
+#[path = "../../../tests/emit/scalars.rs"]
+mod scalars;
 mod support;
 
 use std::sync::Arc;
 
 use alula_cuda::{
-    CudaDevice, CudaDriver, Emitted, emit_kernel, is_native, is_native_cast, is_stored, link,
+    CudaCode, CudaDevice, CudaDriver, Driver, Emitted, emit_kernel, is_native, is_native_cast,
+    is_stored, link,
 };
 use alula_lower::legalize::Caps;
 use alula_program::{Device, DeviceError, Program};
+use alula_tensor::ScalarOp;
+use alula_testkit::tolerance::Class;
 use cases::{Case, operator_cases, run};
-use support::InterpreterDriver;
+use scalars::scalar_cases;
+use support::{InterpreterDriver, assemble, find_ptxas};
 
 const CAPS: Caps = Caps {
     op: is_native,
@@ -26,19 +32,19 @@ fn emit(case: &Case) -> Result<Emitted, String> {
     emit_kernel(&kernel).map_err(|error| error.to_string())
 }
 
-#[test]
-fn operator_examples_agree_with_their_references() {
-    let (mut runs, mut refused, mut emitted) = (Vec::new(), Vec::new(), Vec::new());
-    for case in operator_cases() {
-        match emit(&case) {
-            Ok(entry) => {
-                emitted.push(entry);
-                runs.push(case);
-            }
-            Err(reason) => refused.push(reason),
-        }
-    }
-    let code = link(emitted);
+/// One module of all cases; nothing is refused.
+fn compile(cases: &[Case]) -> CudaCode {
+    let emitted: Result<Vec<Emitted>, String> = cases.iter().map(emit).collect();
+    link(emitted.unwrap_or_else(|refused| panic!("{refused}")))
+}
+
+/// Scalar operators are exact: arithmetic names its rounding, and functions are expanded.
+fn scalars() -> Vec<Case> {
+    scalar_cases(is_native, is_native_cast, |_: ScalarOp| Class::Exact)
+}
+
+fn check(cases: &[Case]) {
+    let code = compile(cases);
     let program = Arc::new(Program {
         target: "cuda".to_owned(),
         features: code.features,
@@ -53,27 +59,49 @@ fn operator_examples_agree_with_their_references() {
         .load(program)
         .expect("the interpreter takes every entry");
     let mut wrong = Vec::new();
-    for (index, case) in runs.iter().enumerate() {
+    for (index, case) in cases.iter().enumerate() {
         match run(module.as_ref(), index, case) {
             Ok(results) => wrong.extend(case.mismatch(&results)),
             Err(error) => wrong.push(format!("{}: {error}", case.name)),
         }
     }
-    eprintln!(
-        "{} ran, {} refused, {} wrong",
-        runs.len(),
-        refused.len(),
-        wrong.len()
-    );
+    eprintln!("{} ran, {} wrong", cases.len(), wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(refused.is_empty(), "{refused:#?}");
-    assert!(runs.len() > 100, "only {} kernels ran", runs.len());
+}
+
+#[test]
+fn operator_examples_agree_with_their_references() {
+    let cases = operator_cases();
+    assert!(cases.len() > 200, "only {} kernels", cases.len());
+    check(&cases);
+}
+
+#[test]
+fn scalar_operators_agree_with_their_table() {
+    let cases = scalars();
+    assert!(cases.len() > 300, "only {} kernels", cases.len());
+    check(&cases);
+}
+
+#[test]
+fn every_kernel_assembles_for_three_generations() {
+    let Some(ptxas) = find_ptxas() else {
+        let reason = "no ptxas: neither $PTXAS, nor on the path, nor in the cache";
+        return alula_testkit::skip("cuda::ptxas", reason);
+    };
+    let mut cases = operator_cases();
+    cases.extend(scalars());
+    let code = compile(&cases);
+    let text = String::from_utf8(code.code).expect("code is text");
+    for target in ["sm_75", "sm_80", "sm_90"] {
+        assemble(&ptxas, target, &text).unwrap_or_else(|words| panic!("{target}: {words}"));
+    }
 }
 
 #[test]
 fn a_machine_without_the_driver_is_told_so() {
     match CudaDriver::open(0) {
-        Ok(driver) => assert!(!alula_cuda::Driver::name(&driver).is_empty()),
+        Ok(driver) => assert!(!driver.name().is_empty()),
         Err(error) => assert!(matches!(error, DeviceError::Unavailable { .. }), "{error}"),
     }
 }

@@ -1,15 +1,20 @@
-//! Every operator's examples on an adapter, against the operators' references.
+//! Every operator's examples and every scalar operator on an adapter, against their references.
 
 #[path = "../../../tests/emit/cases.rs"]
 mod cases;
+#[path = "../../../tests/emit/scalars.rs"]
+mod scalars;
 
 use std::sync::Arc;
 
+use alula_kernel::{Access, Kernel, Param};
 use alula_lower::legalize::Caps;
 use alula_program::{Device, Program};
-use alula_tensor::Dim;
+use alula_tensor::{DType, Dim, ScalarOp};
+use alula_testkit::tolerance::Class;
 use alula_wgpu::{Emitted, WgpuDevice, emit_kernel, is_native, is_native_cast, is_stored, link};
 use cases::{Case, operator_cases, run};
+use scalars::scalar_cases;
 
 const CAPS: Caps = Caps {
     op: is_native,
@@ -23,23 +28,23 @@ fn emit(case: &Case) -> Result<Emitted, String> {
     emit_kernel(&kernel).map_err(|error| error.to_string())
 }
 
-#[test]
-fn operator_examples_agree_with_their_references() {
+/// Runs all cases as one program. Returns how many ran, and what was refused.
+fn check(test: &str, cases: Vec<Case>) -> Option<(usize, Vec<String>)> {
     let device = match WgpuDevice::open(None) {
         Ok(device) => device,
         Err(error) => {
-            return alula_testkit::skip("wgpu::operator_examples", &error.to_string());
+            alula_testkit::skip(test, &error.to_string());
+            return None;
         }
     };
-    eprintln!("{}", device.describe());
-    let (mut runs, mut refusals, mut emitted) = (Vec::new(), Vec::new(), Vec::new());
-    for case in operator_cases() {
+    let (mut runs, mut refused, mut emitted) = (Vec::new(), Vec::new(), Vec::new());
+    for case in cases {
         match emit(&case) {
             Ok(shader) => {
                 emitted.push(shader);
                 runs.push(case);
             }
-            Err(reason) => refusals.push(reason),
+            Err(reason) => refused.push(reason),
         }
     }
     let code = link(emitted);
@@ -52,9 +57,7 @@ fn operator_examples_agree_with_their_references() {
         constants: Vec::new(),
         data: Vec::new(),
     });
-    let module = device
-        .load(Arc::clone(&program))
-        .expect("the program fits the adapter");
+    let module = device.load(program).expect("the program fits the adapter");
     let mut wrong = Vec::new();
     for (index, case) in runs.iter().enumerate() {
         match run(module.as_ref(), index, case) {
@@ -62,31 +65,50 @@ fn operator_examples_agree_with_their_references() {
             Err(error) => wrong.push(format!("{}: {error}", case.name)),
         }
     }
-    // The one thing that is refused: few adapters have 64-bit floats.
-    let unexpected: Vec<&String> = refusals
-        .iter()
-        .filter(|reason| !reason.contains("f64"))
-        .collect();
+    let counts = (runs.len(), refused.len(), wrong.len());
     eprintln!(
-        "{} ran, {} refused, {} wrong",
-        runs.len(),
-        refusals.len(),
-        wrong.len()
+        "{test} on {}: {counts:?} ran, refused, wrong",
+        device.describe()
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Some((runs.len(), refused))
+}
+
+#[test]
+fn operator_examples_agree_with_their_references() {
+    let Some((ran, refused)) = check("wgpu::operator_examples", operator_cases()) else {
+        return;
+    };
+    // The one thing that is refused: few adapters have 64-bit floats.
+    let unexpected: Vec<&String> = refused.iter().filter(|r| !r.contains("f64")).collect();
     assert!(unexpected.is_empty(), "{unexpected:#?}");
-    assert!(runs.len() > 100, "only {} kernels ran", runs.len());
+    assert!(ran > 200, "only {ran} kernels ran");
+}
+
+#[test]
+fn scalar_operators_agree_with_their_table() {
+    // Drivers fuse, and flush subnormals, as they like.
+    let class = |op: ScalarOp| match op {
+        ScalarOp::Select => Class::Exact,
+        _ => Class::Function,
+    };
+    let cases = scalar_cases(is_native, is_native_cast, class);
+    let Some((ran, refused)) = check("wgpu::scalar_operators", cases) else {
+        return;
+    };
+    assert!(refused.is_empty(), "{refused:#?}");
+    assert!(ran > 300, "only {ran} kernels ran");
 }
 
 #[test]
 fn a_kernel_with_too_many_parameters_is_refused_by_name() {
-    let mut kernel = alula_kernel::Kernel::new("many");
+    let mut kernel = Kernel::new("many");
     for position in 0..9 {
-        kernel.params.push(alula_kernel::Param {
+        kernel.params.push(Param {
             name: format!("x{position}"),
-            dtype: alula_tensor::DType::F32,
+            dtype: DType::F32,
             elements: Dim::new(1),
-            access: alula_kernel::Access::Read,
+            access: Access::Read,
         });
     }
     let error = emit_kernel(&kernel).expect_err("nine parameters");

@@ -146,6 +146,14 @@ const TABLE: &[Row] = &[
 }",
     ),
     (
+        // Drivers take WGSL's own for false with NaN.
+        "ne_f32",
+        &["is_nan_f32"],
+        "fn ne_f32(a: f32, b: f32) -> bool {
+  return a != b || is_nan_f32(a) || is_nan_f32(b);
+}",
+    ),
+    (
         "min_f32",
         &["is_nan_f32"],
         "fn min_f32(a: f32, b: f32) -> f32 {

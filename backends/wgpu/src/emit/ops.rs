@@ -32,7 +32,7 @@ pub(super) fn apply(
         (ScalarOp::Select, _) => format!("select({}, {}, {})", text(2), text(1), text(0)),
         (_, 1) if repr == Repr::F32 => float_unary(functions, op, text(0))?,
         (_, 1) => wrap(unary(op, repr, text(0))?, dtype, repr),
-        _ if op.is_predicate() => compare(op, repr, operands)?,
+        _ if op.is_predicate() => compare(functions, op, repr, operands)?,
         _ if repr == Repr::F32 => float_binary(functions, op, text(0), text(1))?,
         _ if repr == Repr::Bool => logic(op, text(0), text(1))?,
         _ => wrap(integer(functions, op, repr, operands)?, dtype, repr),
@@ -110,7 +110,12 @@ fn is_nan(a: &str) -> String {
     format!("((bitcast<u32>({a}) & 0x7fffffffu) > 0x7f800000u)")
 }
 
-fn compare(op: ScalarOp, repr: Repr, operands: &[Operand]) -> Option<String> {
+fn compare(
+    functions: &mut Functions,
+    op: ScalarOp,
+    repr: Repr,
+    operands: &[Operand],
+) -> Option<String> {
     let (a, b) = (&operands[0], &operands[1]);
     // A comparison of a float with itself asks for NaN, and may be folded away.
     if repr == Repr::F32 && a.id == b.id {
@@ -119,6 +124,10 @@ fn compare(op: ScalarOp, repr: Repr, operands: &[Operand]) -> Option<String> {
             ScalarOp::Ne => is_nan(&a.text),
             _ => "false".to_owned(),
         });
+    }
+    if repr == Repr::F32 && op == ScalarOp::Ne {
+        functions.need("ne_f32");
+        return Some(format!("ne_f32({}, {})", a.text, b.text));
     }
     let sign = match op {
         ScalarOp::Eq => "==",
