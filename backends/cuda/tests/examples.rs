@@ -1,6 +1,8 @@
 //! Every operator's examples and every scalar operator through the device and the PTX
 //! interpreter, against their references; and through the vendor's assembler, where there is one.
 
+#[path = "../../../tests/emit/arguments.rs"]
+mod arguments;
 #[path = "../../../tests/emit/cases.rs"]
 mod cases;
 #[path = "../../../tests/emit/scalars.rs"]
@@ -15,8 +17,9 @@ use alula_cuda::{
 };
 use alula_lower::legalize::Caps;
 use alula_program::{Device, DeviceError, Program};
-use alula_tensor::ScalarOp;
+use alula_tensor::{ScalarOp, Storage};
 use alula_testkit::tolerance::Class;
+use arguments::{check_arguments, negation};
 use cases::{Case, operator_cases, run};
 use scalars::scalar_cases;
 use support::{InterpreterDriver, assemble, find_ptxas};
@@ -81,6 +84,31 @@ fn scalar_operators_agree_with_their_table() {
     let cases = scalars();
     assert!(cases.len() > 300, "only {} kernels", cases.len());
     check(&cases);
+}
+
+#[test]
+fn launches_are_checked_before_they_run() {
+    let code = compile(&[negation()]);
+    let floats: Vec<u8> = [1.0_f32, 2.0, 3.0, 4.0]
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    let program = Program {
+        target: "cuda".to_owned(),
+        features: code.features,
+        plans: Vec::new(),
+        kernels: code.kernels,
+        code: code.code,
+        constants: Vec::new(),
+        data: vec![Storage::copy_from(&floats)],
+    };
+    let device = CudaDevice::with_driver(Arc::new(InterpreterDriver::default()));
+    check_arguments(
+        device
+            .load(Arc::new(program))
+            .expect("it is well formed")
+            .as_ref(),
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub const PARAMS_MAX: usize = 8;
 pub(crate) const ROW_GROUPS: u32 = 65_535;
 
 /// Threads of a workgroup for kernels that are not scheduled in workgroups.
+#[cfg(feature = "emit")]
 pub(crate) const POINTS_PER_GROUP: u32 = 64;
 
 /// What a launch needs besides the entry in the program: kept in `KernelEntry::code`.

@@ -1,5 +1,7 @@
 //! Every operator's examples and every scalar operator on an adapter, against their references.
 
+#[path = "../../../tests/emit/arguments.rs"]
+mod arguments;
 #[path = "../../../tests/emit/cases.rs"]
 mod cases;
 #[path = "../../../tests/emit/scalars.rs"]
@@ -10,9 +12,10 @@ use std::sync::Arc;
 use alula_kernel::{Access, Kernel, Param};
 use alula_lower::legalize::Caps;
 use alula_program::{Device, Program};
-use alula_tensor::{DType, Dim, ScalarOp};
+use alula_tensor::{DType, Dim, ScalarOp, Storage};
 use alula_testkit::tolerance::Class;
 use alula_wgpu::{Emitted, WgpuDevice, emit_kernel, is_native, is_native_cast, is_stored, link};
+use arguments::{check_arguments, negation};
 use cases::{Case, operator_cases, run};
 use scalars::scalar_cases;
 
@@ -98,6 +101,40 @@ fn scalar_operators_agree_with_their_table() {
     };
     assert!(refused.is_empty(), "{refused:#?}");
     assert!(ran > 300, "only {ran} kernels ran");
+}
+
+#[test]
+fn launches_are_checked_before_they_run() {
+    let device = match WgpuDevice::open(None) {
+        Ok(device) => device,
+        Err(error) => return alula_testkit::skip("wgpu::launches", &error.to_string()),
+    };
+    let code = link([emit(&negation()).expect("it is native")]);
+    let floats: Vec<u8> = [1.0_f32, 2.0, 3.0, 4.0]
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    let program = Program {
+        target: "wgpu".to_owned(),
+        features: code.features,
+        plans: Vec::new(),
+        kernels: code.kernels,
+        code: code.code,
+        constants: Vec::new(),
+        data: vec![Storage::copy_from(&floats)],
+    };
+    check_arguments(
+        device
+            .load(Arc::new(program))
+            .expect("it fits the adapter")
+            .as_ref(),
+    );
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_named() {
+    let error = WgpuDevice::open(Some("no such adapter")).expect_err("nobody calls one so");
+    assert!(error.to_string().contains("adapter"), "{error}");
 }
 
 #[test]
