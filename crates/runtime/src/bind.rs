@@ -32,6 +32,8 @@ pub(crate) struct Binding {
     pub(crate) symbols: Vec<Option<Vec<i64>>>,
     /// Bytes of the frame in the arena.
     pub(crate) arena_bytes: usize,
+    /// Positions of the plan's checks that wait for later symbols.
+    pub(crate) open_checks: Vec<usize>,
 }
 
 /// Bindings of a plan. When there are too many they are all forgotten: a model whose shapes never
@@ -77,6 +79,12 @@ impl Binding {
         env: &Env,
         bytes_max: u64,
     ) -> Result<Binding, StepError> {
+        let mut open_checks = Vec::new();
+        for position in 0..plan.checks.len() {
+            if known(check(plan, position, table, env))?.is_none() {
+                open_checks.push(position);
+            }
+        }
         let mut homes = vec![Home::Elsewhere; plan.slots.len()];
         let mut shapes = Vec::with_capacity(plan.slots.len());
         let (mut planned, mut lives) = (Vec::new(), Vec::new());
@@ -126,12 +134,30 @@ impl Binding {
             shapes,
             symbols,
             arena_bytes,
+            open_checks,
         })
     }
 }
 
+/// Two dims that the plan relies on being equal are.
+pub(crate) fn check(
+    plan: &Plan,
+    position: usize,
+    table: &SymbolTable,
+    env: &Env,
+) -> Result<(), StepError> {
+    let (a, b, nodes) = &plan.checks[position];
+    let (x, y) = (table.eval(a, env)?, table.eval(b, env)?);
+    if x == y {
+        return Ok(());
+    }
+    Err(StepError::Value(format!(
+        "{nodes} takes {a} and {b} to be equal, but they are {x} and {y}"
+    )))
+}
+
 /// `None` for what depends on a symbol that is not known yet.
-fn known<T>(value: Result<T, StepError>) -> Result<Option<T>, StepError> {
+pub(crate) fn known<T>(value: Result<T, StepError>) -> Result<Option<T>, StepError> {
     match value {
         Ok(value) => Ok(Some(value)),
         Err(StepError::Dim(alula_tensor::DimError::Unbound(_))) => Ok(None),

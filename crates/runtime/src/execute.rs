@@ -7,7 +7,7 @@ use alula_program::{Arena, Module, Place, Program, SlotId, Step};
 use alula_tensor::{DType, Scalar, Storage, Tensor, Value, ValueType};
 use smallvec::SmallVec;
 
-use crate::bind::{Binding, Bindings, Home, limit};
+use crate::bind::{Binding, Bindings, Home, check, known, limit};
 use crate::feed::Feed;
 use crate::frame::{Frame, Held, Passed};
 use crate::prepare::{From as Source, Late, Prepared};
@@ -195,8 +195,12 @@ impl<'r> Run<'r> {
             let _guard = span.enter();
             let start = self.recorder.as_ref().map(|_| Instant::now());
             let done = self.step(frame, index, step).and_then(|()| {
-                for late in &prepared.late[index] {
-                    self.bind(frame, late)?;
+                let late = &prepared.late[index];
+                for symbol in late {
+                    self.bind(frame, symbol)?;
+                }
+                if !late.is_empty() {
+                    self.check(frame)?;
                 }
                 Ok(())
             });
@@ -441,6 +445,15 @@ impl<'r> Run<'r> {
             }
         };
         frame.env[late.symbol] = value;
+        Ok(())
+    }
+
+    /// Checks the dims that the plan relies on, as far as they are known by now.
+    fn check(&self, frame: &Frame) -> Result<(), StepError> {
+        let plan = &self.core.program.plans[frame.plan];
+        for &position in &frame.binding().open_checks {
+            known(check(plan, position, &self.core.table, &frame.env))?;
+        }
         Ok(())
     }
 

@@ -123,6 +123,9 @@ fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
             dims.extend(ty.shape.iter().cloned());
         }
     }
+    for (a, b, _) in &plan.checks {
+        dims.extend([a.clone(), b.clone()]);
+    }
     for port in plan.inputs.iter().chain(&plan.outputs) {
         if let ValueType::Tensor(ty) = &port.ty {
             dims.extend(ty.shape.iter().cloned());

@@ -40,8 +40,8 @@ fn extents_bind_as_steps_finish() {
         ),
     ];
     let steps = vec![host, launch(0, &[2, 2, 3]), launch(1, &[3, 4]), dims];
-    let plan = plan(symbols, slots, steps, &[("out", 4), ("count", 5)]);
-    let session = session(program(vec![plan], &[]));
+    let mut plan = plan(symbols, slots, steps, &[("out", 4), ("count", 5)]);
+    let session = session_of(plan.clone());
     let x = floats(&[1.0, 2.0, 3.0]);
     for marks in [[true, false, true], [false; 3], [true; 3]] {
         let mask = Tensor::from_bools(&[3], &marks).expect("tensor");
@@ -56,6 +56,24 @@ fn extents_bind_as_steps_finish() {
         let count = Tensor::from_i64s(&[wanted.len() as i64]);
         assert_eq!(outputs[1].1, count.into());
     }
+    // A plan may rely on dims being equal: that is checked as soon as both are known.
+    plan.checks = vec![(k, n, "add".to_owned())];
+    let mask = |marks: &[bool]| Tensor::from_bools(&[3], marks).expect("tensor");
+    let session = session_of(plan);
+    let run = |marks| session.run(&[("x", x.clone()), ("y", mask(marks).into())]);
+    run(&[true; 3]).expect("all are kept");
+    let error = run(&[true, false, true])
+        .expect_err("one is dropped")
+        .to_string();
+    assert!(error.contains("step 0 (compress)"), "{error}");
+    assert!(
+        error.contains("add takes $0 and N to be equal, but they are 2 and 3"),
+        "{error}"
+    );
+}
+
+fn session_of(plan: alula_program::Plan) -> alula_runtime::Session {
+    session(program(vec![plan], &[]))
 }
 
 /// The element of an input decides an extent before the first step.

@@ -71,6 +71,7 @@ pub(crate) fn plan(
     Plan {
         name: "test".to_owned(),
         symbols,
+        checks: Vec::new(),
         inputs,
         outputs,
         slots,

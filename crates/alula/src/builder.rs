@@ -1,0 +1,221 @@
+//! From an ONNX file to a compiled model.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alula_ir::Graph;
+use alula_lower::cluster::{FusionReport, Strategy};
+use alula_onnx::{Import, ImportError, ImportOptions, Unsupported, import_file};
+use alula_program::Program;
+use alula_runtime::SessionOptions;
+
+use crate::compile::{CompileOptions, Compiled, compile};
+use crate::model::Form;
+use crate::{Error, Model, Precision, Target};
+
+/// How an ONNX model is to be compiled. Every method but the last says one thing.
+#[derive(Clone, Debug)]
+pub struct ModelBuilder {
+    path: PathBuf,
+    import: ImportOptions,
+    compile: CompileOptions,
+    optimize: alula_opt::Options,
+    precision: Precision,
+    targets: Vec<Target>,
+    threads: usize,
+}
+
+impl ModelBuilder {
+    pub(crate) fn new(path: impl AsRef<Path>) -> ModelBuilder {
+        ModelBuilder {
+            path: path.as_ref().to_owned(),
+            import: ImportOptions::default(),
+            compile: CompileOptions::default(),
+            optimize: alula_opt::Options::default(),
+            precision: Precision::default(),
+            targets: Vec::new(),
+            threads: 0,
+        }
+    }
+
+    /// Fixes a symbolic dim.
+    #[must_use]
+    pub fn dim(mut self, name: impl Into<String>, extent: i64) -> ModelBuilder {
+        self.import.dims.insert(name.into(), extent);
+        self
+    }
+
+    /// Fixes the shape of an input.
+    #[must_use]
+    pub fn shape(mut self, input: impl Into<String>, shape: impl Into<Vec<i64>>) -> ModelBuilder {
+        self.import.shapes.insert(input.into(), shape.into());
+        self
+    }
+
+    /// Adds a target; without any, [`Target::Cpu`].
+    #[must_use]
+    pub fn target(mut self, target: Target) -> ModelBuilder {
+        if !self.targets.contains(&target) {
+            self.targets.push(target);
+        }
+        self
+    }
+
+    /// How exact contractions are.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> ModelBuilder {
+        self.precision = precision;
+        self
+    }
+
+    /// What may fuse.
+    #[must_use]
+    pub fn fusion(mut self, strategy: Strategy) -> ModelBuilder {
+        self.compile.strategy = strategy;
+        self
+    }
+
+    /// Threads that compile and that sessions run on; 0 takes one for each core.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> ModelBuilder {
+        self.threads = threads;
+        self
+    }
+
+    /// Which rules rewrite the graph.
+    #[must_use]
+    pub fn optimize(mut self, options: alula_opt::Options) -> ModelBuilder {
+        self.optimize = options;
+        self
+    }
+
+    /// Verify after every stage.
+    #[must_use]
+    pub fn verify(mut self, verify: bool) -> ModelBuilder {
+        self.compile.verify = verify;
+        self.optimize.verify |= verify;
+        self
+    }
+
+    /// Bounds of the import.
+    #[must_use]
+    pub fn limits(mut self, limits: alula_onnx::ImportLimits) -> ModelBuilder {
+        self.import.limits = limits;
+        self
+    }
+
+    /// The imported graph, not yet optimised.
+    ///
+    /// # Errors
+    /// [`Error::Import`].
+    pub fn import(&self) -> Result<Import, Error> {
+        Ok(import_file(&self.path, &self.import)?)
+    }
+
+    /// Imports and compiles.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn compile(&self) -> Result<Model, Error> {
+        let Import {
+            graph, warnings, ..
+        } = self.import()?;
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        let targets = match self.targets.as_slice() {
+            [] => &[Target::Cpu],
+            targets => targets,
+        };
+        if self.precision != Precision::Highest {
+            let what = self.precision.name();
+            tracing::warn!("precision {what} is not there yet: contractions stay exact");
+        }
+        let mut forms = Vec::with_capacity(targets.len());
+        let mut reports = Vec::new();
+        for &target in targets {
+            forms.push(match target {
+                Target::Reference => Form::Reference(Box::new(graph.clone())),
+                Target::Cpu => {
+                    let (program, report) = self.for_cpu(graph.clone())?;
+                    reports.push((target, report));
+                    Form::Program(target, program)
+                }
+                Target::Wgpu | Target::Cuda => {
+                    return Err(Error::Missing {
+                        what: "compiler",
+                        target,
+                    });
+                }
+            });
+        }
+        Ok(Model {
+            forms,
+            threads: self.threads,
+            warnings,
+            reports,
+            session: SessionOptions::default(),
+        })
+    }
+
+    /// Optimises and compiles for this machine's processor.
+    fn for_cpu(&self, mut graph: Graph) -> Result<(Arc<Program>, CompileReport), Error> {
+        let start = Instant::now();
+        let rewrites = alula_opt::optimize(&mut graph, &self.optimize)?;
+        let mut times = vec![("optimize", start.elapsed())];
+        let Compiled {
+            program,
+            fusion,
+            times: stages,
+        } = self.on_threads(move || compile(graph, &self.compile))?;
+        times.extend(stages);
+        let report = CompileReport {
+            rewrites,
+            fusion,
+            times,
+        };
+        Ok((program, report))
+    }
+
+    /// Runs a stage that compiles side by side on as many threads as asked for.
+    fn on_threads<T: Send, E: Into<Error> + Send>(
+        &self,
+        stage: impl FnOnce() -> Result<T, E> + Send,
+    ) -> Result<T, Error> {
+        if self.threads == 0 {
+            return stage().map_err(Into::into);
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .build();
+        match pool {
+            Ok(pool) => pool.install(stage).map_err(Into::into),
+            // Without threads of our own, those that are there do it.
+            Err(_) => stage().map_err(Into::into),
+        }
+    }
+}
+
+/// What happened to a model on its way to a target.
+#[derive(Debug)]
+pub struct CompileReport {
+    /// Rules and passes.
+    pub rewrites: alula_opt::Report,
+    /// What fused in each plan.
+    pub fusion: Vec<FusionReport>,
+    /// How long each stage took, in order.
+    pub times: Vec<(&'static str, Duration)>,
+}
+
+/// Everything in a model that is valid and that Alula does not do; empty if all is supported.
+///
+/// # Errors
+/// [`Error::Import`] for models that are not valid.
+pub fn check(path: impl AsRef<Path>) -> Result<Vec<Unsupported>, Error> {
+    match import_file(path.as_ref(), &ImportOptions::default()) {
+        Ok(_) => Ok(Vec::new()),
+        Err(ImportError::Unsupported(list)) => Ok(list),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,55 @@
+//! What this machine can run.
+
+use alula_program::Device;
+
+use crate::{Error, Target};
+
+/// A place where models can run.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    /// The target whose programs it runs.
+    pub target: Target,
+    /// Whether this build and this machine have it.
+    pub is_available: bool,
+    /// A line about it, or why it is not available.
+    pub description: String,
+}
+
+/// Every target and whether this machine can run it.
+pub fn devices() -> Vec<DeviceInfo> {
+    let describe = |target| match target {
+        Target::Reference => DeviceInfo {
+            target,
+            is_available: cfg!(feature = "emit"),
+            description: "reference evaluation of every operator, slow".to_owned(),
+        },
+        Target::Cpu | Target::Wgpu | Target::Cuda => match open(target, 0) {
+            Ok(device) => DeviceInfo {
+                target,
+                is_available: true,
+                description: device.describe(),
+            },
+            Err(error) => DeviceInfo {
+                target,
+                is_available: false,
+                description: error.to_string(),
+            },
+        },
+    };
+    Target::ALL.into_iter().map(describe).collect()
+}
+
+/// The device of a target, with at most so many threads (0: one for each core).
+pub(crate) fn open(target: Target, threads: usize) -> Result<Box<dyn Device>, Error> {
+    let threads = match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    match target {
+        Target::Cpu => Ok(Box::new(alula_cpu::CpuDevice::new(threads)?)),
+        Target::Reference | Target::Wgpu | Target::Cuda => Err(Error::Missing {
+            what: "device",
+            target,
+        }),
+    }
+}

@@ -1,0 +1,219 @@
+//! Compiled models.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use alula_artifact::{Artifact, Verify};
+use alula_program::Program;
+use alula_runtime::SessionOptions;
+
+use crate::{Error, Session, Target, devices};
+
+/// A compiled model: programs for one or several targets.
+#[derive(Debug)]
+pub struct Model {
+    pub(crate) forms: Vec<Form>,
+    /// Threads of the device; 0 takes one for each core.
+    pub(crate) threads: usize,
+    pub(crate) warnings: Vec<String>,
+    #[cfg(feature = "emit")]
+    pub(crate) reports: Vec<(Target, crate::CompileReport)>,
+    pub(crate) session: SessionOptions,
+}
+
+/// A model in the form that a target takes.
+#[derive(Debug)]
+pub(crate) enum Form {
+    #[cfg(feature = "emit")]
+    Reference(Box<alula_ir::Graph>),
+    Program(Target, Arc<Program>),
+}
+
+impl Form {
+    fn target(&self) -> Target {
+        match self {
+            #[cfg(feature = "emit")]
+            Form::Reference(_) => Target::Reference,
+            Form::Program(target, _) => *target,
+        }
+    }
+}
+
+/// Whether a file begins as artifacts do.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn is_artifact(path: &Path) -> Result<bool, Error> {
+    let fail = |source| Error::Io {
+        path: PathBuf::from(path),
+        source,
+    };
+    if !std::fs::metadata(path).map_err(fail)?.is_file() {
+        return Err(fail(std::io::Error::other("not a regular file")));
+    }
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(fail)?;
+    file.take(8).read_to_end(&mut head).map_err(fail)?;
+    Ok(head == alula_artifact::layout::MAGIC)
+}
+
+impl Model {
+    /// Opens an artifact, or compiles an ONNX model for this machine's processor.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
+        let path = path.as_ref();
+        if is_artifact(path)? {
+            return Model::from_artifact(path);
+        }
+        #[cfg(feature = "emit")]
+        return Model::builder(path).compile();
+        #[cfg(not(feature = "emit"))]
+        Err(Error::Missing {
+            what: "compiler",
+            target: Target::Cpu,
+        })
+    }
+
+    /// Opens an artifact. Weights stay in the file, mapped.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] or [`Error::Session`].
+    pub fn from_artifact(path: impl AsRef<Path>) -> Result<Model, Error> {
+        let artifact = Artifact::open(path, Verify::HeaderAndCode)?;
+        let mut forms = Vec::new();
+        for name in &artifact.metadata().targets {
+            let Ok(target) = name.parse::<Target>() else {
+                continue;
+            };
+            let program = alula_runtime::artifact::program(&artifact, name)?;
+            forms.push(Form::Program(target, Arc::new(program)));
+        }
+        Ok(Model {
+            forms,
+            threads: 0,
+            warnings: Vec::new(),
+            #[cfg(feature = "emit")]
+            reports: Vec::new(),
+            session: SessionOptions::default(),
+        })
+    }
+
+    /// Says how an ONNX model is to be compiled.
+    #[cfg(feature = "emit")]
+    pub fn builder(path: impl AsRef<Path>) -> crate::ModelBuilder {
+        crate::ModelBuilder::new(path)
+    }
+
+    /// The targets that the model was compiled for.
+    pub fn targets(&self) -> Vec<Target> {
+        self.forms.iter().map(Form::target).collect()
+    }
+
+    /// Things worth telling the user that are no errors.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What happened on the way to a target, if the model was compiled just now.
+    #[cfg(feature = "emit")]
+    pub fn report(&self, target: Target) -> Option<&crate::CompileReport> {
+        let mut reports = self.reports.iter();
+        reports.find_map(|(of, report)| (*of == target).then_some(report))
+    }
+
+    /// The compiled program of a target; the reference has none.
+    pub fn program(&self, target: Target) -> Option<&Arc<Program>> {
+        self.forms.iter().find_map(|form| match form {
+            Form::Program(of, program) if *of == target => Some(program),
+            _ => None,
+        })
+    }
+
+    /// Threads of sessions made from now on; 0 takes one for each core.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Model {
+        self.threads = threads;
+        self
+    }
+
+    /// Limits of sessions made from now on.
+    #[must_use]
+    pub fn with_options(mut self, options: SessionOptions) -> Model {
+        self.session = options;
+        self
+    }
+
+    /// Loads the model on the device of its first target.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Session`].
+    pub fn session(&self) -> Result<Session, Error> {
+        match self.forms.first() {
+            Some(form) => self.session_for(form.target()),
+            None => Err(Error::Missing {
+                what: "device",
+                target: Target::Cpu,
+            }),
+        }
+    }
+
+    /// Loads the model on the device of one of its targets.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Session`].
+    pub fn session_for(&self, target: Target) -> Result<Session, Error> {
+        let form = self.forms.iter().find(|form| form.target() == target);
+        match form {
+            None => Err(Error::Session(alula_runtime::SessionError::NoTarget {
+                target: target.to_string(),
+                present: self.targets().iter().map(Target::to_string).collect(),
+            })),
+            #[cfg(feature = "emit")]
+            Some(Form::Reference(graph)) => Ok(Session::reference(graph.as_ref().clone())),
+            Some(Form::Program(_, program)) => {
+                let device = devices::open(target, self.threads)?;
+                let session = alula_runtime::Session::new(
+                    Arc::clone(program),
+                    device.as_ref(),
+                    self.session.clone(),
+                )?;
+                Ok(Session::loaded(session, target))
+            }
+        }
+    }
+
+    /// Bytes of the artifact that [`Model::save`] would write; `None` if there is nothing to store.
+    pub fn artifact_bytes(&self) -> Option<u64> {
+        let programs = self.programs();
+        let bytes = alula_runtime::artifact::to_bytes(&programs).ok()?;
+        (!programs.is_empty()).then_some(bytes.len() as u64)
+    }
+
+    /// Writes the compiled programs to an artifact, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Save`]; [`Error::NotStorable`] if there is no program.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let programs = self.programs();
+        if programs.is_empty() {
+            return Err(Error::NotStorable);
+        }
+        Ok(alula_runtime::artifact::save(path, &programs)?)
+    }
+
+    fn programs(&self) -> Vec<&Program> {
+        let mut programs = Vec::new();
+        for form in &self.forms {
+            match form {
+                Form::Program(_, program) => programs.push(program.as_ref()),
+                #[cfg(feature = "emit")]
+                Form::Reference(_) => {}
+            }
+        }
+        programs
+    }
+}

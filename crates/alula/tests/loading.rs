@@ -1,0 +1,34 @@
+//! What an application that loads artifacts links.
+
+use std::process::Command;
+
+#[test]
+fn loading_links_no_compiler_and_no_front_end() {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "-p",
+            "alula",
+            "-e",
+            "normal",
+            "--no-default-features",
+        ])
+        .args(["--prefix", "none", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8_lossy(&output.stdout);
+    assert!(tree.contains("alula-runtime"), "{tree}");
+    for absent in [
+        "cranelift",
+        "alula-onnx",
+        "alula-opt",
+        "alula-lower",
+        "alula-ops",
+        "prost",
+        "petgraph",
+    ] {
+        let found = tree.lines().find(|line| line.starts_with(absent));
+        assert_eq!(found, None, "loading an artifact links {absent}");
+    }
+}

@@ -1,0 +1,327 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use alula::{Fusion, Precision, Target};
+use clap::{ArgAction, Parser, Subcommand};
+
+/// Compile ONNX models to code for processors and GPUs, and run them.
+#[derive(Debug, Parser)]
+#[command(name = "alula", version, max_term_width = 100, after_help = AFTER)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const AFTER: &str = "\
+Examples:
+  alula check model.onnx                         is everything in it supported?
+  alula run model.onnx --random 1                run it on made-up inputs
+  alula run model.onnx --input x=x.npy --output-dir out
+  alula compile model.onnx -o model.alula --target cpu,wgpu
+  alula bench model.onnx --threads 1 --json
+  alula compare model.onnx --targets reference,cpu
+
+Data go to stdout, everything else to stderr.
+Exit codes: 0 done, 1 wrong use or input, 2 unsupported, 3 results differ, 4 failure of Alula.";
+
+/// Options of every verb.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Print data as JSON, one object a line where there are several
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Tell more on stderr: -v what is done, -vv each pass and kernel, -vvv each step
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Write everything that happens, as a Chrome trace
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Compile a model to an artifact: one file that runs without the compiler
+    Compile(Compile),
+    /// Run a model or an artifact
+    Run(Run),
+    /// Measure a model or an artifact: one line for each target, precision and fusion strategy
+    Bench(Bench),
+    /// List everything in a model that is not supported; exit code 2 if there is any
+    Check(Check),
+    /// Run a model on several targets and compare the outputs; exit code 3 if they differ
+    Compare(Compare),
+    /// Say what the optimizer did, what it nearly did and why not
+    Explain(Explain),
+    /// Show inputs, outputs, operators and sizes of a model or an artifact
+    Inspect(Inspect),
+    /// Apply rewrite rules to a graph in its text form
+    Opt(Opt),
+    /// List what can run here
+    Devices,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Run the corpus of real and standard models against their references
+    #[command(hide = true)]
+    Corpus(Corpus),
+    /// Run ONNX's conformance tests
+    #[command(hide = true)]
+    Conformance(Conformance),
+}
+
+/// How a model is read and compiled.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Compiling {
+    /// Fix an input's shape, e.g. x=1x3x224x224 (a scalar: x=)
+    #[arg(long, value_name = "NAME=DIMS", value_parser = shape)]
+    pub(crate) shape: Vec<(String, Vec<i64>)>,
+    /// Fix a symbolic dim, e.g. N=1
+    #[arg(long, value_name = "NAME=N", value_parser = dim)]
+    pub(crate) dim: Vec<(String, i64)>,
+    /// Do not apply a rewrite rule or pass
+    #[arg(long, value_name = "NAME")]
+    pub(crate) disable_rule: Vec<String>,
+    /// Apply no other rewrite rules
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only_rule: Vec<String>,
+    /// Verify the graph and the kernels after every stage
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Threads, for compiling and running; 0 takes one for each core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) threads: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compile {
+    /// The ONNX model
+    pub(crate) model: PathBuf,
+    /// The artifact; by default the model's name with .alula
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// For what
+    #[arg(long, value_delimiter = ',', default_value = "cpu")]
+    pub(crate) target: Vec<Target>,
+    /// How exact contractions of f32 are: highest, high, medium
+    #[arg(long, default_value_t)]
+    pub(crate) precision: Precision,
+    /// What may fuse: none, elementwise, epilogue, reduction, auto
+    #[arg(long, default_value_t)]
+    pub(crate) fusion: Fusion,
+    /// Print a stage as text instead: import, opt
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) emit: Option<String>,
+    #[command(flatten)]
+    pub(crate) compiling: Compiling,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// An ONNX model or an artifact
+    pub(crate) model: PathBuf,
+    /// On what; `reference` evaluates operators one by one, slowly and independently
+    #[arg(long, default_value_t)]
+    pub(crate) target: Target,
+    /// An input's value: an .npy or ONNX .pb file
+    #[arg(long, value_name = "NAME=FILE", value_parser = name_and_file)]
+    pub(crate) input: Vec<(String, PathBuf)>,
+    /// Make up the other inputs, the same for the same seed
+    #[arg(long, value_name = "SEED")]
+    pub(crate) random: Option<u64>,
+    /// Write outputs to this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_dir: Option<PathBuf>,
+    /// npy: NAME.npy; pb: output_K.pb, ONNX messages, for every dtype
+    #[arg(long, value_enum, default_value = "npy")]
+    pub(crate) output_format: Format,
+    /// Measure every step and print the slowest
+    #[arg(long)]
+    pub(crate) profile: bool,
+    /// Write the steps' times as a Chrome trace
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profile_trace: Option<PathBuf>,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) deadline: Option<f64>,
+    /// Most bytes of memory of the run, inputs and weights not counted
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_bytes: Option<u64>,
+    #[command(flatten)]
+    pub(crate) compiling: Compiling,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Format {
+    Npy,
+    Pb,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    /// An ONNX model or an artifact
+    pub(crate) model: PathBuf,
+    /// On what
+    #[arg(long, value_delimiter = ',', default_value = "cpu")]
+    pub(crate) target: Vec<Target>,
+    /// How long to measure, in seconds
+    #[arg(long, default_value_t = 3.0, value_name = "S")]
+    pub(crate) duration: f64,
+    /// How exact contractions of f32 are
+    #[arg(long, value_delimiter = ',', default_value = "highest")]
+    pub(crate) precision: Vec<Precision>,
+    /// What may fuse; `all` for each strategy
+    #[arg(long, value_delimiter = ',', default_value = "auto")]
+    pub(crate) fusion: Vec<String>,
+    #[command(flatten)]
+    pub(crate) compiling: Compiling,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The ONNX model
+    pub(crate) model: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compare {
+    /// The ONNX model
+    pub(crate) model: PathBuf,
+    /// The first is what the others are compared to
+    #[arg(long, value_delimiter = ',', default_value = "reference,cpu")]
+    pub(crate) targets: Vec<Target>,
+    /// Largest error allowed, over the largest element of the output
+    #[arg(long, default_value_t = 1e-4)]
+    pub(crate) bound: f64,
+    /// An input's value: an .npy or ONNX .pb file
+    #[arg(long, value_name = "NAME=FILE", value_parser = name_and_file)]
+    pub(crate) input: Vec<(String, PathBuf)>,
+    /// Seed of the inputs that are made up
+    #[arg(long, default_value_t = 0)]
+    pub(crate) random: u64,
+    #[command(flatten)]
+    pub(crate) compiling: Compiling,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explain {
+    /// The ONNX model
+    pub(crate) model: PathBuf,
+    /// For what
+    #[arg(long, default_value_t)]
+    pub(crate) target: Target,
+    /// Show every near miss, not only how many
+    #[arg(long)]
+    pub(crate) near_misses: bool,
+    #[command(flatten)]
+    pub(crate) compiling: Compiling,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inspect {
+    /// An ONNX model or an artifact
+    pub(crate) model: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Opt {
+    /// A graph in its text form
+    pub(crate) file: PathBuf,
+    /// Apply only these rules; without any, the whole pipeline
+    #[arg(long, value_name = "NAME")]
+    pub(crate) rule: Vec<String>,
+    /// Only parse, verify and print
+    #[arg(long)]
+    pub(crate) parse_only: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Corpus {
+    /// The folder that tools/models/setup.py filled; by default $ALULA_CACHE or ~/.cache/alula
+    #[arg(long)]
+    pub(crate) cache: Option<PathBuf>,
+    /// On what
+    #[arg(long, value_delimiter = ',', default_value = "cpu")]
+    pub(crate) target: Vec<Target>,
+    /// Only models whose name contains one of these
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Only check that the models are supported
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Through a saved artifact
+    #[arg(long)]
+    pub(crate) artifact: bool,
+    /// Threads
+    #[arg(long, default_value_t = 0)]
+    pub(crate) threads: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Conformance {
+    /// The folder that tools/models/setup.py filled; by default $ALULA_CACHE or ~/.cache/alula
+    #[arg(long)]
+    pub(crate) cache: Option<PathBuf>,
+    /// On what
+    #[arg(long, value_delimiter = ',', default_value = "cpu")]
+    pub(crate) target: Vec<Target>,
+    /// Only tests whose name contains one of these
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Write the outcome of each test to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) list: Option<PathBuf>,
+}
+
+fn pair(text: &str) -> Result<(&str, &str), String> {
+    // Names may hold '=', values may not.
+    text.rsplit_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| "want NAME=VALUE".to_owned())
+}
+
+fn name_and_file(text: &str) -> Result<(String, PathBuf), String> {
+    // A file may hold '=': the first one ends the name.
+    let (name, file) = text.split_once('=').ok_or("want NAME=FILE")?;
+    Ok((name.to_owned(), PathBuf::from(file)))
+}
+
+fn dim(text: &str) -> Result<(String, i64), String> {
+    let (name, value) = pair(text)?;
+    Ok((name.to_owned(), extent(value)?))
+}
+
+fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
+    let (name, value) = pair(text)?;
+    let extents = value.split(['x', ',']).filter(|extent| !extent.is_empty());
+    let extents = extents.map(extent).collect::<Result<_, _>>()?;
+    Ok((name.to_owned(), extents))
+}
+
+fn extent(text: &str) -> Result<i64, String> {
+    let extent = text.parse::<i64>().ok().filter(|extent| *extent >= 0);
+    extent.ok_or_else(|| format!("{text:?} is no extent"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_words_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn shapes_and_dims_are_read() {
+        assert_eq!(shape("x=1x3x4"), Ok(("x".into(), vec![1, 3, 4])));
+        assert_eq!(shape("a=b="), Ok(("a=b".into(), vec![])));
+        assert_eq!(dim("N=7"), Ok(("N".into(), 7)));
+        assert!(dim("N=-7").is_err() && dim("N").is_err() && shape("x=1y2").is_err());
+    }
+}

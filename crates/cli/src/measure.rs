@@ -1,0 +1,155 @@
+//! Comparing outputs, and what the system says of this process.
+
+use alula::{DType, Tensor, Value};
+
+/// How far a value is from its reference.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Distance {
+    /// Largest absolute difference.
+    pub(crate) worst_abs: f64,
+    /// The same over the largest finite reference element; the absolute one where that is 0.
+    pub(crate) worst_rel: f64,
+    /// What makes the two no approximation of one another at all.
+    pub(crate) reason: Option<String>,
+}
+
+impl Distance {
+    fn different(reason: String) -> Distance {
+        Distance {
+            worst_abs: f64::INFINITY,
+            worst_rel: f64::INFINITY,
+            reason: Some(reason),
+        }
+    }
+
+    /// Whether the distance is within a bound.
+    pub(crate) fn is_within(&self, bound: f64) -> bool {
+        self.reason.is_none() && self.worst_rel <= bound
+    }
+
+    fn worse(self, other: Distance) -> Distance {
+        if other.reason.is_some() || other.worst_rel > self.worst_rel {
+            return other;
+        }
+        self
+    }
+}
+
+/// Compares a value to its reference. NaN and infinities must agree.
+pub(crate) fn distance(actual: &Value, expected: &Value) -> Distance {
+    match (actual, expected) {
+        (Value::Tensor(actual), Value::Tensor(expected)) => tensors(actual, expected),
+        (Value::Sequence(a), Value::Sequence(b)) if a.len() == b.len() => {
+            let none = Distance {
+                worst_abs: 0.0,
+                worst_rel: 0.0,
+                reason: None,
+            };
+            a.iter()
+                .zip(b)
+                .map(|(a, b)| distance(a, b))
+                .fold(none, Distance::worse)
+        }
+        (Value::Optional(Some(a)), Value::Optional(Some(b))) => distance(a, b),
+        (Value::Optional(Some(a)), b @ (Value::Tensor(_) | Value::Sequence(_))) => distance(a, b),
+        (a @ (Value::Tensor(_) | Value::Sequence(_)), Value::Optional(Some(b))) => distance(a, b),
+        (Value::Optional(None), Value::Optional(None)) => Distance {
+            worst_abs: 0.0,
+            worst_rel: 0.0,
+            reason: None,
+        },
+        _ => Distance::different(format!(
+            "{}, not {}",
+            actual.describe(),
+            expected.describe()
+        )),
+    }
+}
+
+fn tensors(actual: &Tensor, expected: &Tensor) -> Distance {
+    if actual.dtype() != expected.dtype() || actual.shape() != expected.shape() {
+        return Distance::different(format!("{}, not {}", actual.ty(), expected.ty()));
+    }
+    if expected.dtype() == DType::String {
+        if actual == expected {
+            return exact();
+        }
+        return Distance::different("strings differ".to_owned());
+    }
+    if actual.bytes() == expected.bytes() {
+        return exact();
+    }
+    let (a, b) = (actual.to_f64s(), expected.to_f64s());
+    let (mut worst, mut largest) = (0.0_f64, 0.0_f64);
+    for (index, (a, b)) in a.iter().zip(&b).enumerate() {
+        if b.is_finite() {
+            largest = largest.max(b.abs());
+        }
+        if a == b || (a.is_nan() && b.is_nan()) {
+            continue;
+        }
+        if !a.is_finite() || !b.is_finite() {
+            return Distance::different(format!("element {index} is {a}, not {b}"));
+        }
+        worst = worst.max((a - b).abs());
+    }
+    Distance {
+        worst_abs: worst,
+        worst_rel: if largest > 0.0 {
+            worst / largest
+        } else {
+            worst
+        },
+        reason: None,
+    }
+}
+
+fn exact() -> Distance {
+    Distance {
+        worst_abs: 0.0,
+        worst_rel: 0.0,
+        reason: None,
+    }
+}
+
+/// Peak memory of this process in MB (10^6 bytes), where the system tells.
+pub(crate) fn peak_rss_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024.0 / 1e6)
+}
+
+/// Seconds of the system's monotonic clock, to be compared with other processes' readings.
+pub(crate) fn monotonic_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats(values: &[f32]) -> Value {
+        Tensor::from_slice(&[values.len()], values)
+            .expect("tensor")
+            .into()
+    }
+
+    #[test]
+    fn errors_are_relative_to_the_largest_element() {
+        let far = distance(&floats(&[1.5, 10.0]), &floats(&[1.0, 10.0]));
+        assert_eq!((far.worst_abs, far.worst_rel), (0.5, 0.05));
+        assert!(far.is_within(0.05) && !far.is_within(0.04));
+    }
+
+    #[test]
+    fn infinities_and_shapes_must_agree() {
+        let nan = floats(&[f32::NAN]);
+        assert!(distance(&nan, &nan).is_within(0.0));
+        assert!(!distance(&nan, &floats(&[1.0])).is_within(1e9));
+        assert!(!distance(&floats(&[1.0, 2.0]), &floats(&[1.0])).is_within(1e9));
+    }
+}

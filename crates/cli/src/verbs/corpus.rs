@@ -1,0 +1,226 @@
+//! `alula corpus`: every model of the test data against its references.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use alula::{Model, Target, Value, npy};
+use serde_json::{Value as Json, json};
+
+use super::{cache, catch};
+use crate::args::{Corpus, Global};
+use crate::failure::Failure;
+use crate::measure::distance;
+use crate::{log, out};
+
+/// Largest error of an `f32` model, over the largest element of the output.
+const BOUND: f64 = 1e-4;
+
+/// How a model did.
+struct Outcome {
+    status: &'static str,
+    /// Largest error over its bound, with both.
+    worst: Option<(f64, f64)>,
+    seconds: f64,
+    reason: String,
+}
+
+impl Outcome {
+    fn failed(status: &'static str, reason: String) -> Outcome {
+        Outcome {
+            status,
+            worst: None,
+            seconds: 0.0,
+            reason,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Corpus, global: &Global) -> Result<(), Failure> {
+    let cache = cache(args.cache.as_ref())?;
+    let mut models: Vec<(String, PathBuf)> = Vec::new();
+    for kind in ["real", "standard"] {
+        models.extend(listed(&cache.join(kind))?);
+    }
+    let chosen = |name: &str| args.only.is_empty() || args.only.iter().any(|o| name.contains(o));
+    models.retain(|(name, _)| chosen(name));
+    if models.is_empty() {
+        let text = format!(
+            "no models in {}: run tools/models/setup.py",
+            cache.display()
+        );
+        return Err(Failure::user(text));
+    }
+    let bar = log::bar(models.len() * args.target.len());
+    let mut table = out::table(&["model", "target", "status", "worst", "bound", "s", "reason"]);
+    let mut bad = 0;
+    for (name, path) in &models {
+        for &target in &args.target {
+            bar.set_message(format!("{name} {target}"));
+            let references = cache.join("references").join(name);
+            let outcome = match catch(|| one(args, path, &references, target)) {
+                Ok(outcome) => outcome,
+                Err(panic) => Outcome::failed("crash", panic),
+            };
+            bar.inc(1);
+            bad += usize::from(outcome.status != "ok");
+            let (worst, bound) = outcome.worst.unzip();
+            if global.json {
+                out::line(json!({
+                    "model": name, "target": target.name(), "status": outcome.status,
+                    "worst_rel_to_max": worst, "bound": bound, "seconds": outcome.seconds,
+                    "reason": outcome.reason,
+                }));
+                continue;
+            }
+            let number = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.1e}"));
+            let line = outcome.reason.lines().take(2).collect::<Vec<_>>().join(" ");
+            table.add_row([
+                name.clone(),
+                target.to_string(),
+                outcome.status.to_owned(),
+                number(worst),
+                number(bound),
+                format!("{:.3}", outcome.seconds),
+                line.chars().take(120).collect(),
+            ]);
+        }
+    }
+    bar.finish_and_clear();
+    let total = models.len() * args.target.len();
+    if !global.json {
+        out::line(table);
+        out::line(format_args!("{} of {total} are right", total - bad));
+    }
+    match bad {
+        0 => Ok(()),
+        _ => Err(Failure::Mismatch(format!("{bad} of {total} are not right"))),
+    }
+}
+
+/// The models of a folder by name.
+fn listed(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let path = folder.join("manifest.json");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        return Ok(Vec::new());
+    };
+    let manifest: Json = serde_json::from_str(&text)
+        .map_err(|error| Failure::user(format!("{}: {error}", path.display())))?;
+    let records = manifest["models"].as_array().cloned().unwrap_or_default();
+    let model = |record: &Json| {
+        let (name, file) = (record["name"].as_str()?, record["file"].as_str()?);
+        Some((name.to_owned(), folder.join(file)))
+    };
+    Ok(records.iter().filter_map(model).collect())
+}
+
+/// One model on one target, on each of its examples.
+fn one(args: &Corpus, path: &Path, references: &Path, target: Target) -> Outcome {
+    if args.check {
+        return match alula::check(path) {
+            Ok(list) if list.is_empty() => Outcome::failed("ok", String::new()),
+            Ok(list) => {
+                let mut reasons: Vec<String> = list
+                    .iter()
+                    .map(|u| format!("{}: {}", u.node.op_type, u.reason))
+                    .collect();
+                reasons.sort();
+                reasons.dedup();
+                Outcome::failed("refused", reasons.join("; "))
+            }
+            Err(error) => Outcome::failed("refused", error.to_string()),
+        };
+    }
+    let refused = |error: &dyn std::fmt::Display| Outcome::failed("refused", error.to_string());
+    let session = Model::builder(path)
+        .target(target)
+        .threads(args.threads)
+        .compile()
+        .and_then(|model| match args.artifact {
+            false => model.session_for(target),
+            true => {
+                let name = format!("alula-corpus-{}.alula", std::process::id());
+                let file = std::env::temp_dir().join(name);
+                model.save(&file)?;
+                let stored = Model::from_artifact(&file)?.with_threads(args.threads);
+                let session = stored.session_for(target);
+                let _ = std::fs::remove_file(&file);
+                session
+            }
+        });
+    let session = match session {
+        Ok(session) => session,
+        Err(error) => return refused(&error),
+    };
+    let mut outcome = Outcome::failed("ok", String::new());
+    for example in 0.. {
+        let folder = references.join(example.to_string());
+        let Ok(text) = std::fs::read_to_string(folder.join("record.json")) else {
+            if example == 0 {
+                return Outcome::failed("skipped", "there are no references".to_owned());
+            }
+            break;
+        };
+        match compare(&session, &folder, &text, &mut outcome) {
+            Ok(()) => {}
+            Err(reason) => {
+                outcome.status = "refused";
+                outcome.reason = format!("example {example}: {reason}");
+            }
+        }
+    }
+    outcome
+}
+
+/// Runs one example and takes the worst into account.
+fn compare(
+    session: &alula::Session,
+    folder: &Path,
+    record: &str,
+    outcome: &mut Outcome,
+) -> Result<(), String> {
+    let record: Json = serde_json::from_str(record).map_err(|error| error.to_string())?;
+    let load = |entry: &Json| -> Result<(String, Value), String> {
+        let text = |key: &str| entry[key].as_str().ok_or_else(|| format!("no {key}"));
+        let tensor = npy::read(folder.join(text("file")?)).map_err(|error| error.to_string())?;
+        Ok((text("name")?.to_owned(), tensor.into()))
+    };
+    let list = |key: &str| record[key].as_array().cloned().unwrap_or_default();
+    let inputs: Vec<(String, Value)> = list("inputs").iter().map(load).collect::<Result<_, _>>()?;
+    let named: Vec<(&str, Value)> = inputs
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    let start = Instant::now();
+    let outputs = session.run(&named).map_err(|error| error.to_string())?;
+    outcome.seconds = outcome.seconds.max(start.elapsed().as_secs_f64());
+    for entry in list("outputs") {
+        let (name, expected) = load(&entry)?;
+        let found = outputs.iter().find(|(output, _)| *output == name);
+        let (_, actual) = found.ok_or_else(|| format!("output {name:?} is missing"))?;
+        let spread = entry["spread"].as_f64().unwrap_or(0.0);
+        let bound = BOUND.max(2.0 * spread);
+        let moved = entry["different"].as_u64().unwrap_or(0);
+        let mut far = distance(actual, &expected);
+        // Integers that the reference itself cannot settle are not asked for exactly.
+        if moved > 0 && far.reason.is_none() {
+            far.worst_rel = 0.0;
+        }
+        if let Some(reason) = far.reason {
+            outcome.status = "wrong";
+            outcome.reason = format!("{name}: {reason}");
+            continue;
+        }
+        let share = |(worst, bound): (f64, f64)| worst / bound;
+        if outcome
+            .worst
+            .is_none_or(|worst| share(worst) < far.worst_rel / bound)
+        {
+            outcome.worst = Some((far.worst_rel, bound));
+        }
+        if far.worst_rel > bound {
+            outcome.status = "wrong";
+            outcome.reason = format!("{name} is off by {:.1e} of the largest", far.worst_rel);
+        }
+    }
+    Ok(())
+}
