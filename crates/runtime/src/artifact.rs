@@ -5,7 +5,7 @@
 //! | `TARGET/plan` | plan | the [`Program`] in postcard, without code and constants' bytes |
 //! | `TARGET/where` | plan | for each constant where in `weights` it begins, in postcard |
 //! | `TARGET/code` | code | machine code or shader text, as the back end wrote it |
-//! | `weights` | weights | constants of all targets, each at a multiple of 64 bytes, equal ones once |
+//! | `weights` | weights | constants of all targets at multiples of 64 bytes, equal ones once |
 //!
 //! The same programs give the same bytes.
 
