@@ -205,7 +205,11 @@ impl<'g> InferCtx<'g> {
     }
 
     fn fresh_symbol(&mut self, origin: FreshOrigin) -> Dim {
-        let symbol = alula_tensor::Symbol::new(format!("${}", self.next_symbol));
+        let prefix = match &origin {
+            FreshOrigin::Extent { .. } => "$e",
+            FreshOrigin::Known(_) => "$",
+        };
+        let symbol = alula_tensor::Symbol::new(format!("{prefix}{}", self.next_symbol));
         self.next_symbol += 1;
         self.fresh.push((symbol.clone(), origin));
         Dim::symbol(symbol)

@@ -16,7 +16,7 @@ use crate::{
 
 /// Most elements of an integer tensor whose values are tracked as dims.
 const CONTENT_MAX: usize = 1024;
-/// Largest expression of a tracked element: beyond it the element is read when it is computed.
+/// Largest expression in a type or a tracked element; larger ones get a symbol of their own.
 const DIM_SIZE_MAX: usize = 24;
 
 /// A directed acyclic graph of typed operators with inputs and outputs.
@@ -198,9 +198,14 @@ impl Graph {
             .into_iter()
             .enumerate()
             .map(|(index, Inferred { ty, content })| {
-                let content = content.filter(|dims| {
-                    dims.len() <= CONTENT_MAX && dims.iter().all(|dim| dim.size() <= DIM_SIZE_MAX)
-                });
+                let content = content
+                    .filter(|dims| dims.len() <= CONTENT_MAX)
+                    .map(|dims| {
+                        dims.into_iter()
+                            .map(|dim| self.abbreviate(dim, false))
+                            .collect()
+                    });
+                let ty = self.abbreviate_type(ty);
                 let def = Def::Result { node, index };
                 self.add_value(
                     Value {
@@ -238,6 +243,39 @@ impl Graph {
             name: name.to_owned(),
         }));
         results
+    }
+
+    /// The dim, or a symbol that is defined to be it if it is large.
+    fn abbreviate(&mut self, dim: Dim, is_extent: bool) -> Dim {
+        if dim.size() <= DIM_SIZE_MAX {
+            return dim;
+        }
+        let origin = Origin::Defined(dim);
+        let prefix = if is_extent { "$e" } else { "$" };
+        let known = self.origins.iter().find(|(symbol, known)| {
+            **known == origin && symbol.name().starts_with("$e") == is_extent
+        });
+        if let Some((symbol, _)) = known {
+            return Dim::symbol(symbol.clone());
+        }
+        let symbol = Symbol::new(format!("{prefix}{}", self.next_symbol));
+        self.next_symbol += 1;
+        self.origins.insert(symbol.clone(), origin);
+        Dim::symbol(symbol)
+    }
+
+    fn abbreviate_type(&mut self, ty: ValueType) -> ValueType {
+        match ty {
+            ValueType::Tensor(mut tensor) => {
+                let shape = std::mem::take(&mut tensor.shape);
+                tensor.shape = shape
+                    .into_iter()
+                    .map(|dim| self.abbreviate(dim, true))
+                    .collect();
+                ValueType::Tensor(tensor)
+            }
+            ValueType::Sequence(_) | ValueType::Optional(_) | ValueType::Map(_) => ty,
+        }
     }
 
     fn facts(&self, id: ValueId) -> OperandFacts<'_> {
@@ -396,7 +434,7 @@ impl Graph {
                 Origin::Content { value, .. } | Origin::Extent { value, .. } => {
                     Some((symbol, self.values.get(value)?.1))
                 }
-                Origin::Input { .. } => None,
+                Origin::Input { .. } | Origin::Defined(_) => None,
             })
             .collect();
         let mut pairs = Vec::new();
@@ -409,6 +447,14 @@ impl Graph {
             };
             let mut symbols = BTreeSet::new();
             collect_attr_symbols(&node.attrs, &mut symbols);
+            // Later definitions may mention earlier ones.
+            for (symbol, origin) in self.origins.iter().rev() {
+                if let Origin::Defined(dim) = origin
+                    && symbols.contains(symbol)
+                {
+                    dim.collect_symbols(&mut symbols);
+                }
+            }
             let makers: BTreeSet<NodeIndex> = symbols
                 .iter()
                 .filter_map(|symbol| made.get(symbol))
@@ -494,7 +540,10 @@ impl Graph {
                 Origin::Content { value, .. } | Origin::Extent { value, .. } if *value == old => {
                     *value = new;
                 }
-                Origin::Content { .. } | Origin::Extent { .. } | Origin::Input { .. } => {}
+                Origin::Content { .. }
+                | Origin::Extent { .. }
+                | Origin::Input { .. }
+                | Origin::Defined(_) => {}
             }
         }
         let Value { name, content, .. } = self.value(old).clone();
@@ -547,12 +596,16 @@ impl Graph {
                     }
                 }
             }
-            for symbol in found {
-                if symbols.insert(symbol.clone())
-                    && let Some(Origin::Content { value, .. } | Origin::Extent { value, .. }) =
-                        self.origins.get(&symbol)
-                {
-                    work.push(*value);
+            while let Some(symbol) = found.pop_first() {
+                if !symbols.insert(symbol.clone()) {
+                    continue;
+                }
+                match self.origins.get(&symbol) {
+                    Some(Origin::Content { value, .. } | Origin::Extent { value, .. }) => {
+                        work.push(*value);
+                    }
+                    Some(Origin::Defined(dim)) => dim.collect_symbols(&mut found),
+                    Some(Origin::Input { .. }) | None => {}
                 }
             }
         }

@@ -73,6 +73,9 @@ pub enum Origin {
         /// The position of the element.
         index: usize,
     },
+    /// The value of an expression over other symbols: it stands in where the expression would
+    /// make types unreadable.
+    Defined(Dim),
     /// An extent that an operator decides while it runs.
     Extent {
         /// The operator's result.

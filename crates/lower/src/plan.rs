@@ -108,12 +108,23 @@ struct Planner<'p> {
 
 /// Symbols that a step decides.
 fn late_symbols(graph: &Graph) -> BTreeSet<Symbol> {
-    graph
-        .origins()
-        .iter()
-        .filter(|(_, origin)| !matches!(origin, Origin::Input { .. }))
-        .map(|(symbol, _)| symbol.clone())
-        .collect()
+    let mut late = BTreeSet::new();
+    // A definition follows the symbols that it mentions.
+    for (symbol, origin) in graph.origins() {
+        let is_late = match origin {
+            Origin::Input { .. } => false,
+            Origin::Content { .. } | Origin::Extent { .. } => true,
+            Origin::Defined(dim) => {
+                let mut mentioned = BTreeSet::new();
+                dim.collect_symbols(&mut mentioned);
+                !mentioned.is_disjoint(&late)
+            }
+        };
+        if is_late {
+            late.insert(symbol.clone());
+        }
+    }
+    late
 }
 
 /// Length in bytes; 0 for what is no tensor of numbers.
@@ -379,6 +390,14 @@ impl Planner<'_> {
                 values.iter().for_each(|dim| dim.collect_symbols(&mut used));
             }
         }
+        // What a definition mentions is used, too; later definitions may mention earlier ones.
+        for (symbol, origin) in self.graph.origins().iter().rev() {
+            if let Origin::Defined(dim) = origin
+                && used.contains(symbol)
+            {
+                dim.collect_symbols(&mut used);
+            }
+        }
         let mut defs = Vec::new();
         // In order of origin: inputs first, then as values are made.
         for (symbol, origin) in self.graph.origins() {
@@ -386,6 +405,7 @@ impl Planner<'_> {
                 continue;
             }
             let origin = match *origin {
+                Origin::Defined(ref dim) => SymbolOrigin::Defined(dim.clone()),
                 Origin::Input { input, axis } => SymbolOrigin::Input { input, axis },
                 Origin::Content { value, index } => SymbolOrigin::Content {
                     slot: self.slot(value),

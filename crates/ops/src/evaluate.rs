@@ -82,6 +82,7 @@ fn evaluate_within(
             .iter()
             .map(|operand| operand.map(|id| &values[&id]))
             .collect();
+        define(graph, &mut symbols);
         let results = evaluate_node(graph, id, &operands, &symbols)?;
         for (result, value) in node.results.iter().zip(results) {
             bind_result(graph, *result, &value, &mut symbols);
@@ -176,6 +177,17 @@ fn check_type(ty: &ValueType, value: &HostValue) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("result is {}, inference gives {ty}", tensor.ty()))
+    }
+}
+
+/// Gives their values to symbols that are defined by others.
+fn define(graph: &Graph, symbols: &mut BTreeMap<Symbol, i64>) {
+    for (symbol, origin) in graph.origins() {
+        if let Origin::Defined(dim) = origin
+            && let Ok(value) = dim.eval(&|symbol| symbols.get(symbol).copied())
+        {
+            symbols.insert(symbol.clone(), value);
+        }
     }
 }
 

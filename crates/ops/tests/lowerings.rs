@@ -52,7 +52,10 @@ impl State<'_> {
                 Origin::Content { value, index } if value == id => {
                     tensor.to_i64s().and_then(|all| all.get(index).copied())
                 }
-                Origin::Input { .. } | Origin::Extent { .. } | Origin::Content { .. } => None,
+                Origin::Input { .. }
+                | Origin::Extent { .. }
+                | Origin::Content { .. }
+                | Origin::Defined(_) => None,
             };
             if let Some(bound) = bound {
                 self.symbols.insert(symbol.clone(), bound);

@@ -62,6 +62,8 @@ pub enum SymbolOrigin {
         /// The axis.
         axis: usize,
     },
+    /// An expression over symbols that come before it.
+    Defined(Dim),
     /// The plan that runs this one knows it.
     Outer,
 }

@@ -106,6 +106,7 @@ impl<'r> Run<'r> {
         for late in &prepared.early {
             self.bind(&mut frame, late)?;
         }
+        self.define(&mut frame)?;
         let bytes = self.find_binding(&mut frame)?;
         frame.base = match region.busy {
             Some((busy, end)) if region.start.saturating_add(bytes) > busy => end,
@@ -200,6 +201,7 @@ impl<'r> Run<'r> {
                     self.bind(frame, symbol)?;
                 }
                 if !late.is_empty() {
+                    self.define(frame)?;
                     self.check(frame)?;
                 }
                 Ok(())
@@ -453,6 +455,19 @@ impl<'r> Run<'r> {
         let plan = &self.core.program.plans[frame.plan];
         for &position in &frame.binding().open_checks {
             known(check(plan, position, &self.core.table, &frame.env))?;
+        }
+        Ok(())
+    }
+
+    /// Gives values to symbols that are defined by others, where those are known.
+    fn define(&mut self, frame: &mut Frame) -> Result<(), StepError> {
+        let core = self.core;
+        for (symbol, dim) in &core.prepared[frame.plan].defined {
+            match core.table.eval(dim, &frame.env) {
+                Ok(value) => frame.env[*symbol] = Some(value),
+                Err(StepError::Dim(alula_tensor::DimError::Unbound(_))) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

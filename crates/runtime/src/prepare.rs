@@ -33,6 +33,8 @@ pub(crate) struct Prepared {
     /// Symbols that this plan gives values to, which an outer plan's of the same name must not
     /// shadow.
     pub(crate) own: Vec<usize>,
+    /// Symbols that are expressions over others, in an order in which they can be evaluated.
+    pub(crate) defined: Vec<(usize, Dim)>,
     /// Symbols known when the plan begins.
     pub(crate) early: Vec<Late>,
     /// Symbols known after each step.
@@ -54,10 +56,24 @@ impl Prepared {
             dim.collect_symbols(&mut used);
         }
         let (mut own, mut early, mut known) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut defined = Vec::new();
         let mut late: Vec<Vec<Late>> = vec![Vec::new(); plan.steps.len()];
         for def in &plan.symbols {
             let symbol = table.intern(&def.symbol);
             let (from, slot) = match def.origin {
+                SymbolOrigin::Defined(ref dim) => {
+                    let mut mentioned = BTreeSet::new();
+                    dim.collect_symbols(&mut mentioned);
+                    for symbol in &mentioned {
+                        table.intern(symbol);
+                    }
+                    if mentioned.is_subset(&known) {
+                        known.insert(def.symbol.clone());
+                    }
+                    own.push(symbol);
+                    defined.push((symbol, dim.clone()));
+                    continue;
+                }
                 SymbolOrigin::Outer => {
                     known.insert(def.symbol.clone());
                     continue;
@@ -100,6 +116,7 @@ impl Prepared {
             dead_after: dead_after(plan, &root),
             root,
             own,
+            defined,
             early,
             late,
             key,
@@ -130,6 +147,9 @@ fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
         if let ValueType::Tensor(ty) = &port.ty {
             dims.extend(ty.shape.iter().cloned());
         }
+    }
+    for (a, b, _) in &plan.checks {
+        dims.extend([a.clone(), b.clone()]);
     }
     for step in &plan.steps {
         if let Step::Launch { kernel, .. } = step {

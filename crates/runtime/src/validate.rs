@@ -88,7 +88,7 @@ impl Checker<'_> {
                 SymbolOrigin::Outer if position == 0 => {
                     return Err(format!("{} comes from outside", def.symbol.name()));
                 }
-                SymbolOrigin::Input { .. } | SymbolOrigin::Outer => {}
+                SymbolOrigin::Input { .. } | SymbolOrigin::Outer | SymbolOrigin::Defined(_) => {}
             }
         }
         for (index, step) in plan.steps.iter().enumerate() {

@@ -268,7 +268,7 @@ impl Dim {
     }
 
     /// Whether the value is provably not negative, as no symbol is: a symbol that stands for an
-    /// element of a tensor (its name begins with `$`) may be.
+    /// element of a tensor (its name begins with `$`, but not with `$e`) may be.
     pub fn is_nonnegative(&self) -> bool {
         match self.terms_ref() {
             None => self.as_const().is_some_and(|value| value >= 0),
@@ -349,7 +349,7 @@ impl Dim {
 impl Atom {
     fn is_nonnegative(&self) -> bool {
         match self {
-            Atom::Sym(symbol) => !symbol.name().starts_with('$'),
+            Atom::Sym(symbol) => !symbol.name().starts_with('$') || symbol.name().starts_with("$e"),
             Atom::FloorDiv(a, b) => a.is_nonnegative() && b.is_nonnegative(),
             Atom::Mod(_, b) => b.is_nonnegative(),
             Atom::Max(a, b) => a.is_nonnegative() || b.is_nonnegative(),

@@ -34,7 +34,7 @@ pub(super) fn inline(
         .map(|(id, operand)| merged.add(*id, operand))
         .collect();
     let mut compute = Compute::begin(merged.operands, consumer.dtype, &consumer.shape());
-    let vars = axis_map(consumer, &compute);
+    let vars = axis_map(consumer, &mut compute);
     let mut load = |pool: &mut Pool, operand: u32, dtype, index: Vec<ExprId>| match consumer_map
         [operand as usize]
     {
@@ -78,9 +78,8 @@ fn import_at(pool: &mut Pool, producer: &Compute, map: &[u32], index: Vec<ExprId
     )
 }
 
-fn axis_map(from: &Compute, to: &Compute) -> IndexMap<VarId, ExprId> {
-    // The axes of a new definition are its first variables; expressions for them are interned.
-    let mut to = to.clone();
+/// The axes of one definition as those of another.
+fn axis_map(from: &Compute, to: &mut Compute) -> IndexMap<VarId, ExprId> {
     from.axes
         .iter()
         .map(|axis| axis.var)

@@ -63,10 +63,8 @@ fn scalar_cond(ctx: &mut RowCtx<'_, '_>, value: ValueId) -> Result<ValueId, RowE
     if ctx.rank(value)? == 0 {
         return Ok(value);
     }
-    let ty = ctx.ty(value)?;
-    Err(RowError::Unsupported(format!(
-        "a condition or count of type {ty} in place of a scalar"
-    )))
+    let attrs = Attrs::new().with("to", Vec::<Dim>::new());
+    ctx.push(&alula_ops::shape::RESHAPE, &[value], attrs)
 }
 
 fn build_loop(ctx: &mut RowCtx<'_, '_>) -> Built {
