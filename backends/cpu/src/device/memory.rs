@@ -1,5 +1,7 @@
 //! Arguments of a launch as addresses.
 
+use std::sync::OnceLock;
+
 use alula_program::{Arg, DeviceError};
 use alula_tensor::Storage;
 
@@ -70,6 +72,21 @@ pub(super) fn memories(
                 format!("{} bytes, {bytes} are needed", memory.len),
             ));
         }
+        let memory = match memory {
+            // A kernel may load from an operand without elements, at an index that is in range of
+            // the result: it reads zeros.
+            _ if bytes == 0 && !is_written => {
+                let reach = params.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0);
+                let zeros = zeros(reach).ok_or_else(|| {
+                    bad(
+                        param,
+                        format!("no elements, beside a parameter of {reach} bytes"),
+                    )
+                })?;
+                read_only(zeros, None)
+            }
+            memory => memory,
+        };
         if is_written && !memory.is_writable {
             return Err(bad(param, "memory that is only read".to_owned()));
         }
@@ -104,6 +121,16 @@ impl Memory {
         is_aligned.then_some((self.pointer.cast_const().cast(), self.len / 4))
     }
 }
+
+/// Zeros that are mapped when they are read.
+fn zeros(bytes: u64) -> Option<&'static [u8]> {
+    static ZEROS: OnceLock<Vec<u8>> = OnceLock::new();
+    let zeros = ZEROS.get_or_init(|| vec![0; ZEROS_MAX]);
+    zeros.get(..usize::try_from(bytes.max(64)).ok()?)
+}
+
+/// Longest result that an operand without elements may stand beside.
+const ZEROS_MAX: usize = 256 << 20;
 
 fn read_only(bytes: &[u8], constant: Option<usize>) -> Memory {
     let pointer = bytes.as_ptr().cast_mut();

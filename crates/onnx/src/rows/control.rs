@@ -35,9 +35,15 @@ fn build_if(ctx: &mut RowCtx<'_, '_>) -> Built {
         ctx.graph_attr("else_branch")?,
     );
     // A condition that is known picks its branch, whatever the other one holds or returns.
-    let known = ctx.as_constant(cond).and_then(|tensor| tensor.get(0));
-    if let Some(value) = known {
-        let taken = if value.is_true() { then } else { otherwise };
+    let constant = ctx.as_constant(cond).and_then(|tensor| tensor.get(0));
+    let content = ctx
+        .const_ints(cond)
+        .and_then(|elements| elements.first().copied());
+    let known = constant
+        .map(alula_tensor::Scalar::is_true)
+        .or(content.map(|value| value != 0));
+    if let Some(holds) = known {
+        let taken = if holds { then } else { otherwise };
         return ctx.inline_graph(taken);
     }
     let cond = scalar_cond(ctx, cond)?;
