@@ -148,9 +148,6 @@ fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
             dims.extend(ty.shape.iter().cloned());
         }
     }
-    for (a, b, _) in &plan.checks {
-        dims.extend([a.clone(), b.clone()]);
-    }
     for step in &plan.steps {
         if let Step::Launch { kernel, .. } = step {
             let entry = &program.kernels[*kernel];
