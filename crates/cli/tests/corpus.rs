@@ -1,0 +1,62 @@
+//! Every model of the test data, compiled and compared with its references: those that are right
+//! stay right, and the list of those that are not stays true.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Models that are not right yet, with what happens.
+const NOT_RIGHT: &[(&str, &str)] = &[
+    ("crnn-int8", "wrong"),
+    ("piper-vits", "refused"),
+    ("resnet50-qop", "wrong"),
+    ("silero-vad", "refused"),
+    ("swin-t", "refused"),
+];
+
+fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+    std::env::var_os("ALULA_CACHE").map_or_else(|| home().join(".cache/alula"), PathBuf::from)
+}
+
+#[test]
+fn models_agree_with_their_references() {
+    let cache = cache();
+    if !cache.join("references").is_dir() || !cache.join("real").is_dir() {
+        let reason = format!("no models in {}", cache.display());
+        alula_testkit::skip("models_agree_with_their_references", &reason);
+        return;
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_alula"))
+        .args(["--json", "corpus", "--target", "cpu", "--cache"])
+        .arg(&cache)
+        .output()
+        .expect("the command line runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut findings = Vec::new();
+    let mut count = 0;
+    for line in text.lines() {
+        let Ok(row) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        let (Some(model), Some(status)) = (row["model"].as_str(), row["status"].as_str()) else {
+            continue;
+        };
+        count += 1;
+        let known = NOT_RIGHT.iter().find(|(name, _)| *name == model);
+        let wanted = known.map_or("ok", |(_, status)| status);
+        if status != wanted {
+            findings.push(format!(
+                "{model} is {status}, not {wanted}: {}",
+                row["reason"]
+            ));
+        }
+    }
+    assert!(
+        count >= 18,
+        "{count} models: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
+}
