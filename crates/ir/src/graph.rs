@@ -712,7 +712,7 @@ fn same_but_annotations(a: &ValueType, b: &ValueType) -> bool {
     }
 }
 
-fn collect_type_symbols(ty: &ValueType, into: &mut BTreeSet<Symbol>) {
+pub(crate) fn collect_type_symbols(ty: &ValueType, into: &mut BTreeSet<Symbol>) {
     match ty {
         ValueType::Tensor(tensor) => {
             tensor
@@ -741,69 +741,5 @@ fn collect_attr_symbols(attrs: &Attrs, into: &mut BTreeSet<Symbol>) {
             }
             _ => {}
         }
-    }
-}
-
-impl Graph {
-    /// Every symbol that a type of the graph mentions.
-    pub fn symbols(&self) -> BTreeSet<Symbol> {
-        let mut symbols = BTreeSet::new();
-        for (value, _) in self.values.values() {
-            collect_type_symbols(&value.ty, &mut symbols);
-        }
-        symbols
-    }
-
-    /// Unique names for all values, for text: given names where they are legal and free, else
-    /// numbers in the order in which the text defines them.
-    pub(crate) fn text_names(&self) -> BTreeMap<ValueId, String> {
-        let mut names = BTreeMap::new();
-        let mut taken = BTreeSet::new();
-        let mut number = 0;
-        let constants = self
-            .values()
-            .map(|(id, _)| id)
-            .filter(|id| self.as_constant(*id).is_some());
-        let results = self
-            .nodes()
-            .into_iter()
-            .flat_map(|id| self.node(id).results.clone());
-        let order: Vec<ValueId> = self
-            .inputs
-            .iter()
-            .copied()
-            .chain(constants)
-            .chain(results)
-            .collect();
-        for id in order {
-            let value = self.value(id);
-            let clean: String = value
-                .name
-                .as_deref()
-                .unwrap_or_default()
-                .chars()
-                .map(|c| {
-                    if c.is_ascii_alphanumeric() || matches!(c, '_' | '.') {
-                        c
-                    } else {
-                        '_'
-                    }
-                })
-                .collect();
-            let usable = !clean.is_empty() && !clean.starts_with(|c: char| c.is_ascii_digit());
-            let name = if usable && taken.insert(clean.clone()) {
-                clean
-            } else {
-                loop {
-                    let candidate = number.to_string();
-                    number += 1;
-                    if taken.insert(candidate.clone()) {
-                        break candidate;
-                    }
-                }
-            };
-            names.insert(id, name);
-        }
-        names
     }
 }

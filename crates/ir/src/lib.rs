@@ -9,6 +9,7 @@ mod attr;
 mod context;
 mod error;
 mod graph;
+mod names;
 mod opdef;
 mod order;
 mod parse;

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 
-/// All vertices, each after its predecessors, and `after` after `before` for each `(before, after)`.
+/// All vertices, each after its predecessors, and `after` after `before` for each pair
+/// `(before, after)`.
 pub(crate) fn topological<N, E>(
     net: &StableDiGraph<N, E>,
     pairs: &[(NodeIndex, NodeIndex)],

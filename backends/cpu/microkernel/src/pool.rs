@@ -165,7 +165,8 @@ impl Pool {
     /// Calls `f(task, worker)` once for each task in `0..tasks`, and returns when all are done.
     /// Worker `w` gets the tasks from `tasks * w / active` to `tasks * (w + 1) / active`, where
     /// `active` is the smaller of `tasks` and the threads; no two threads are the same worker at
-    /// once, so that worker `w` may own the `w`-th part of a scratch. Regions of several callers run one
+    /// once, so that worker `w` may own the `w`-th part of a scratch. Regions of several callers
+    /// run one
     /// after another; a region inside of a task runs inline as worker 0 of its own.
     ///
     /// # Errors

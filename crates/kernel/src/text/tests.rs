@@ -51,8 +51,8 @@ fn kernels_print_as_they_parse() {
     check(ROW_SUM);
     check(EXCHANGE);
     check(
-        "kernel empty() {\n  %0: bool = const true\n  %1: f32 = const -inf\n  %2: u32 = bitcast %1\n  \
-         %3: i64 = dim 7\n  %4: f16 = cast %1\n}\n",
+        "kernel empty() {\n  %0: bool = const true\n  %1: f32 = const -inf\n  \
+         %2: u32 = bitcast %1\n  %3: i64 = dim 7\n  %4: f16 = cast %1\n}\n",
     );
     assert_eq!(parse_kernels("; nothing\n"), Ok(Vec::new()));
 }

@@ -19,7 +19,8 @@ const GROUP: AttrSpec = AttrSpec::int("group", 1, "number of groups of channels"
 /// `x` are 0.
 pub static CONV: OpDef = OpDef {
     name: "conv",
-    summary: "y[n, c, o..] = bias[c] + sum of x[n, i, o*stride + k*dilation - pad..] * w[c, i, k..]",
+    summary: "y[n, c, o..] = bias[c] + sum of x[n, i, o*stride + k*dilation - pad..] * \
+              w[c, i, k..]",
     operands: &["x", "w", "bias?"],
     attrs: &[STRIDES, PADS, DILATIONS, GROUP],
     traits: Traits::NONE,

@@ -30,7 +30,11 @@ pub static LSTM_SCAN: OpDef = OpDef {
         BETAS,
         CLIP,
         REVERSE,
-        AttrSpec::bool("input_forget", false, "the forget gate is 1 less the input gate"),
+        AttrSpec::bool(
+            "input_forget",
+            false,
+            "the forget gate is 1 less the input gate",
+        ),
     ],
     traits: Traits::NONE,
     infer: |ctx| {
@@ -40,8 +44,12 @@ pub static LSTM_SCAN: OpDef = OpDef {
             3,
             2,
             &[
-                (FIRST_CELL, |e| vec![e.directions.clone(), e.batch.clone(), e.hidden.clone()]),
-                (PEEPHOLES, |e| vec![e.directions.clone(), e.hidden.clone() * Dim::new(3)]),
+                (FIRST_CELL, |e| {
+                    vec![e.directions.clone(), e.batch.clone(), e.hidden.clone()]
+                }),
+                (PEEPHOLES, |e| {
+                    vec![e.directions.clone(), e.hidden.clone() * Dim::new(3)]
+                }),
             ],
         )
     },
@@ -55,7 +63,8 @@ pub static LSTM_SCAN: OpDef = OpDef {
         "graph @e(%g: f32[T, N, 2, 8], %r: f32[2, 8, 2], %h0: f32[2, N, 2], %c0: f32[2, N, 2],
            %p: f32[2, 6]) {
            %y, %h, %c = lstm_scan %g, %r, %h0, _, %c0, %p {
-             activations = [\"sigmoid\", \"tanh\", \"tanh\", \"hard_sigmoid\", \"softplus\", \"elu\"],
+             activations = [\"sigmoid\", \"tanh\", \"tanh\", \"hard_sigmoid\",
+                            \"softplus\", \"elu\"],
              alphas = [0.0, 0.0, 0.0, 0.2, 0.0, 1.0], betas = [0.0, 0.0, 0.0, 0.5, 0.0, 0.0],
              clip = 2.0}
            return y: %y, h: %h, c: %c }",

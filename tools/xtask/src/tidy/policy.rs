@@ -166,6 +166,9 @@ pub(super) const LONG_FILES: &[(&str, &str)] = &[];
 /// Columns of a line of Rust.
 pub(super) const COLUMNS_MAX: usize = 100;
 
+/// Where lines may be wider: patterns of rules keep one node a line, as IR text does.
+pub(super) const WIDE_PLACES: &[&str] = &["crates/opt/src/rules/*"];
+
 /// What a generated file says within its first lines. Such files are free in length and width.
 pub(super) const GENERATED_MARK: &str = concat!("do not", " edit");
 
