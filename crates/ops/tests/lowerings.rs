@@ -52,10 +52,9 @@ impl State<'_> {
                 Origin::Content { value, index } if value == id => {
                     tensor.to_i64s().and_then(|all| all.get(index).copied())
                 }
-                Origin::Input { .. }
-                | Origin::Extent { .. }
-                | Origin::Content { .. }
-                | Origin::Defined(_) => None,
+                Origin::Input { .. } | Origin::Extent { .. } | Origin::Content { .. } => None,
+                // What it mentions comes before it.
+                Origin::Defined(ref dim) => dim.eval(&|s| self.symbols.get(s).copied()).ok(),
             };
             if let Some(bound) = bound {
                 self.symbols.insert(symbol.clone(), bound);
