@@ -109,7 +109,7 @@ fn model(
 }
 
 /// Imports within a second.
-fn import(name: &str, model: &ModelProto) -> Result<Import, ImportError> {
+fn import(name: &str, model: &ModelProto) -> Result<Import, Box<ImportError>> {
     let bytes = model.encode_to_vec();
     let start = Instant::now();
     let result = import_bytes(bytes, &ImportOptions::default());
@@ -118,7 +118,7 @@ fn import(name: &str, model: &ModelProto) -> Result<Import, ImportError> {
         took < Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 }),
         "{name}: {took:?}"
     );
-    result
+    result.map_err(Box::new)
 }
 
 fn refused(name: &str, model: &ModelProto, says: &str) {
