@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use alula::Target;
+
 use super::{builder, optimize_options};
 use crate::args::{Explain, Global};
 use crate::failure::Failure;
@@ -32,6 +34,7 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
             "folded_bytes": report.folded_bytes,
             "fold_refused": report.fold_refused,
             "near_misses": misses,
+            "kernels": fusion(args)?.groups,
         }));
         return Ok(());
     }
@@ -69,5 +72,64 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
         }
         out::line(table);
     }
+    kernels(&fusion(args)?);
     Ok(())
+}
+
+/// What fused in all plans of the model, sub-graphs included.
+#[derive(Default)]
+struct Fusion {
+    /// The nodes of each kernel or host step.
+    groups: Vec<Vec<String>>,
+    /// Values that were not fused into their user: who makes them, and why.
+    refused: Vec<(String, String)>,
+}
+
+/// Compiles for the target to see what fuses; nothing fuses for the reference.
+fn fusion(args: &Explain) -> Result<Fusion, Failure> {
+    let mut fusion = Fusion::default();
+    if args.target == Target::Reference {
+        return Ok(fusion);
+    }
+    let model = builder(&args.model, &args.compiling)
+        .target(args.target)
+        .compile()?;
+    let plans = model
+        .report(args.target)
+        .map(|report| report.fusion.as_slice());
+    for plan in plans.unwrap_or_default() {
+        fusion.groups.extend(plan.groups.iter().cloned());
+        for decision in &plan.decisions {
+            if let Some(reason) = &decision.refused {
+                fusion
+                    .refused
+                    .push((decision.producer.clone(), reason.clone()));
+            }
+        }
+    }
+    Ok(fusion)
+}
+
+/// Kernels that stand for several nodes, and how often which reason kept nodes apart.
+fn kernels(fusion: &Fusion) {
+    let fused = fusion.groups.iter().filter(|group| group.len() > 1).count();
+    let steps = fusion.groups.len();
+    out::line(format_args!(
+        "{steps} steps, {fused} of them of several nodes"
+    ));
+    for group in fusion.groups.iter().filter(|group| group.len() > 1) {
+        out::line(format_args!("  {}", group.join(" + ")));
+    }
+    let mut reasons: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for (producer, reason) in &fusion.refused {
+        reasons.entry(reason).or_insert((0, producer)).0 += 1;
+    }
+    if reasons.is_empty() {
+        return;
+    }
+    let mut table = out::table(&["not fused because", "times", "for example"]);
+    for (reason, (count, producer)) in reasons {
+        table.add_row([reason, &count.to_string(), producer]);
+    }
+    out::line(table);
 }
