@@ -89,6 +89,11 @@ impl<'g> Fusion<'g> {
             let Some(&producer) = self.maker.get(&value) else {
                 continue;
             };
+            // Contractions and host functions are not pulled in; epilogues are filled below.
+            let is_definition = |item: &Item| matches!(item.work, Work::Compute(_));
+            if !self.items[producer].as_ref().is_some_and(is_definition) {
+                continue;
+            }
             let outcome = self.try_pull(consumer, producer, value);
             self.record(producer, value, outcome.err());
         }
