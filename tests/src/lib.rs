@@ -1,1 +1,1 @@
-//! alula-tests.
+//! Tests across crates: rules on IR text, emitted code, the example model on every target.

@@ -85,11 +85,6 @@ pub(super) const EDGES: &[Edges] = &[
         dev: &[],
     },
     Edges {
-        name: "alula-reference",
-        normal: &["alula-kernel", "alula-program", "alula-tensor"],
-        dev: &[],
-    },
-    Edges {
         name: "alula-cpu",
         normal: &[
             "alula-microkernel",
@@ -117,7 +112,6 @@ pub(super) const EDGES: &[Edges] = &[
     Edges {
         name: "alula",
         normal: &[
-            "alula-reference",
             "alula-cpu",
             "alula-wgpu",
             "alula-cuda",
