@@ -47,7 +47,8 @@ fn content(op: ScalarOp, ctx: &InferCtx<'_>) -> Option<Vec<Dim>> {
     let is_division = matches!(op, ScalarOp::Div | ScalarOp::FloorDiv | ScalarOp::FloorMod);
     let positive = |dim: &Dim| dim.as_const().is_none_or(|value| value > 0);
     let negative = |dim: &Dim| dim.as_const().is_some_and(|value| value < 0);
-    if is_division && (!b.iter().all(positive) || a.iter().any(negative)) {
+    let truncates = op == ScalarOp::Div;
+    if is_division && !b.iter().all(positive) || truncates && a.iter().any(negative) {
         return None;
     }
     let count = match (a.len(), b.len()) {
