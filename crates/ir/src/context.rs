@@ -13,7 +13,7 @@ pub struct OperandFacts<'g> {
     pub value: ValueId,
     /// Its type.
     pub ty: &'g ValueType,
-    /// Its elements as dims, where known (integer tensors of rank 0 or 1).
+    /// Its elements as dims in row-major order, where known (small integer tensors).
     pub content: Option<Vec<Dim>>,
     /// Its elements, if it is a constant.
     pub constant: Option<&'g Tensor>,
@@ -24,7 +24,7 @@ pub struct OperandFacts<'g> {
 pub struct Inferred {
     /// Its type.
     pub ty: ValueType,
-    /// Its elements as dims, where known (integer tensors of rank 0 or 1).
+    /// Its elements as dims in row-major order, where known (small integer tensors).
     pub content: Option<Vec<Dim>>,
 }
 

@@ -624,7 +624,7 @@ impl Graph {
 }
 
 fn constant_content(tensor: &Tensor) -> Option<Vec<Dim>> {
-    if tensor.rank() > 1 || tensor.len() > CONTENT_MAX || !tensor.dtype().is_integer() {
+    if tensor.len() > CONTENT_MAX || !tensor.dtype().is_integer() {
         return None;
     }
     Some(tensor.to_i64s()?.into_iter().map(Dim::new).collect())

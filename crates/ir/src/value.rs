@@ -48,7 +48,7 @@ pub enum Def {
 pub struct Value {
     /// Its type.
     pub ty: ValueType,
-    /// The elements of an integer tensor of rank 0 or 1, where they are known as dims.
+    /// The elements of a small integer tensor in row-major order, where they are known as dims.
     pub content: Option<Vec<Dim>>,
     /// A name from the model, if there is one.
     pub name: Option<String>,

@@ -106,6 +106,38 @@ pub(crate) fn assemble(
     Ok(result.into())
 }
 
+/// The known elements of a tensor whose element at each index is one of another's: `own` writes
+/// the other's index. `None` where an extent is not known or an index is outside.
+pub(crate) fn moved_content(
+    content: &[Dim],
+    from: &[Dim],
+    to: &[Dim],
+    mut own: impl FnMut(&[usize], &mut [usize]),
+) -> Option<Vec<Dim>> {
+    const ELEMENTS_MAX: usize = 1024;
+    let extents = |dims: &[Dim]| -> Option<Vec<usize>> {
+        dims.iter()
+            .map(|dim| usize::try_from(dim.as_const()?).ok())
+            .collect()
+    };
+    let (from, to) = (extents(from)?, extents(to)?);
+    let count = to.iter().try_fold(1_usize, |n, &e| n.checked_mul(e))?;
+    if count > ELEMENTS_MAX {
+        return None;
+    }
+    let mut index = vec![0; from.len()];
+    let mut moved = Vec::with_capacity(count);
+    for_each_index(&to, |position| {
+        own(position, &mut index);
+        let inside = index.iter().zip(&from).all(|(at, extent)| at < extent);
+        let element = content.get(linear(&from, &index)).filter(|_| inside);
+        moved.push(element.ok_or(())?.clone());
+        Ok::<_, ()>(())
+    })
+    .ok()?;
+    Some(moved)
+}
+
 /// Starts a definition of result `position` whose operands are those of the node.
 ///
 /// # Errors

@@ -40,10 +40,11 @@ fn content(op: ScalarOp, ctx: &InferCtx<'_>) -> Option<Vec<Dim>> {
         // Extents are not negative, so truncation and floor agree unless a constant is negative.
         ScalarOp::Div | ScalarOp::FloorDiv => Dim::floor_div,
         ScalarOp::FloorMod => Dim::modulo,
-        ScalarOp::Eq => return equal_content(a, ctx.content(1)?),
+        ScalarOp::Eq => return equal_content(a, ctx.content(1)?, paired(ctx)?),
         _ => return None,
     };
     let b = ctx.content(1)?;
+    let count = paired(ctx)?;
     let is_division = matches!(op, ScalarOp::Div | ScalarOp::FloorDiv | ScalarOp::FloorMod);
     let positive = |dim: &Dim| dim.as_const().is_none_or(|value| value > 0);
     let negative = |dim: &Dim| dim.as_const().is_some_and(|value| value < 0);
@@ -51,12 +52,6 @@ fn content(op: ScalarOp, ctx: &InferCtx<'_>) -> Option<Vec<Dim>> {
     if is_division && !b.iter().all(positive) || truncates && a.iter().any(negative) {
         return None;
     }
-    let count = match (a.len(), b.len()) {
-        (n, m) if n == m => n,
-        (1, m) => m,
-        (n, 1) => n,
-        _ => return None,
-    };
     Some(
         (0..count)
             .map(|k| combine(&a[k % a.len()], &b[k % b.len()]))
@@ -64,15 +59,21 @@ fn content(op: ScalarOp, ctx: &InferCtx<'_>) -> Option<Vec<Dim>> {
     )
 }
 
+/// Number of elements that two known contents make together: those of equal shapes pair up, and
+/// one element goes with each of the other's.
+fn paired(ctx: &InferCtx<'_>) -> Option<usize> {
+    let (a, b) = (ctx.content(0)?.len(), ctx.content(1)?.len());
+    let same = ctx.tensor(0).ok()?.shape == ctx.tensor(1).ok()?.shape;
+    match (a, b) {
+        (n, _) if same => Some(n),
+        (1, n) | (n, 1) => Some(n),
+        _ => None,
+    }
+}
+
 /// 1 where dims are equal and 0 where they cannot be, if that is decided for all: models choose
 /// extents by comparing shape vectors to -1.
-fn equal_content(a: &[Dim], b: &[Dim]) -> Option<Vec<Dim>> {
-    let count = match (a.len(), b.len()) {
-        (n, m) if n == m => n,
-        (1, m) => m,
-        (n, 1) => n,
-        _ => return None,
-    };
+fn equal_content(a: &[Dim], b: &[Dim], count: usize) -> Option<Vec<Dim>> {
     let decide = |k: usize| {
         let difference = a[k % a.len()].clone() - b[k % b.len()].clone();
         let one = Dim::new(1);

@@ -8,7 +8,7 @@ use alula_kernel::Compute;
 use alula_tensor::{DTypeClass, Dim, Scalar, ScalarOp, Tensor};
 
 use super::PLAIN;
-use crate::movement::{assemble, axis_of, begin, linear, load_stored};
+use crate::movement::{assemble, axis_of, begin, linear, load_stored, moved_content};
 
 /// Axes in another order.
 pub static TRANSPOSE: OpDef = OpDef {
@@ -40,8 +40,14 @@ fn infer_transpose(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> 
     let shape = perm
         .iter()
         .map(|&axis| x.shape[axis as usize].clone())
-        .collect();
-    let content = ctx.content(0).map(<[Dim]>::to_vec);
+        .collect::<Vec<_>>();
+    let content = ctx.content(0).and_then(|all| {
+        moved_content(all, &x.shape, &shape, |index, own| {
+            for (&axis, &position) in perm.iter().zip(index) {
+                own[axis as usize] = position;
+            }
+        })
+    });
     Ok(vec![Inferred::tensor(x.dtype, shape).with_content(content)])
 }
 

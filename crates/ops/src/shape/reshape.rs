@@ -47,10 +47,7 @@ fn infer_reshape(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
             "{x} has {given} elements, the result {wanted}"
         )));
     }
-    let content = ctx
-        .content(0)
-        .filter(|_| to.len() <= 1)
-        .map(<[Dim]>::to_vec);
+    let content = ctx.content(0).map(<[Dim]>::to_vec);
     Ok(vec![Inferred::tensor(x.dtype, to).with_content(content)])
 }
 

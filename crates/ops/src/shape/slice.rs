@@ -9,7 +9,7 @@ use alula_tensor::Dim;
 
 use super::PLAIN;
 use crate::extent::slice_bounds;
-use crate::movement::{assemble, axis_of, begin, known, linear, load_stored};
+use crate::movement::{assemble, axis_of, begin, known, linear, load_stored, moved_content};
 
 /// Positions count from the end if negative and are clamped to the extent, as in ONNX Slice.
 pub static SLICE: OpDef = OpDef {
@@ -98,19 +98,23 @@ fn infer(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
         seen.push(axis);
     }
     let bounds = bounds(ctx.attrs, &x.shape);
-    let content = match (ctx.content(0), bounds.as_slice()) {
-        (Some(all), [(start, length, step)]) => pick(all, start, length, *step),
-        _ => None,
-    };
-    let shape = bounds.into_iter().map(|(_, length, _)| length).collect();
+    let shape: Vec<Dim> = bounds.iter().map(|(_, length, _)| length.clone()).collect();
+    let content = ctx
+        .content(0)
+        .and_then(|all| pick(all, &x.shape, &shape, &bounds));
     Ok(vec![Inferred::tensor(x.dtype, shape).with_content(content)])
 }
 
-fn pick(all: &[Dim], start: &Dim, length: &Dim, step: i64) -> Option<Vec<Dim>> {
-    let (start, length) = (start.as_const()?, length.as_const()?);
-    (0..length)
-        .map(|k| all.get(usize::try_from(start + k * step).ok()?).cloned())
-        .collect()
+fn pick(all: &[Dim], from: &[Dim], shape: &[Dim], bounds: &[(Dim, Dim, i64)]) -> Option<Vec<Dim>> {
+    let starts: Vec<i64> = bounds
+        .iter()
+        .map(|(start, _, _)| start.as_const())
+        .collect::<Option<_>>()?;
+    moved_content(all, from, shape, |index, own| {
+        for (axis, (start, (_, _, step))) in starts.iter().zip(bounds).enumerate() {
+            own[axis] = usize::try_from(start + index[axis] as i64 * step).unwrap_or(usize::MAX);
+        }
+    })
 }
 
 fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
