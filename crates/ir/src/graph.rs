@@ -441,33 +441,45 @@ impl Graph {
         if made.is_empty() {
             return pairs;
         }
+        // Of each symbol, the nodes that must have run for it to have a value.
+        let mut makers: BTreeMap<Symbol, BTreeSet<NodeIndex>> = BTreeMap::new();
         for index in self.net.node_indices() {
             let Vertex::Node(node) = &self.net[index] else {
                 continue;
             };
             let mut symbols = BTreeSet::new();
             collect_attr_symbols(&node.attrs, &mut symbols);
-            // Later definitions may mention earlier ones.
-            for (symbol, origin) in self.origins.iter().rev() {
-                if let Origin::Defined(dim) = origin
-                    && symbols.contains(symbol)
-                {
-                    dim.collect_symbols(&mut symbols);
-                }
+            let mut before = BTreeSet::new();
+            for symbol in symbols {
+                before.extend(self.makers_of(&symbol, &made, &mut makers));
             }
-            let makers: BTreeSet<NodeIndex> = symbols
-                .iter()
-                .filter_map(|symbol| made.get(symbol))
-                .copied()
-                .collect();
-            pairs.extend(
-                makers
-                    .into_iter()
-                    .filter(|m| *m != index)
-                    .map(|m| (m, index)),
-            );
+            let before = before.into_iter().filter(|maker| *maker != index);
+            pairs.extend(before.map(|maker| (maker, index)));
         }
         pairs
+    }
+
+    fn makers_of(
+        &self,
+        symbol: &Symbol,
+        made: &BTreeMap<&Symbol, NodeIndex>,
+        known: &mut BTreeMap<Symbol, BTreeSet<NodeIndex>>,
+    ) -> BTreeSet<NodeIndex> {
+        if let Some(makers) = known.get(symbol) {
+            return makers.clone();
+        }
+        let mut makers: BTreeSet<NodeIndex> = made.get(symbol).copied().into_iter().collect();
+        // Definitions mention earlier ones only; the entry ends what a broken graph would repeat.
+        known.insert(symbol.clone(), makers.clone());
+        if let Some(Origin::Defined(dim)) = self.origins.get(symbol) {
+            let mut mentioned = BTreeSet::new();
+            dim.collect_symbols(&mut mentioned);
+            for symbol in mentioned {
+                makers.extend(self.makers_of(&symbol, made, known));
+            }
+            known.insert(symbol.clone(), makers.clone());
+        }
+        makers
     }
 
     /// The users of a value with the operand's position, in order of making.
@@ -572,6 +584,23 @@ impl Graph {
         if let Vertex::Node(node) = &mut self.net[index] {
             node.operands[operand] = Some(value);
         }
+    }
+
+    /// Removes a node whose results nothing uses; returns whether it did. Symbols that get their
+    /// values from it must not be in use either.
+    pub fn remove_unused(&mut self, id: NodeId) -> bool {
+        let Some(node) = self.get_node(id) else {
+            return false;
+        };
+        if node.results.iter().any(|result| self.num_uses(*result) > 0) {
+            return false;
+        }
+        // The results of a new node are the last values, so that nothing is shifted.
+        for result in node.results.clone().into_iter().rev() {
+            self.values.shift_remove(&result);
+        }
+        self.net.remove_node(NodeIndex::new(id.0 as usize));
+        true
     }
 
     /// Removes every node, constant and value that no output needs. Graph inputs stay. What gives

@@ -12,6 +12,7 @@ mod elementwise;
 mod generate;
 mod host;
 mod indexing;
+mod known;
 mod microsoft;
 mod normalization;
 mod pooling;

@@ -3,6 +3,7 @@
 use alula_ir::{Attrs, Graph, GraphError, OpDef, ValueId};
 use alula_tensor::{DType, Dim, Tensor, TensorType, ValueType};
 
+use super::known::known_results;
 use crate::model::{Importer, SubGraph};
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::tensor::import_tensor;
@@ -179,8 +180,8 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         operands: &[ValueId],
         attrs: Attrs,
     ) -> Result<ValueId, RowError> {
-        let name = self.name.clone();
-        Ok(self.graph().apply(op, operands, attrs, &name)?)
+        let operands: Vec<_> = operands.iter().copied().map(Some).collect();
+        Ok(self.push_wanting(op, &operands, attrs, 1)?[0])
     }
 
     /// Applies an operator whose operands may be absent; all its results.
@@ -193,11 +194,21 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         operands: &[Option<ValueId>],
         attrs: Attrs,
     ) -> Result<Vec<ValueId>, RowError> {
+        self.push_wanting(op, operands, attrs, self.num_outputs())
+    }
+
+    fn push_wanting(
+        &mut self,
+        op: &'static OpDef,
+        operands: &[Option<ValueId>],
+        attrs: Attrs,
+        results_wanted: usize,
+    ) -> Result<Vec<ValueId>, RowError> {
         let name = self.name.clone();
-        let wanted = self.num_outputs();
-        Ok(self
-            .graph()
-            .push_with_results(op, operands, attrs, &name, wanted)?)
+        let graph = self.graph();
+        let symbols_before = graph.symbol_counter();
+        let results = graph.push_with_results(op, operands, attrs, &name, results_wanted)?;
+        Ok(known_results(graph, results, symbols_before))
     }
 
     fn attr(&self, name: &str) -> Option<&'i AttributeProto> {
