@@ -21,10 +21,9 @@ mod features;
 pub use alula_microkernel::Isa;
 pub use code::{CpuCode, CpuKernel};
 pub use contract::{
-    AxisMap, BiasAxis, CpuContract, DepthwiseMap, Epilogue, Form, Product, TILE_SYMBOLS, WindowMap,
+    AxisMap, BiasAxis, BoundContract, ContractError, ContractOperands, CpuContract, DepthwiseMap,
+    Epilogue, Form, Packing, Product, TILE_SYMBOLS, WindowMap,
 };
-#[cfg(feature = "device")]
-pub use contract::{BoundContract, ContractError, ContractOperands};
 #[cfg(feature = "emit")]
 pub use contract::{Layout, NotSupported, TileEpilogue, TileParam, plan_contract};
 #[cfg(feature = "device")]

@@ -6,7 +6,8 @@ use alula_microkernel::{
 };
 use alula_tensor::{Dim, Symbol};
 
-use super::bound::{BoundContract, ContractError, Filters, Kernel};
+use super::bound::{BoundContract, ContractError, Kernel};
+use super::packing::{Filters, Packing};
 use super::{AxisMap, BiasAxis, CpuContract, DepthwiseMap, Epilogue, Form, Product, WindowMap};
 
 /// An axis with numbers.
@@ -49,6 +50,17 @@ impl Sizes<'_> {
             b: self.offset(&axis.b)?,
             c: self.offset(&axis.c)?,
             bias: self.offset(&axis.bias)?,
+        })
+    }
+
+    /// An axis as the right side sees it.
+    fn right(&self, axis: &AxisMap) -> Result<Axis, ContractError> {
+        Ok(Axis {
+            extent: self.extent(&axis.extent)?,
+            a: 0,
+            b: self.offset(&axis.b)?,
+            c: 0,
+            bias: 0,
         })
     }
 
@@ -174,6 +186,19 @@ impl CpuContract {
         }
     }
 
+    /// How the right side is packed, under a binding that may leave open what it does not depend
+    /// on. Every binding that [`CpuContract::bind`] takes and that agrees gives the same.
+    ///
+    /// # Errors
+    /// [`ContractError`] for a symbol that the packing depends on, and as [`CpuContract::bind`].
+    pub fn packing(&self, bind: &dyn Fn(&Symbol) -> Option<i64>) -> Result<Packing, ContractError> {
+        let sizes = Sizes { bind };
+        match &self.form {
+            Form::Product(product) => self.pack_product(&sizes, product),
+            Form::Depthwise(map) => pack_depthwise(&sizes, map),
+        }
+    }
+
     /// Axis and first element of the bias, whether there is a residual, and bounds.
     fn fused(&self) -> (Option<(BiasAxis, &Dim)>, bool, Option<(f32, f32)>) {
         match &self.epilogue {
@@ -199,11 +224,14 @@ impl CpuContract {
         let batch = sizes.axes(&product.batch)?;
         let (rows, cols) = (sizes.axes(&product.rows)?, sizes.axes(&product.cols)?);
         let (taps, depth) = (sizes.axes(&product.taps)?, sizes.axis(&product.depth)?);
-        let [a_first, b_first, c_first] = sizes.offsets(&product.offsets)?;
+        let [a_first, _, c_first] = sizes.offsets(&product.offsets)?;
         let bias_first = bias.map_or(Ok(0), |(_, first)| sizes.offset(first))?;
         let (m, n) = (count(&rows)?, count(&cols)?);
         let k = depth.extent;
-        let layout = PackedLayout::f32(self.isa, count(&taps)?, k, n);
+        let packing = self.pack_product(sizes, product)?;
+        let Filters::Panels { layout, .. } = &packing.filters else {
+            unreachable!("a product is packed in panels");
+        };
         let a_rows = match &product.window {
             Some(window) => ARows::Window(sizes.window(window)?),
             None => {
@@ -237,8 +265,24 @@ impl CpuContract {
             },
             residual,
             clip,
-            batch: bind_batch(&batch, &layout)?,
+            batch: bind_batch(&batch, layout)?,
         };
+        Ok(BoundContract {
+            packing,
+            kernel: Kernel::Gemm(Box::new(BatchReduceGemm::new(spec, threads)?)),
+            first: [a_first, c_first, bias_first],
+            threads,
+        })
+    }
+
+    /// How the right side of a product is packed: what does not move along it does not matter.
+    fn pack_product(&self, sizes: &Sizes<'_>, product: &Product) -> Result<Packing, ContractError> {
+        let axis = |map: &AxisMap| sizes.right(map);
+        let axes = |maps: &[AxisMap]| maps.iter().map(axis).collect::<Result<Vec<_>, _>>();
+        let (cols, taps) = (axes(&product.cols)?, axes(&product.taps)?);
+        let moving = product.batch.iter().filter(|map| !map.b.is(0));
+        let batch = moving.map(axis).collect::<Result<Vec<_>, _>>()?;
+        let depth = axis(&product.depth)?;
         let strides = BStrides {
             tap: uniform(&taps, "taps of the right side", |axis| axis.b)?,
             k: depth.b,
@@ -249,15 +293,13 @@ impl CpuContract {
             .filter(|axis| axis.b != 0 && axis.extent != 1)
             .map(|axis| (axis.extent, axis.b))
             .collect();
-        Ok(BoundContract {
+        Ok(Packing {
+            first: sizes.offset(&product.offsets[1])?,
             filters: Filters::Panels {
-                layout,
+                layout: PackedLayout::f32(self.isa, count(&taps)?, depth.extent, count(&cols)?),
                 strides,
                 entries: table(&entries)?,
             },
-            kernel: Kernel::Gemm(Box::new(BatchReduceGemm::new(spec, threads)?)),
-            first: [a_first, b_first, c_first, bias_first],
-            threads,
         })
     }
 
@@ -268,7 +310,8 @@ impl CpuContract {
     ) -> Result<BoundContract, ContractError> {
         let (bias, residual, clip) = self.fused();
         let bias_first = bias.map_or(Ok(0), |(_, first)| sizes.offset(first))?;
-        let [a_first, b_first, c_first] = sizes.offsets(&map.offsets)?;
+        let packing = pack_depthwise(sizes, map)?;
+        let [a_first, _, c_first] = sizes.offsets(&map.offsets)?;
         let mut window = sizes.window(&map.window)?;
         let channels = sizes.extent(&map.channels)?;
         let [x, y] = sizes.offsets(&map.channel)?;
@@ -285,9 +328,6 @@ impl CpuContract {
             }
             ChannelOrder::First { x, y }
         };
-        let taps = window.kernel[0]
-            .checked_mul(window.kernel[1])
-            .ok_or(ContractError::TooLarge)?;
         let spec = DepthwiseSpec {
             isa: self.isa,
             window,
@@ -298,18 +338,27 @@ impl CpuContract {
             residual,
             clip,
         };
-        let transpose = order == ChannelOrder::Last;
         Ok(BoundContract {
-            filters: Filters::Depthwise {
-                channels,
-                taps,
-                transpose,
-            },
+            packing,
             kernel: Kernel::Depthwise(Box::new(Depthwise::new(spec)?)),
-            first: [a_first, b_first, c_first, bias_first],
+            first: [a_first, c_first, bias_first],
             threads: 1,
         })
     }
+}
+
+/// How the filters of a depthwise convolution are packed: with channels last if they are so in the
+/// images and in the result.
+fn pack_depthwise(sizes: &Sizes<'_>, map: &DepthwiseMap) -> Result<Packing, ContractError> {
+    let [kh, kw] = sizes.extents(&map.window.kernel)?;
+    Ok(Packing {
+        first: sizes.offset(&map.offsets[1])?,
+        filters: Filters::Depthwise {
+            channels: sizes.extent(&map.channels)?,
+            taps: kh.checked_mul(kw).ok_or(ContractError::TooLarge)?,
+            transpose: sizes.offsets(&map.channel)? == [1, 1],
+        },
+    })
 }
 
 /// Offsets of each entry of the batch. Packed right sides follow one another; entries that share

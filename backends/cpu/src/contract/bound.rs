@@ -1,11 +1,14 @@
-//! A contraction with sizes: packing of the right side, scratch, and runs.
+//! A contraction with sizes: scratch, and runs.
+
+use std::sync::OnceLock;
 
 use alula_microkernel::{
-    BStrides, BatchReduceGemm, Depthwise, DepthwiseOperands, GemmOperands, Hook, KernelError,
-    PackedLayout, Pool, pack_b, pack_depthwise,
+    BatchReduceGemm, Depthwise, DepthwiseOperands, GemmOperands, Hook, KernelError, Pool,
 };
 use alula_tensor::DimError;
 use thiserror::Error;
+
+use super::packing::Packing;
 
 /// Why a contraction could not be bound or run. Nothing has been written when one is returned.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -52,30 +55,13 @@ pub(super) enum Kernel {
     Depthwise(Box<Depthwise>),
 }
 
-/// How the right side is packed.
-#[derive(Clone, Debug)]
-pub(super) enum Filters {
-    /// Panels for each distinct entry of the batch, which begins at one of `entries`.
-    Panels {
-        layout: PackedLayout,
-        strides: BStrides,
-        entries: Vec<isize>,
-    },
-    /// `[C, KH, KW]`, transposed to `[KH, KW, C]` where the kernel wants it so.
-    Depthwise {
-        channels: usize,
-        taps: usize,
-        transpose: bool,
-    },
-}
-
 /// A contraction that can run. Immutable; share it between threads.
 #[derive(Clone, Debug)]
 pub struct BoundContract {
     pub(super) kernel: Kernel,
-    pub(super) filters: Filters,
-    /// First element of the left side, right side, result and bias.
-    pub(super) first: [isize; 4],
+    pub(super) packing: Packing,
+    /// First element of the left side, result and bias.
+    pub(super) first: [isize; 3],
     pub(super) threads: usize,
 }
 
@@ -111,18 +97,17 @@ fn behind<P>(
 }
 
 impl BoundContract {
+    /// How the right side is packed.
+    pub fn packing(&self) -> &Packing {
+        &self.packing
+    }
+
     /// Elements of the packed right side.
     ///
     /// # Errors
     /// [`ContractError::TooLarge`].
     pub fn packed_len(&self) -> Result<usize, ContractError> {
-        let len = match &self.filters {
-            Filters::Panels {
-                layout, entries, ..
-            } => layout.len().checked_mul(entries.len()),
-            Filters::Depthwise { channels, taps, .. } => channels.checked_mul(*taps),
-        };
-        len.ok_or(ContractError::TooLarge)
+        self.packing.elements()
     }
 
     /// Bytes of scratch of one run with this many threads.
@@ -158,51 +143,25 @@ impl BoundContract {
         source: &[f32],
         out: &mut [f32],
     ) -> Result<(), ContractError> {
-        let first = usize::try_from(self.first[1])
-            .ok()
-            .filter(|&first| first <= source.len());
-        let Some(first) = first else {
-            let (first, len) = (self.first[1], source.len());
-            return Err(ContractError::First {
-                what: "the right side",
-                first,
-                len,
-            });
+        let (parts, each) = (self.packing.parts(), self.packing.part_len());
+        let len = out.len();
+        let Some(pool) = pool.filter(|pool| pool.threads() > 1 && parts > 1) else {
+            return self.packing.pack(source, 0..parts, out);
         };
-        let source = &source[first..];
-        let wanted = self.packed_len()?;
-        if out.len() < wanted {
-            let (first, len) = (wanted as isize, out.len());
-            return Err(ContractError::First {
-                what: "the packed right side",
-                first,
-                len,
-            });
+        if self.packing.elements()? > len {
+            let (what, first) = ("the packed right side", (parts * each) as isize);
+            return Err(ContractError::First { what, first, len });
         }
-        match &self.filters {
-            Filters::Panels {
-                layout,
-                strides,
-                entries,
-            } => pack_panels(pool, layout, *strides, entries, source, &mut out[..wanted]),
-            Filters::Depthwise {
-                channels,
-                taps,
-                transpose: true,
-            } => Ok(pack_depthwise(source, *channels, *taps, out)?),
-            Filters::Depthwise { .. } => {
-                let Some(filters) = source.get(..wanted) else {
-                    let (first, len) = (wanted as isize, source.len());
-                    return Err(ContractError::First {
-                        what: "the right side",
-                        first,
-                        len,
-                    });
-                };
-                out[..wanted].copy_from_slice(filters);
-                Ok(())
+        let base = SendPointer(out.as_mut_ptr());
+        let failed = OnceLock::new();
+        pool.run(parts, |part, _worker| {
+            // SAFETY: each task has its own part within `out`, whose length was checked.
+            let out = unsafe { std::slice::from_raw_parts_mut(base.at(part * each), each) };
+            if let Err(error) = self.packing.pack(source, part..part + 1, out) {
+                failed.get_or_init(|| error);
             }
-        }
+        })?;
+        failed.into_inner().map_or(Ok(()), Err)
     }
 
     /// Runs everything on the pool. `scratch` holds [`BoundContract::scratch_bytes`].
@@ -225,7 +184,7 @@ impl BoundContract {
         // SAFETY: as above.
         let write = |p: *mut f32, first: usize| unsafe { p.add(first) };
         let none = (std::ptr::null(), 0);
-        let [a_first, _, c_first, bias_first] = self.first;
+        let [a_first, c_first, bias_first] = self.first;
         let a = behind("the left side", operands.a, a_first, read)?;
         let c = behind("the result", operands.c, c_first, write)?;
         let bias = behind("the bias", operands.bias.unwrap_or(none), bias_first, read)?;
@@ -262,59 +221,6 @@ impl BoundContract {
         }
         Ok(())
     }
-}
-
-fn pack_panels(
-    pool: Option<&Pool>,
-    layout: &PackedLayout,
-    strides: BStrides,
-    entries: &[isize],
-    source: &[f32],
-    out: &mut [f32],
-) -> Result<(), ContractError> {
-    let each = layout.len();
-    if each == 0 {
-        return Ok(());
-    }
-    let panel = layout.panel_len();
-    let panels = layout.panels();
-    // Checked here once, so that the parallel tasks cannot fail.
-    for &entry in entries {
-        let Some(from) = usize::try_from(entry)
-            .ok()
-            .and_then(|entry| source.get(entry..))
-        else {
-            let (first, len) = (entry, source.len());
-            return Err(ContractError::First {
-                what: "the right side",
-                first,
-                len,
-            });
-        };
-        pack_b(layout, from, strides, 0..0, &mut [])?;
-    }
-    let pack = |entry: usize, at: usize, out: &mut [f32]| {
-        let from = &source[entries[entry] as usize..];
-        pack_b(layout, from, strides, at..at + 1, out)
-    };
-    let tasks = entries.len() * panels;
-    match pool.filter(|pool| pool.threads() > 1 && tasks > 1) {
-        None => {
-            for (task, out) in out.chunks_exact_mut(panel).enumerate() {
-                pack(task / panels, task % panels, out)?;
-            }
-        }
-        Some(pool) => {
-            let base = SendPointer(out.as_mut_ptr());
-            pool.run(tasks, |task, _worker| {
-                // SAFETY: each task has its own panel within `out`, whose length was checked.
-                let out = unsafe { std::slice::from_raw_parts_mut(base.at(task * panel), panel) };
-                let result = pack(task / panels, task % panels, out);
-                debug_assert!(result.is_ok(), "checked above: {result:?}");
-            })?;
-        }
-    }
-    Ok(())
 }
 
 struct SendPointer(*mut f32);

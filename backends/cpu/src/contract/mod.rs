@@ -3,18 +3,17 @@
 //! `plan` (with the `emit` feature) resolves the roles of a contraction's axes to a *product*: a
 //! batch-reduce matrix product whose offsets are sums over axes, or a depthwise convolution. The
 //! result, [`CpuContract`], is plain data with dims as expressions. [`CpuContract::bind`] gives it
-//! sizes, and [`BoundContract`] packs the right side and runs.
+//! sizes, [`Packing`] packs the right side, and [`BoundContract`] runs.
 //!
 //! What does not fit is [`NotSupported`] with the reason; `Contract::to_compute` still does.
 
 #[cfg(feature = "emit")]
 mod axes;
-#[cfg(feature = "device")]
 mod bind;
-#[cfg(feature = "device")]
 mod bound;
 #[cfg(feature = "emit")]
 mod fused;
+mod packing;
 #[cfg(feature = "emit")]
 mod plan;
 mod product;
@@ -23,8 +22,8 @@ mod tile;
 #[cfg(feature = "emit")]
 mod window;
 
-#[cfg(feature = "device")]
 pub use bound::{BoundContract, ContractError, ContractOperands};
+pub use packing::Packing;
 #[cfg(feature = "emit")]
 pub use plan::{Layout, NotSupported, plan_contract};
 pub use product::{
