@@ -1,6 +1,7 @@
 //! The pipeline: a graph in, a program out, one call per stage.
 
 mod cpu;
+mod pack;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

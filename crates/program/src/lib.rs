@@ -9,6 +9,7 @@ mod host;
 mod pack;
 mod plan;
 mod program;
+mod slots;
 
 pub use device::{Arena, Arg, Device, DeviceError, Launch, Module};
 pub use host::HostFn;

@@ -24,7 +24,7 @@ pub enum Unit {
         /// The compiled epilogue, if the plan gave one.
         tile: Option<Box<Emitted>>,
         /// Elements of the packed right side, if it is passed packed: what
-        /// `BoundContract::packed_len` says.
+        /// `Packing::elements` says.
         packed_len: Option<u64>,
     },
 }

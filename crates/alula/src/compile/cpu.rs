@@ -15,7 +15,7 @@ use alula_program::{Constant, Program, Step};
 use alula_tensor::Storage;
 use rayon::prelude::*;
 
-use super::{CompileError, CompileOptions};
+use super::{CompileError, CompileOptions, pack};
 
 /// Lanes of a vector loop: 128 bits of `f32`.
 const LANES: u32 = 4;
@@ -31,19 +31,24 @@ const CAPS: Caps = Caps {
 #[derive(serde::Serialize)]
 enum Planned {
     Loops(Kernel),
-    Contract(Box<CpuContract>, Option<Kernel>),
+    /// With its tile kernel, and the elements of its right side if that is packed.
+    Contract(Box<CpuContract>, Option<Kernel>, Option<u64>),
 }
 
 /// Compiles every launch and puts the program together.
-pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Program, CompileError> {
+pub(super) fn program(
+    mut lowered: Lowered,
+    options: &CompileOptions,
+) -> Result<Program, CompileError> {
     let fail = |error: &dyn std::fmt::Display| CompileError::Target(error.to_string());
     let target = CpuTarget::host().map_err(|error| fail(&error))?;
     let isa = Isa::current().map_err(|error| fail(&error))?;
-    let planned: Vec<Planned> = lowered
+    let mut planned: Vec<Planned> = lowered
         .launches
         .par_iter()
         .map(|launch| plan_launch(launch, isa, options))
         .collect::<Result<_, _>>()?;
+    pack(&mut lowered, &mut planned)?;
     let names: Vec<&str> = lowered.launches.iter().map(|l| l.name.as_str()).collect();
     let (unique, position_of) = merge(&planned);
     let units: Vec<Unit> = unique
@@ -82,6 +87,24 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
         constants,
         data,
     })
+}
+
+/// Packs constant right sides, and notes it in the contractions that read them.
+fn pack(lowered: &mut Lowered, planned: &mut [Planned]) -> Result<(), CompileError> {
+    let contracts: Vec<Option<&CpuContract>> = planned
+        .iter()
+        .map(|planned| match planned {
+            Planned::Loops(_) => None,
+            Planned::Contract(contract, ..) => Some(contract.as_ref()),
+        })
+        .collect();
+    let lengths = pack::pack(lowered, &contracts)?;
+    for (planned, length) in planned.iter_mut().zip(lengths) {
+        if let Planned::Contract(.., packed) = planned {
+            *packed = length;
+        }
+    }
+    Ok(())
 }
 
 fn fail(kernel: &str, error: impl std::fmt::Display) -> CompileError {
@@ -140,7 +163,8 @@ fn plan_product(
                 let policy = Policy::Cpu { lanes: LANES };
                 finish(name, build(name, &tile.compute, &params, policy), options)
             });
-            Ok(Planned::Contract(Box::new(planned), tile.transpose()?))
+            let tile = tile.transpose()?;
+            Ok(Planned::Contract(Box::new(planned), tile, None))
         }
         Err(reason) => {
             tracing::debug!(name, %reason, "plain loops");
@@ -193,8 +217,8 @@ fn merge(planned: &[Planned]) -> (Vec<usize>, Vec<usize>) {
         .map(|(position, kernel)| {
             let plain = match kernel {
                 Planned::Loops(kernel) => Planned::Loops(nameless(kernel)),
-                Planned::Contract(contract, tile) => {
-                    Planned::Contract(contract.clone(), tile.as_ref().map(nameless))
+                Planned::Contract(contract, tile, packed) => {
+                    Planned::Contract(contract.clone(), tile.as_ref().map(nameless), *packed)
                 }
             };
             let bytes = postcard::to_stdvec(&plain).expect("a kernel is plain data");
@@ -216,11 +240,11 @@ fn unit(name: &str, planned: &Planned, target: &CpuTarget) -> Result<Unit, Compi
     };
     Ok(match planned {
         Planned::Loops(kernel) => Unit::Loops(emit(kernel)?),
-        Planned::Contract(contract, tile) => Unit::Contract {
+        Planned::Contract(contract, tile, packed) => Unit::Contract {
             name: name.to_owned(),
             contract: contract.clone(),
             tile: tile.as_ref().map(emit).transpose()?,
-            packed_len: None,
+            packed_len: *packed,
         },
     })
 }
