@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use alula_ir::Graph;
 use alula_lower::cluster::{FusionReport, Strategy};
+use alula_lower::layout::LayoutReport;
 use alula_onnx::{Import, ImportError, ImportOptions, Unsupported, import_file};
 use alula_program::Program;
 use alula_runtime::SessionOptions;
@@ -167,12 +168,14 @@ impl ModelBuilder {
         let Compiled {
             program,
             fusion,
+            layouts,
             times: stages,
         } = self.on_threads(move || compile(graph, &self.compile))?;
         times.extend(stages);
         let report = CompileReport {
             rewrites,
             fusion,
+            layouts,
             times,
         };
         Ok((program, report))
@@ -204,6 +207,8 @@ pub struct CompileReport {
     pub rewrites: alula_opt::Report,
     /// What fused in each plan.
     pub fusion: Vec<FusionReport>,
+    /// How the buffers of each plan lie.
+    pub layouts: Vec<LayoutReport>,
     /// How long each stage took, in order.
     pub times: Vec<(&'static str, Duration)>,
 }

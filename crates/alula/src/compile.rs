@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use alula_ir::Graph;
 use alula_lower::LowerFailure;
 use alula_lower::cluster::{FusionReport, Strategy};
-use alula_lower::plan::{Lowered, lower};
+use alula_lower::layout::{LayoutReport, Layouts};
+use alula_lower::plan::{Lowered, lower_with};
 use alula_program::Program;
 
 /// What the user decides about compiling.
@@ -28,6 +29,8 @@ pub struct Compiled {
     pub program: Arc<Program>,
     /// What fused in each plan, and what did not, with the reason.
     pub fusion: Vec<FusionReport>,
+    /// How the buffers of each plan lie.
+    pub layouts: Vec<LayoutReport>,
     /// How long each stage took, in order.
     pub times: Vec<(&'static str, Duration)>,
 }
@@ -58,14 +61,15 @@ pub enum CompileError {
 /// [`CompileError`] naming the node or kernel.
 pub fn compile(graph: Graph, options: &CompileOptions) -> Result<Compiled, CompileError> {
     let mut clock = Clock::default();
-    let lowered: Lowered = lower(graph, options.strategy)?;
+    let lowered: Lowered = lower_with(graph, options.strategy, Layouts::ChannelsLast)?;
     clock.lap("lower");
-    let fusion = lowered.fusion.clone();
+    let (fusion, layouts) = (lowered.fusion.clone(), lowered.layouts.clone());
     let program = cpu::program(lowered, options)?;
     clock.lap("emit");
     Ok(Compiled {
         program: Arc::new(program),
         fusion,
+        layouts,
         times: clock.laps,
     })
 }

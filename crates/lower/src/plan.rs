@@ -8,6 +8,7 @@ use alula_program::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrig
 use alula_tensor::{Dim, Symbol, Tensor, ValueType};
 
 use crate::cluster::{FusionReport, Item, Strategy, Work, cluster, items};
+use crate::layout::{LayoutReport, Layouts, lay_out};
 use crate::{LowerFailure, expand};
 
 /// What a launch computes, before loops are laid out for a target.
@@ -43,15 +44,29 @@ pub struct Lowered {
     pub constants: Vec<(String, Tensor)>,
     /// What fused in each plan.
     pub fusion: Vec<FusionReport>,
+    /// How the buffers of each plan lie.
+    pub layouts: Vec<LayoutReport>,
 }
 
-/// Lowers a graph and its sub-graphs.
+/// Lowers a graph and its sub-graphs, with every buffer row-major.
 ///
 /// # Errors
 /// [`LowerFailure`] naming the node.
 pub fn lower(graph: Graph, strategy: Strategy) -> Result<Lowered, LowerFailure> {
+    lower_with(graph, strategy, Layouts::RowMajor)
+}
+
+/// As [`lower`], with buffers laid out as the target asks.
+///
+/// # Errors
+/// [`LowerFailure`] naming the node.
+pub fn lower_with(
+    graph: Graph,
+    strategy: Strategy,
+    layouts: Layouts,
+) -> Result<Lowered, LowerFailure> {
     let mut lowered = Lowered::default();
-    lower_graph(&mut lowered, graph, strategy, true)?;
+    lower_graph(&mut lowered, graph, (strategy, layouts), true)?;
     Ok(lowered)
 }
 
@@ -59,11 +74,12 @@ pub fn lower(graph: Graph, strategy: Strategy) -> Result<Lowered, LowerFailure> 
 fn lower_graph(
     lowered: &mut Lowered,
     mut graph: Graph,
-    strategy: Strategy,
+    (strategy, layouts): (Strategy, Layouts),
     is_outermost: bool,
 ) -> Result<usize, LowerFailure> {
     expand(&mut graph)?;
-    let (items, report) = cluster(&graph, items(&graph)?, strategy);
+    let (mut items, report) = cluster(&graph, items(&graph)?, strategy);
+    let layout = lay_out(&graph, &mut items, layouts);
     let position = lowered.plans.len();
     lowered.plans.push(Plan {
         name: graph.name.clone(),
@@ -75,10 +91,11 @@ fn lower_graph(
         steps: Vec::new(),
     });
     lowered.fusion.push(report);
+    lowered.layouts.push(layout);
     let mut planner = Planner {
         graph: &graph,
         lowered,
-        strategy,
+        choices: (strategy, layouts),
         slots: Vec::new(),
         slot_of: BTreeMap::new(),
         steps: Vec::new(),
@@ -97,7 +114,7 @@ fn lower_graph(
 struct Planner<'p> {
     graph: &'p Graph,
     lowered: &'p mut Lowered,
-    strategy: Strategy,
+    choices: (Strategy, Layouts),
     slots: Vec<Slot>,
     slot_of: BTreeMap<ValueId, SlotId>,
     steps: Vec<Step>,
@@ -337,7 +354,7 @@ impl Planner<'_> {
     }
 
     fn sub_plan(&mut self, graph: &Graph) -> Result<usize, LowerFailure> {
-        lower_graph(self.lowered, graph.clone(), self.strategy, false)
+        lower_graph(self.lowered, graph.clone(), self.choices, false)
     }
 
     fn finish(mut self, is_outermost: bool) -> Result<Plan, LowerFailure> {

@@ -20,6 +20,7 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
         *missed.entry((miss.rule, miss.reason.as_str())).or_default() += 1;
     }
     if global.json {
+        let made = fusion(args)?;
         let misses: Vec<_> = report
             .near_misses
             .iter()
@@ -34,7 +35,9 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
             "folded_bytes": report.folded_bytes,
             "fold_refused": report.fold_refused,
             "near_misses": misses,
-            "kernels": fusion(args)?.groups,
+            "kernels": made.groups,
+            "channels_last": made.channels_last,
+            "conversions": made.conversions,
         }));
         return Ok(());
     }
@@ -83,6 +86,10 @@ struct Fusion {
     groups: Vec<Vec<String>>,
     /// Values that were not fused into their user: who makes them, and why.
     refused: Vec<(String, String)>,
+    /// Values whose buffers lie channels-last.
+    channels_last: Vec<String>,
+    /// Nodes whose kernels read one order of axes and write another.
+    conversions: Vec<String>,
 }
 
 /// Compiles for the target to see what fuses; nothing fuses for the reference.
@@ -94,10 +101,14 @@ fn fusion(args: &Explain) -> Result<Fusion, Failure> {
     let model = builder(&args.model, &args.compiling)
         .target(args.target)
         .compile()?;
-    let plans = model
-        .report(args.target)
-        .map(|report| report.fusion.as_slice());
-    for plan in plans.unwrap_or_default() {
+    let report = model.report(args.target);
+    for plan in report.map_or(&[][..], |report| report.layouts.as_slice()) {
+        fusion
+            .channels_last
+            .extend(plan.channels_last.iter().cloned());
+        fusion.conversions.extend(plan.conversions.iter().cloned());
+    }
+    for plan in report.map_or(&[][..], |report| report.fusion.as_slice()) {
         fusion.groups.extend(plan.groups.iter().cloned());
         for decision in &plan.decisions {
             if let Some(reason) = &decision.refused {
@@ -119,6 +130,15 @@ fn kernels(fusion: &Fusion) {
     ));
     for group in fusion.groups.iter().filter(|group| group.len() > 1) {
         out::line(format_args!("  {}", group.join(" + ")));
+    }
+    if !fusion.channels_last.is_empty() {
+        let (count, between) = (fusion.channels_last.len(), fusion.conversions.len());
+        out::line(format_args!(
+            "{count} values lie channels-last; {between} kernels convert on the fly"
+        ));
+        for node in &fusion.conversions {
+            out::line(format_args!("  {node}"));
+        }
     }
     let mut reasons: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
     for (producer, reason) in &fusion.refused {

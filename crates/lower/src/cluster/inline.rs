@@ -269,7 +269,7 @@ pub(super) fn into_contract(
 }
 
 /// Every expression that `root` is made of, with its id.
-pub(super) fn reachable(pool: &Pool, root: ExprId) -> impl Iterator<Item = (ExprId, &Expr)> {
+pub(crate) fn reachable(pool: &Pool, root: ExprId) -> impl Iterator<Item = (ExprId, &Expr)> {
     let mut seen = vec![false; root.0 as usize + 1];
     seen[root.0 as usize] = true;
     for id in (0..=root.0).rev() {
@@ -283,7 +283,7 @@ pub(super) fn reachable(pool: &Pool, root: ExprId) -> impl Iterator<Item = (Expr
 }
 
 /// The variables that each reachable expression depends on.
-pub(super) fn dependencies(
+pub(crate) fn dependencies(
     pool: &Pool,
     root: ExprId,
 ) -> BTreeMap<ExprId, std::collections::BTreeSet<VarId>> {

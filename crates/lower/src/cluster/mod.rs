@@ -12,5 +12,6 @@ mod item;
 mod strategy;
 
 pub use fuse::cluster;
+pub(crate) use inline::{dependencies, reachable};
 pub use item::{Item, Work, items};
 pub use strategy::{Decision, FusionReport, Strategy};
