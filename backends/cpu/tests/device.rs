@@ -47,6 +47,11 @@ fn conv() -> Conv {
 }
 
 fn program(weights: &[f32]) -> Program {
+    with_weights(weights, false)
+}
+
+/// A program whose convolution takes its weights packed, or as they are.
+fn with_weights(weights: &[f32], packed: bool) -> Program {
     let target = CpuTarget::host().expect("a target");
     let emitted: Emitted = emit_kernel(&squares(), &target, Dump::default()).expect("printed");
     let contract = conv().contract(After::BiasRelu);
@@ -60,13 +65,15 @@ fn program(weights: &[f32]) -> Program {
     let (planned, tile) =
         plan_contract(&contract, &layouts, &result, Isa::best()).expect("planned");
     assert!(tile.is_none(), "bias and relu are built in");
+    let packing = planned.packing(&|_| None).expect("no sizes are open");
+    let packed_len = packed.then(|| packing.elements().expect("a length"));
     let units = [
         Unit::Loops(Box::new(emitted)),
         Unit::Contract {
             name: "conv".to_owned(),
             contract: Box::new(planned),
             tile: None,
-            packed_len: None,
+            packed_len: packed_len.map(|len| len as u64),
         },
     ];
     let assembled = assemble(&target, units.clone()).expect("assembled");
@@ -81,22 +88,31 @@ fn program(weights: &[f32]) -> Program {
         plans: Vec::new(),
         kernels: assembled.kernels,
         code: assembled.code,
-        constants: ["weights", "doubled"].map(constant).to_vec(),
+        constants: ["weights", "doubled"]
+            .map(|name| constant(name, packed_len))
+            .to_vec(),
         data: [1.0, 2.0]
             .map(|factor| {
-                let scaled: Vec<f32> = weights.iter().map(|weight| weight * factor).collect();
+                let mut scaled: Vec<f32> = weights.iter().map(|weight| weight * factor).collect();
+                if let Some(len) = packed_len {
+                    let mut out = vec![f32::NAN; len];
+                    packing
+                        .pack(&scaled, 0..packing.parts(), &mut out)
+                        .expect("packed");
+                    scaled = out;
+                }
                 Storage::copy_from(&bytes(&scaled))
             })
             .to_vec(),
     }
 }
 
-fn constant(name: &str) -> Constant {
-    let shape = vec![12, 8, 3, 3];
+fn constant(name: &str, packed_len: Option<usize>) -> Constant {
+    let shape = packed_len.map_or_else(|| vec![12, 8, 3, 3], |len| vec![len]);
     Constant {
         dtype: DType::F32,
+        bytes: shape.iter().product::<usize>() as u64 * 4,
         shape,
-        bytes: 864 * 4,
         name: name.to_owned(),
     }
 }
@@ -209,6 +225,46 @@ fn contractions_pack_constants_once_and_other_weights_each_time() {
     assert!(
         (f64::from(got) - sum.max(0.0)).abs() < 1e-5,
         "{got}, not {sum}"
+    );
+}
+
+#[test]
+fn weights_packed_for_one_family_run_on_all() {
+    let (weights, bias) = (noise(864, 1), noise(12, 2));
+    for isa in Isa::available() {
+        let run = |packed: bool| {
+            let device = CpuDevice::with_isa(2, isa).expect("a device");
+            let module = device.load(Arc::new(with_weights(&weights, packed)));
+            let module = module.expect("loaded");
+            let mut arena = module.arena(64).expect("memory");
+            run_second(&*module, arena.as_mut(), &bias)
+        };
+        assert_eq!(run(true), run(false), "{}", isa.name());
+    }
+}
+
+#[test]
+fn packed_weights_that_are_too_short_are_refused() {
+    let mut short = with_weights(&noise(864, 1), true);
+    short.data[1] = Storage::zeroed(short.data[1].bytes().len() - 4);
+    let module = load(short, 1);
+    let mut arena = module.arena(64).expect("memory");
+    let (x, bias, mut y) = (vec![0; 8 * 42 * 4], vec![0; 48], vec![0; 12 * 42 * 4]);
+    let mut args = [
+        Arg::Host(&x),
+        Arg::Constant(1),
+        Arg::Host(&bias),
+        Arg::HostMut(&mut y),
+    ];
+    let launch = Launch {
+        kernel: 1,
+        args: &mut args,
+        symbols: &[],
+    };
+    let refused = module.launch(arena.as_mut(), launch).expect_err("refused");
+    assert!(
+        matches!(refused, DeviceError::BadArg { param: 1, .. }),
+        "{refused}"
     );
 }
 

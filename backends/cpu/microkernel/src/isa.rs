@@ -85,16 +85,24 @@ impl Isa {
         Self::available().last().unwrap_or(Self::Portable)
     }
 
-    /// The family to use: the one named by [`ISA_VARIABLE`], else [`Isa::best`]. Read once.
+    /// The family to use: [`Isa::forced`], else [`Isa::best`].
+    ///
+    /// # Errors
+    /// As [`Isa::forced`].
+    pub fn current() -> Result<Self, IsaError> {
+        Ok(Self::forced()?.unwrap_or_else(Self::best))
+    }
+
+    /// The family named by [`ISA_VARIABLE`], if it is set. Read once.
     ///
     /// # Errors
     /// [`IsaError`] if the variable names no family, or one that this CPU lacks.
-    pub fn current() -> Result<Self, IsaError> {
-        static CURRENT: OnceLock<Result<Isa, IsaError>> = OnceLock::new();
-        CURRENT
+    pub fn forced() -> Result<Option<Self>, IsaError> {
+        static FORCED: OnceLock<Result<Option<Isa>, IsaError>> = OnceLock::new();
+        FORCED
             .get_or_init(|| match std::env::var(ISA_VARIABLE) {
-                Ok(name) if !name.is_empty() => Self::from_name(&name)?.require(),
-                _ => Ok(Self::best()),
+                Ok(name) if !name.is_empty() => Ok(Some(Self::from_name(&name)?.require()?)),
+                _ => Ok(None),
             })
             .clone()
     }

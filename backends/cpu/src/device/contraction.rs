@@ -2,13 +2,17 @@
 
 use std::sync::PoisonError;
 
+use alula_microkernel::Isa;
 use alula_program::DeviceError;
 use alula_tensor::{Storage, Symbol};
 
 use super::TileKernel;
 use super::memory::Memory;
-use super::program::{CpuProgram, Kernel, Work, bind, failed};
+use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
 use crate::{BoundContract, ContractError, ContractOperands, Epilogue};
+
+/// A right side, and the family that it is packed for if it is packed.
+type Source = ((*const f32, usize), Option<Isa>);
 
 impl CpuProgram {
     /// Runs a contraction: packs the right side if need be, then multiplies.
@@ -22,7 +26,7 @@ impl CpuProgram {
         let Work::Contract {
             contract,
             tile,
-            is_packed,
+            right: form,
         } = &kernel.work
         else {
             return Ok(());
@@ -40,12 +44,18 @@ impl CpuProgram {
         };
         let right = slice(contract.b)?;
         let mut own = Vec::new();
-        let b = match (is_packed, memories[contract.b as usize].constant) {
-            (true, _) => right,
-            (false, Some(position)) => self.packed_constant(kernel, bound, position, right)?,
-            (false, None) => {
+        let packed_for = match form {
+            Right::Plain | Right::Packed => None,
+            Right::PackedFor(isa) => Some(*isa),
+        };
+        let b = match (form, memories[contract.b as usize].constant) {
+            (Right::Packed, _) => right,
+            (_, Some(position)) => {
+                self.packed_constant(kernel, bound, position, (right, packed_for))?
+            }
+            (_, None) => {
                 own = self.take_scratch(bound, true)?;
-                self.pack(bound, right, &mut own)
+                self.pack(bound, (right, packed_for), &mut own)
                     .map_err(|error| fail(error.to_string()))?
             }
         };
@@ -105,7 +115,7 @@ impl CpuProgram {
         kernel: &Kernel,
         bound: &BoundContract,
         position: usize,
-        source: (*const f32, usize),
+        source: Source,
     ) -> Result<(*const f32, usize), DeviceError> {
         let fail = |reason: String| DeviceError::Launch {
             kernel: kernel.name.clone(),
@@ -137,7 +147,7 @@ impl CpuProgram {
     fn pack(
         &self,
         bound: &BoundContract,
-        source: (*const f32, usize),
+        source: Source,
         own: &mut [u8],
     ) -> Result<(*const f32, usize), ContractError> {
         let wanted = bound.packed_len()?;
@@ -150,7 +160,7 @@ impl CpuProgram {
     fn pack_into(
         &self,
         bound: &BoundContract,
-        source: (*const f32, usize),
+        (source, packed_for): Source,
         out: *mut f32,
         wanted: usize,
     ) -> Result<(), ContractError> {
@@ -160,7 +170,10 @@ impl CpuProgram {
             let source = std::slice::from_raw_parts(source.0, source.1);
             (source, std::slice::from_raw_parts_mut(out, wanted))
         };
-        bound.pack(Some(&self.pool), source, out)
+        match packed_for {
+            None => bound.pack(Some(&self.pool), source, out),
+            Some(isa) => bound.packing().repack(isa, source, out),
+        }
     }
 
     /// Bytes for the packed right side, or for a run; they hold anything.

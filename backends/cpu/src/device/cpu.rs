@@ -14,26 +14,47 @@ pub const TARGET: &str = "cpu";
 /// This machine's processor with a pool of threads. Programs that it loads share the pool.
 pub struct CpuDevice {
     pool: Arc<Pool>,
-    isa: Isa,
+    /// What contractions run on, whatever they were compiled for.
+    forced: Option<Isa>,
 }
 
 impl CpuDevice {
-    /// A device that uses this many threads, the caller's included.
+    /// A device that uses this many threads, the caller's included. Contractions run on the family
+    /// of micro-kernels that they were compiled for, unless an environment variable names one.
     ///
     /// # Errors
     /// [`DeviceError::Unavailable`] if threads cannot be started, or a family of micro-kernels is
     /// asked for by environment variable that this CPU lacks.
     pub fn new(threads: usize) -> Result<CpuDevice, DeviceError> {
-        let fail = |reason: String| DeviceError::Unavailable {
-            device: TARGET.to_owned(),
-            reason,
-        };
-        let isa = Isa::current().map_err(|error| fail(error.to_string()))?;
-        let pool = Pool::new(threads).map_err(|error| fail(error.to_string()))?;
+        let forced = Isa::forced().map_err(|error| unavailable(error.to_string()))?;
+        CpuDevice::with(threads, forced)
+    }
+
+    /// As [`CpuDevice::new`], for one family of micro-kernels. Weights that were packed for another
+    /// are repacked at their first use.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unavailable`] if threads cannot be started or this CPU lacks the family.
+    pub fn with_isa(threads: usize, isa: Isa) -> Result<CpuDevice, DeviceError> {
+        let isa = isa
+            .require()
+            .map_err(|error| unavailable(error.to_string()))?;
+        CpuDevice::with(threads, Some(isa))
+    }
+
+    fn with(threads: usize, forced: Option<Isa>) -> Result<CpuDevice, DeviceError> {
+        let pool = Pool::new(threads).map_err(|error| unavailable(error.to_string()))?;
         Ok(CpuDevice {
             pool: Arc::new(pool),
-            isa,
+            forced,
         })
+    }
+}
+
+fn unavailable(reason: String) -> DeviceError {
+    DeviceError::Unavailable {
+        device: TARGET.to_owned(),
+        reason,
     }
 }
 
@@ -48,13 +69,14 @@ impl Device for CpuDevice {
         format!(
             "{}, {} micro-kernels, {threads} threads",
             features.arch,
-            self.isa.name()
+            self.forced.unwrap_or_else(Isa::best).name()
         )
     }
 
     /// Programs are as trusted as executables: what the code does is not checked, where it lies
     /// and what it needs is.
     fn load(&self, program: Arc<Program>) -> Result<Box<dyn Module>, DeviceError> {
-        Ok(Box::new(CpuProgram::load(program, Arc::clone(&self.pool))?))
+        let pool = Arc::clone(&self.pool);
+        Ok(Box::new(CpuProgram::load(program, pool, self.forced)?))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alula_microkernel::{KernelError, Pool};
+use alula_microkernel::{Isa, KernelError, Pool};
 use alula_program::{Arena, DeviceError, Launch, Module, ParamAccess, Program};
 use alula_tensor::{Storage, Symbol};
 
@@ -41,8 +41,19 @@ pub(super) enum Work {
     Contract {
         contract: Box<CpuContract>,
         tile: Option<usize>,
-        is_packed: bool,
+        right: Right,
     },
+}
+
+/// In what form the right side of a contraction comes.
+#[derive(Clone, Copy)]
+pub(super) enum Right {
+    /// As the model has it.
+    Plain,
+    /// As the micro-kernels take it.
+    Packed,
+    /// Packed for another family of micro-kernels.
+    PackedFor(Isa),
 }
 
 /// What was evaluated for one binding of symbols.
@@ -72,7 +83,11 @@ pub(super) struct CpuProgram {
 }
 
 impl CpuProgram {
-    pub(super) fn load(program: Arc<Program>, pool: Arc<Pool>) -> Result<CpuProgram, DeviceError> {
+    pub(super) fn load(
+        program: Arc<Program>,
+        pool: Arc<Pool>,
+        forced: Option<Isa>,
+    ) -> Result<CpuProgram, DeviceError> {
         let unavailable = |reason: String| DeviceError::Unavailable {
             device: TARGET.to_owned(),
             reason,
@@ -100,18 +115,23 @@ impl CpuProgram {
                     }
                 }
                 CpuEntry::Contract {
-                    contract,
+                    mut contract,
                     tile,
                     is_packed,
                 } => {
-                    contract
-                        .isa
+                    let planned = contract.isa;
+                    contract.isa = forced
+                        .unwrap_or(planned)
                         .require()
                         .map_err(|error| unavailable(error.to_string()))?;
                     Work::Contract {
-                        contract,
                         tile: tile.map(|tile| add(*tile)),
-                        is_packed,
+                        right: match is_packed {
+                            false => Right::Plain,
+                            true if contract.isa == planned => Right::Packed,
+                            true => Right::PackedFor(planned),
+                        },
+                        contract,
                     }
                 }
             };

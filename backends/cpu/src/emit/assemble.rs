@@ -107,7 +107,7 @@ fn contraction(
 ) -> Result<KernelEntry, EmitError> {
     let mut params = contract.params.clone();
     if let (Some(len), Some(param)) = (packed_len, params.get_mut(contract.b as usize)) {
-        param.bytes = Dim::from(len as usize) * Dim::new(4);
+        param.bytes = Dim::from(len as usize) * Dim::from(contract.b_dtype.size_bytes());
     }
     let mut symbols: BTreeSet<Symbol> = contract.symbols.iter().cloned().collect();
     let of_tile = tile.iter().flat_map(|tile| &tile.symbols);
