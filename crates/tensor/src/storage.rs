@@ -27,7 +27,8 @@ enum Repr {
 impl Storage {
     /// `len` zero bytes, aligned to 64.
     pub fn zeroed(len: usize) -> Storage {
-        let lines = vec![Line([0; 64]); len.div_ceil(64)];
+        // Pages that nobody has touched are zero already.
+        let lines = bytemuck::zeroed_vec::<Line>(len.div_ceil(64));
         Storage(Repr::Owned {
             lines: Arc::new(lines),
             len,
