@@ -17,7 +17,7 @@ use crate::{ImportError, NodeRef, Unsupported, rows, types};
 /// The newest IR version that was looked at when this was written.
 const IR_VERSION_KNOWN: i64 = 14;
 /// Oldest and newest opset of the main domain that rows are written for.
-const OPSETS_KNOWN: std::ops::RangeInclusive<i64> = 7..=28;
+const OPSETS_KNOWN: std::ops::RangeInclusive<i64> = 1..=28;
 
 /// The state of an import.
 pub(crate) struct Importer<'m> {

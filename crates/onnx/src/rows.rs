@@ -3,16 +3,22 @@
 
 mod attention;
 mod axes;
+mod compose;
 mod constant;
 mod context;
 mod contraction;
 mod control;
+mod deform;
 mod einsum;
 mod elementwise;
 mod generate;
+mod grid;
 mod host;
+mod image;
 mod indexing;
 mod known;
+mod legacy;
+mod loss;
 mod microsoft;
 mod normalization;
 mod pooling;
@@ -21,7 +27,12 @@ mod random;
 mod recurrent;
 mod reduce;
 mod resampling;
+mod roi;
+mod sampling;
 mod shape;
+mod signal;
+mod state;
+mod training;
 mod window;
 
 pub use context::{RowCtx, RowError};
@@ -82,11 +93,15 @@ const FAMILIES: &[&[Row]] = &[
     constant::ROWS,
     contraction::ROWS,
     control::ROWS,
+    deform::ROWS,
     einsum::ROWS,
     elementwise::ROWS,
     generate::ROWS,
+    grid::ROWS,
     host::ROWS,
+    image::ROWS,
     indexing::ROWS,
+    loss::ROWS,
     microsoft::ROWS,
     normalization::ROWS,
     pooling::ROWS,
@@ -95,7 +110,11 @@ const FAMILIES: &[&[Row]] = &[
     recurrent::ROWS,
     reduce::ROWS,
     resampling::ROWS,
+    roi::ROWS,
     shape::ROWS,
+    signal::ROWS,
+    state::ROWS,
+    training::ROWS,
 ];
 
 impl Row {

@@ -6,6 +6,7 @@ use alula_ops::elementwise::arithmetic::{ADD, MUL};
 use alula_ops::shape::RESHAPE;
 use alula_tensor::{Dim, TensorType};
 
+use super::legacy::only_before;
 use super::quantization::{integer_conv, integer_product};
 use super::window::{AutoPad, Window};
 use super::{Built, Row, RowCtx, RowError, row};
@@ -27,8 +28,8 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row(
         "Gemm",
-        &[7, 9, 11, 13],
-        &["alpha", "beta", "transA", "transB"],
+        &[1, 6, 7, 9, 11, 13],
+        &["alpha", "beta", "broadcast", "transA", "transB"],
         gemm,
     ),
     row("MatMulInteger", &[10], &[], |ctx| {
@@ -109,6 +110,8 @@ pub(super) fn reshape(
 
 fn gemm(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (a, b) = (ctx.input(0)?, ctx.input(1)?);
+    // Without `broadcast`, the third operand has the result's shape: broadcasting does nothing.
+    only_before(ctx, 7, &["broadcast"])?;
     let attrs = Attrs::new()
         .with("transpose_a", ctx.flag("transA", false))
         .with("transpose_b", ctx.flag("transB", false));

@@ -5,6 +5,7 @@ use alula_ops::elementwise::{activation, arithmetic, choice};
 use alula_ops::shape::EXPAND;
 use alula_tensor::{DType, Tensor};
 
+use super::legacy::{BROADCAST, aligned, only_before};
 use super::{Built, Row, RowCtx, RowError, row};
 
 /// A row that applies one operator to all inputs.
@@ -13,6 +14,16 @@ macro_rules! direct {
         row($op_type, $versions, &[], |ctx| {
             let inputs = ctx.all_inputs()?;
             Ok(vec![ctx.push(&$op, &inputs, Attrs::new())?])
+        })
+    };
+}
+
+/// A row of two inputs that broadcast, before version 7 as attributes say.
+macro_rules! binary {
+    ($op_type:literal, $versions:expr, $op:path) => {
+        row($op_type, $versions, BROADCAST, |ctx| {
+            let operands = aligned(ctx)?;
+            Ok(vec![ctx.push(&$op, &operands, Attrs::new())?])
         })
     };
 }
@@ -37,30 +48,30 @@ macro_rules! variadic {
     };
 }
 
-/// Unary operators of opset 6, of which 13 only widened the dtypes.
-const SINCE_6: &[i64] = &[6, 13];
+/// Unary operators whose later versions only widened the dtypes.
+const SINCE_6: &[i64] = &[1, 6, 13];
 
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
-    direct!("Add", &[7, 13, 14], arithmetic::ADD),
-    direct!("Sub", &[7, 13, 14], arithmetic::SUB),
-    direct!("Mul", &[7, 13, 14], arithmetic::MUL),
-    direct!("Div", &[7, 13, 14], arithmetic::DIV),
-    row("Pow", &[7, 12, 13, 15], &[], pow),
+    binary!("Add", &[1, 6, 7, 13, 14], arithmetic::ADD),
+    binary!("Sub", &[1, 6, 7, 13, 14], arithmetic::SUB),
+    binary!("Mul", &[1, 6, 7, 13, 14], arithmetic::MUL),
+    binary!("Div", &[1, 6, 7, 13, 14], arithmetic::DIV),
+    row("Pow", &[1, 7, 12, 13, 15], BROADCAST, pow),
     row("Mod", &[10, 13, 28], &["fmod"], modulo),
-    direct!("And", &[7], arithmetic::AND),
-    direct!("Or", &[7], arithmetic::OR),
-    direct!("Xor", &[7], arithmetic::XOR),
+    binary!("And", &[1, 7], arithmetic::AND),
+    binary!("Or", &[1, 7], arithmetic::OR),
+    binary!("Xor", &[1, 7], arithmetic::XOR),
     direct!("Not", &[1], arithmetic::NOT),
     row("BitShift", &[11, 28], &["direction"], bit_shift),
     direct!("BitwiseAnd", &[18], arithmetic::AND),
     direct!("BitwiseOr", &[18], arithmetic::OR),
     direct!("BitwiseXor", &[18], arithmetic::XOR),
     direct!("BitwiseNot", &[18], arithmetic::NOT),
-    direct!("Equal", &[7, 11, 13, 19], arithmetic::EQ),
-    direct!("Greater", &[7, 9, 13], arithmetic::GT),
+    binary!("Equal", &[1, 7, 11, 13, 19], arithmetic::EQ),
+    binary!("Greater", &[1, 7, 9, 13], arithmetic::GT),
     direct!("GreaterOrEqual", &[12, 16], arithmetic::GE),
-    direct!("Less", &[7, 9, 13], arithmetic::LT),
+    binary!("Less", &[1, 7, 9, 13], arithmetic::LT),
     direct!("LessOrEqual", &[12, 16], arithmetic::LE),
     direct!("Neg", SINCE_6, arithmetic::NEG),
     direct!("Abs", SINCE_6, arithmetic::ABS),
@@ -86,22 +97,22 @@ pub(super) const ROWS: &[Row] = &[
     direct!("Acosh", &[9, 22], arithmetic::ACOSH),
     direct!("Atanh", &[9, 22], arithmetic::ATANH),
     direct!("IsNaN", &[9, 13, 20], arithmetic::IS_NAN),
-    direct!("Relu", &[6, 13, 14], activation::RELU),
+    direct!("Relu", &[1, 6, 13, 14], activation::RELU),
     direct!("Sigmoid", SINCE_6, activation::SIGMOID),
     direct!("HardSwish", &[14, 22], activation::HARD_SWISH),
     direct!("Softplus", &[1, 22], activation::SOFTPLUS),
     direct!("Softsign", &[1, 22], activation::SOFTSIGN),
     direct!("Mish", &[18, 22], activation::MISH),
-    direct!("PRelu", &[7, 9, 16], choice::PRELU),
+    row("PRelu", &[1, 6, 7, 9, 16], &["consumed_inputs"], prelu),
     direct!("Where", &[9, 16], choice::SELECT),
     row("Gelu", &[20], &["approximate"], gelu),
     activation!(
         "LeakyRelu",
-        &[6, 16],
+        &[1, 6, 16],
         activation::LEAKY_RELU,
         "alpha" = 0.01
     ),
-    activation!("Elu", &[6, 22], activation::ELU, "alpha" = 1.0),
+    activation!("Elu", &[1, 6, 22], activation::ELU, "alpha" = 1.0),
     activation!("Celu", &[12, 28], activation::CELU, "alpha" = 1.0),
     activation!(
         "ThresholdedRelu",
@@ -119,7 +130,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     activation!(
         "HardSigmoid",
-        &[6, 22],
+        &[1, 6, 22],
         activation::HARD_SIGMOID,
         "alpha" = 0.2,
         "beta" = 0.5
@@ -131,11 +142,11 @@ pub(super) const ROWS: &[Row] = &[
         "bias" = 0.0,
         "lambd" = 0.5
     ),
-    variadic!("Max", &[6, 8, 12, 13], arithmetic::MAX),
-    variadic!("Min", &[6, 8, 12, 13], arithmetic::MIN),
-    variadic!("Sum", &[6, 8, 13], arithmetic::ADD),
-    row("Mean", &[6, 8, 13], &[], mean),
-    row("Clip", &[6, 11, 12, 13], &["min", "max"], clip),
+    variadic!("Max", &[1, 6, 8, 12, 13], arithmetic::MAX),
+    variadic!("Min", &[1, 6, 8, 12, 13], arithmetic::MIN),
+    variadic!("Sum", &[1, 6, 8, 13], arithmetic::ADD),
+    row("Mean", &[1, 6, 8, 13], &[], mean),
+    row("Clip", &[1, 6, 11, 12, 13], &["min", "max"], clip),
     row(
         "Cast",
         &[6, 9, 13, 19, 21, 23, 24, 25, 28],
@@ -154,7 +165,12 @@ pub(super) const ROWS: &[Row] = &[
         &["detect_negative", "detect_positive"],
         is_inf,
     ),
-    row("Dropout", &[7, 10, 12, 13, 22], &["ratio", "seed"], dropout),
+    row(
+        "Dropout",
+        &[1, 6, 7, 10, 12, 13, 22],
+        &["consumed_inputs", "is_test", "ratio", "seed"],
+        dropout,
+    ),
 ];
 
 fn combine(ctx: &mut RowCtx<'_, '_>, op: &'static OpDef) -> Result<ValueId, RowError> {
@@ -189,7 +205,7 @@ fn convert(ctx: &mut RowCtx<'_, '_>, value: ValueId, to: DType) -> Result<ValueI
 
 /// Base and exponent may differ in dtype; the result has that of the base.
 fn pow(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let (base, exponent) = (ctx.input(0)?, ctx.input(1)?);
+    let [base, exponent] = aligned(ctx)?;
     let (dtype, power) = (ctx.ty(base)?.dtype, ctx.ty(exponent)?.dtype);
     // An integer to a power that is no integer is computed with floats.
     let common = if dtype.is_integer() && power.is_float() {
@@ -201,6 +217,19 @@ fn pow(ctx: &mut RowCtx<'_, '_>) -> Built {
     let exponent = convert(ctx, exponent, common)?;
     let result = ctx.push(&arithmetic::POW, &[base, exponent], Attrs::new())?;
     Ok(vec![convert(ctx, result, dtype)?])
+}
+
+/// Before version 7, a slope of one axis is that of the channels.
+fn prelu(ctx: &mut RowCtx<'_, '_>) -> Built {
+    only_before(ctx, 6, &["consumed_inputs"])?;
+    let (x, mut slope) = (ctx.input(0)?, ctx.input(1)?);
+    let (rank, given) = (ctx.rank(x)?, ctx.ty(slope)?);
+    if ctx.version < 7 && given.rank() == 1 && rank > 2 && !given.shape[0].is(1) {
+        let mut shape = given.shape;
+        shape.resize(rank - 1, alula_tensor::Dim::new(1));
+        slope = ctx.view(slope, shape)?;
+    }
+    Ok(vec![ctx.push(&choice::PRELU, &[x, slope], Attrs::new())?])
 }
 
 fn modulo(ctx: &mut RowCtx<'_, '_>) -> Built {
@@ -298,6 +327,10 @@ fn is_inf(ctx: &mut RowCtx<'_, '_>) -> Built {
 /// which is refused unless it drops nothing.
 fn dropout(ctx: &mut RowCtx<'_, '_>) -> Built {
     let x = ctx.input(0)?;
+    only_before(ctx, 7, &["consumed_inputs", "is_test"])?;
+    if ctx.version < 7 && !ctx.flag("is_test", false) {
+        return Err(RowError::Unsupported("dropout in training mode".to_owned()));
+    }
     if let Some(training) = ctx.optional(2) {
         let known = |tensor: Option<Tensor>| tensor.and_then(|tensor| tensor.get(0));
         let training = known(ctx.as_constant(training));

@@ -12,6 +12,7 @@ use alula_ops::shape::EXPAND;
 use alula_tensor::{DType, Dim};
 
 use super::contraction::reshape;
+use super::legacy::only_before;
 use super::{Built, Row, RowCtx, RowError, row};
 
 /// The family's rows.
@@ -43,8 +44,15 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "BatchNormalization",
-        &[7, 9, 14, 15],
-        &["epsilon", "momentum", "spatial", "training_mode"],
+        &[1, 6, 7, 9, 14, 15],
+        &[
+            "consumed_inputs",
+            "epsilon",
+            "is_test",
+            "momentum",
+            "spatial",
+            "training_mode",
+        ],
         batch_norm,
     ),
     row(
@@ -161,6 +169,13 @@ fn layer_norm(ctx: &mut RowCtx<'_, '_>) -> Built {
 fn batch_norm(ctx: &mut RowCtx<'_, '_>) -> Built {
     if !ctx.flag("spatial", true) {
         return Err(RowError::Unsupported("attribute spatial is 0".to_owned()));
+    }
+    only_before(ctx, 7, &["consumed_inputs", "is_test"])?;
+    only_before(ctx, 9, &["spatial"])?;
+    if ctx.version < 7 && !ctx.flag("is_test", false) {
+        return Err(RowError::Unsupported(
+            "normalization in training mode, attribute is_test is 0".to_owned(),
+        ));
     }
     if ctx.flag("training_mode", false) {
         return batch_norm_in_training(ctx);
