@@ -142,7 +142,16 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Vec<Compute>, LowerError> {
         for &axis in &padded {
             index[axis] = source_expr(&mut compute.pool, index[axis], &x.shape[axis], mode);
         }
-        let value = load_stored(&mut compute, 0, index);
+        // An axis may turn out to be without elements, and has none to pad with then.
+        let unknown: Vec<usize> = (padded.iter().copied())
+            .filter(|&axis| x.shape[axis].as_const().is_none())
+            .collect();
+        let value = if unknown.is_empty() {
+            load_stored(&mut compute, 0, index)
+        } else {
+            let zero = compute.pool.constant(x.dtype.compute(), Scalar::Int(0));
+            compute.load_padded(0, index, &unknown, zero)
+        };
         return Ok(vec![compute.finish(value)]);
     }
     let outside = if ctx.has(1) {
