@@ -110,6 +110,16 @@ pub(crate) fn slice_bounds(extent: &Dim, start: &Dim, end: &Dim, step: i64) -> (
     }
 }
 
+/// Where a part of an axis starts, within the axis even where the part turns out to be empty: a
+/// guarded load from it, once moved to the whole, must stay in bounds.
+pub(crate) fn first_within(start: Dim, extent: &Dim, length: &Dim) -> Dim {
+    if length.as_const().is_some_and(|length| length > 0) {
+        return start;
+    }
+    let zero = Dim::new(0);
+    greatest(&least(&start, &(extent.clone() - Dim::new(1))), &zero)
+}
+
 #[cfg(test)]
 mod tests {
     use alula_tensor::Dim;

@@ -8,6 +8,7 @@ use alula_kernel::Compute;
 use alula_tensor::{Dim, ScalarOp, Shape, Tensor};
 
 use super::PLAIN;
+use crate::extent::first_within;
 use crate::movement::{agree_except, assemble, axis_of, begin, known_extents, linear, load_stored};
 
 /// Operands one after the other along an axis.
@@ -248,7 +249,8 @@ fn lower_split(ctx: &LowerCtx<'_>) -> Result<Vec<Compute>, LowerError> {
     for (position, size) in ctx.attrs.dims("sizes").iter().enumerate() {
         let mut compute = begin(ctx, position)?;
         let mut index = compute.indices();
-        let offset = compute.pool.dim(start.clone());
+        let first = first_within(start.clone(), &ctx.tensor(0).shape[axis], size);
+        let offset = compute.pool.dim(first);
         index[axis] = compute.pool.add(index[axis], offset);
         let value = load_stored(&mut compute, 0, index);
         parts.push(compute.finish(value));

@@ -8,7 +8,7 @@ use alula_kernel::Compute;
 use alula_tensor::Dim;
 
 use super::PLAIN;
-use crate::extent::slice_bounds;
+use crate::extent::{first_within, slice_bounds};
 use crate::movement::{assemble, axis_of, begin, known, linear, load_stored, moved_content};
 
 /// Positions count from the end if negative and are clamped to the extent, as in ONNX Slice.
@@ -135,11 +135,13 @@ fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
         };
         let (mut at, end) = (place(starts[k]), place(ends[k]));
         taken[axis].clear();
-        at = if steps[k] > 0 {
-            at.max(0)
-        } else {
-            at.min(extent - 1)
-        };
+        at = at
+            .min(if steps[k] > 0 { extent } else { extent - 1 })
+            .max(0);
+        // An empty axis has nothing to start from.
+        if extent == 0 {
+            continue;
+        }
         while (steps[k] > 0 && at < end.min(extent)) || (steps[k] < 0 && at > end.max(-1)) {
             taken[axis].extend(usize::try_from(at).ok());
             at = at.saturating_add(steps[k]);
@@ -157,7 +159,9 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Vec<Compute>, LowerError> {
     let mut compute = begin(ctx, 0)?;
     let bounds = bounds(ctx.attrs, &ctx.tensor(0).shape);
     let mut index = compute.indices();
-    for (position, (start, _, step)) in index.iter_mut().zip(bounds) {
+    let extents = &ctx.tensor(0).shape;
+    for ((position, extent), (start, length, step)) in index.iter_mut().zip(extents).zip(bounds) {
+        let start = first_within(start, extent, &length);
         let (start, step) = (compute.pool.dim(start), compute.pool.int(step));
         let scaled = compute.pool.mul(*position, step);
         *position = compute.pool.add(start, scaled);
