@@ -144,9 +144,14 @@ impl<'g> Fusion<'g> {
                 (Work::Compute(Box::new(fused.compute)), fused.operands)
             }
             Work::Contract(target) => {
-                let fused = into_contract(target, &into_operands, value, source, &source_operands);
-                let (contract, operands) =
-                    fused.ok_or("more than a move in front of a contraction")?;
+                let (mut contract, mut operands) = (target.as_ref().clone(), into_operands);
+                // Both sides may be the same value.
+                while operands.contains(&value) {
+                    let moved =
+                        into_contract(&contract, &operands, value, source, &source_operands);
+                    (contract, operands) =
+                        moved.ok_or("more than a move in front of a contraction")?;
+                }
                 (Work::Contract(Box::new(contract)), operands)
             }
             _ => return Err("its user is not a definition".to_owned()),
