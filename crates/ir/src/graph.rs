@@ -301,6 +301,11 @@ impl Graph {
         self.outputs.push((name.into(), value));
     }
 
+    /// Forgets which values are outputs.
+    pub fn clear_outputs(&mut self) {
+        self.outputs.clear();
+    }
+
     /// The inputs in order.
     pub fn inputs(&self) -> &[ValueId] {
         &self.inputs
@@ -604,7 +609,7 @@ impl Graph {
     }
 
     /// Removes every node, constant and value that no output needs. Graph inputs stay. What gives
-    /// a value to a symbol of a needed type is needed, too.
+    /// a value to a symbol of a needed type or known element is needed, too.
     pub fn remove_dead(&mut self) -> usize {
         let mut needed: BTreeSet<ValueId> = BTreeSet::new();
         let mut symbols: BTreeSet<Symbol> = BTreeSet::new();
@@ -615,6 +620,10 @@ impl Graph {
             }
             let mut found = BTreeSet::new();
             collect_type_symbols(self.ty(value), &mut found);
+            // What is known of elements may become an attribute later.
+            for dim in self.value(value).content.iter().flatten() {
+                dim.collect_symbols(&mut found);
+            }
             if let Some(node) = self.producer(value) {
                 let node = self.node(node);
                 work.extend(node.operands.iter().flatten());
