@@ -76,7 +76,8 @@ pub(super) fn memories(
             // A kernel may load from an operand without elements, at an index that is in range of
             // the result: it reads zeros.
             _ if bytes == 0 && !is_written => {
-                let reach = params.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0);
+                let most = params.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0);
+                let reach = most.saturating_mul(ELEMENT_BYTES_MAX);
                 let zeros = zeros(reach).ok_or_else(|| {
                     bad(
                         param,
@@ -129,7 +130,10 @@ fn zeros(bytes: u64) -> Option<&'static [u8]> {
     zeros.get(..usize::try_from(bytes.max(64)).ok()?)
 }
 
-/// Longest result that an operand without elements may stand beside.
+/// Bytes of the widest element: an operand's may be wider than the result's.
+const ELEMENT_BYTES_MAX: u64 = 8;
+
+/// Longest result, in bytes of such elements, that an operand without elements may stand beside.
 const ZEROS_MAX: usize = 256 << 20;
 
 fn read_only(bytes: &[u8], constant: Option<usize>) -> Memory {

@@ -6,6 +6,7 @@ use alula_program::{Arena, Arg, DeviceError, KernelEntry, Launch, ParamAccess};
 use alula_tensor::{Dim, Symbol};
 
 use super::arena::{Memory, copying};
+use super::module::ELEMENT_BYTES_MAX;
 use super::{CudaArena, CudaModule};
 
 /// A parameter's memory: its address, and the allocation of host memory's copy.
@@ -108,6 +109,7 @@ fn bind(
 ) -> Result<Vec<Bound>, DeviceError> {
     let mut bound = Vec::with_capacity(args.len());
     let mut ranges: Vec<Range<usize>> = Vec::with_capacity(args.len());
+    let (mut empty, mut most) = (Vec::new(), 0_usize);
     for (position, (arg, param)) in args.iter().zip(&entry.params).enumerate() {
         let bad = |reason: String| DeviceError::BadArg {
             kernel: entry.name.clone(),
@@ -166,9 +168,21 @@ fn bind(
         }
         if wanted == 0 && !writes {
             found.address = module.nothing.address;
+            empty.push(position);
         }
+        most = most.max(wanted);
         ranges.push(range);
         bound.push(found);
+    }
+    // A kernel may load from an operand without elements, at an index that is in range of the
+    // result, and discard the value: there is as much memory as elements of the widest type take.
+    let reach = most.saturating_mul(ELEMENT_BYTES_MAX);
+    for position in empty.into_iter().filter(|_| most > 1) {
+        let zeros = Memory::new(&module.driver, reach)?;
+        bound[position] = Bound {
+            address: zeros.address,
+            copy: Some(zeros),
+        };
     }
     overlaps(entry, &ranges)?;
     Ok(bound)

@@ -20,7 +20,7 @@ pub struct CudaModule {
 }
 
 /// Bytes of the largest element.
-const ELEMENT_BYTES_MAX: usize = 8;
+pub(super) const ELEMENT_BYTES_MAX: usize = 8;
 
 impl CudaModule {
     pub(super) fn load(
