@@ -1,0 +1,143 @@
+//! Graphs in text with what they compute, `run/<subject>.ir`, on every stage and target.
+//!
+//! A case is a graph. Its inputs are drawn from a seed; `; bind: N = 3, M = 0` gives symbols their
+//! values, once for each such line, else each symbol is 3. The expectation shows the reference's
+//! outputs; besides, every fusion strategy on every target must give the same.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use alula_ir::{Graph, parse};
+use alula_lower::build::Policy;
+use alula_lower::cluster::Strategy;
+use alula_ops::registry;
+use alula_tensor::{Symbol, Tensor};
+use alula_testkit::{SplitMix64, filetest};
+use alula_tests::differential::{Devices, Source, Stage, Target, check, references};
+use alula_tests::random::{Case, Draw, draw};
+use libtest_mimic::Arguments;
+
+/// Most elements of an output that are shown.
+const SHOWN_MAX: usize = 24;
+
+fn main() -> ExitCode {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("run");
+    let devices = Devices::open(true);
+    if let Some(reason) = devices.lacks_wgpu() {
+        alula_testkit::skip("run::wgpu", reason);
+    }
+    let trials = filetest::trials(&folder, move |_, text| stage(text, &devices));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// Every way through the pipeline.
+fn stages() -> Vec<Stage> {
+    let mut stages = Vec::new();
+    for source in [Source::Plain, Source::Optimized] {
+        for strategy in Strategy::ALL {
+            for target in [
+                Target::Cpu(1),
+                Target::Built(Policy::Naive),
+                Target::Built(Policy::Gpu { lanes: 64 }),
+                Target::Legal,
+            ] {
+                stages.push(Stage {
+                    source,
+                    strategy,
+                    target,
+                });
+            }
+        }
+    }
+    for target in [Target::Reference, Target::Cpu(2), Target::Ptx, Target::Wgpu] {
+        stages.push(Stage {
+            source: Source::Optimized,
+            strategy: Strategy::Auto,
+            target,
+        });
+    }
+    stages
+}
+
+fn stage(text: &str, devices: &Devices) -> Result<String, String> {
+    let graph = parse(text, registry(), &|_| None).map_err(|error| error.to_string())?;
+    graph.verify().map_err(|errors| format!("{errors:?}"))?;
+    let bindings = bindings(text)?;
+    let feeds = bindings
+        .iter()
+        .map(|binding| feed(&graph, binding))
+        .collect::<Result<Vec<_>, _>>()?;
+    let case = Case { graph, feeds };
+    let expected = references(&case);
+    for stage in stages() {
+        check(&case, &expected, stage, devices)
+            .map_err(|failure| format!("{stage:?}: {}: {}", failure.kind, failure.message))?;
+    }
+    let mut shown = String::new();
+    for (binding, outputs) in bindings.iter().zip(&expected) {
+        let names: Vec<String> = binding.iter().map(|(s, v)| format!("{s} = {v}")).collect();
+        if !names.is_empty() {
+            shown.push_str(&format!("; with {}\n", names.join(", ")));
+        }
+        let Some(outputs) = outputs else {
+            shown.push_str("refused\n");
+            continue;
+        };
+        for ((name, _), value) in case.graph.outputs().iter().zip(outputs) {
+            match value.as_tensor() {
+                Some(tensor) => shown.push_str(&format!("{name}: {}\n", show(tensor))),
+                None => shown.push_str(&format!("{name}: {}\n", value.describe())),
+            }
+        }
+    }
+    Ok(shown)
+}
+
+/// The bindings that the text asks for.
+fn bindings(text: &str) -> Result<Vec<BTreeMap<Symbol, i64>>, String> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("; bind:"));
+    let mut bindings = Vec::new();
+    for line in lines {
+        let pair = |pair: &str| -> Result<(Symbol, i64), String> {
+            let (name, value) = pair.split_once('=').ok_or("a binding is NAME = VALUE")?;
+            let value = value.trim().parse().map_err(|_| "no number".to_owned())?;
+            Ok((Symbol::new(name.trim()), value))
+        };
+        bindings.push(line.split(',').map(pair).collect::<Result<_, _>>()?);
+    }
+    if bindings.is_empty() {
+        bindings.push(BTreeMap::new());
+    }
+    Ok(bindings)
+}
+
+fn feed(
+    graph: &Graph,
+    binding: &BTreeMap<Symbol, i64>,
+) -> Result<Vec<alula_ir::HostValue>, String> {
+    let mut random = SplitMix64::new(7);
+    let input = |id: &alula_ir::ValueId| {
+        let ty = graph.ty(*id).as_tensor().ok_or("inputs are tensors")?;
+        let known = |symbol: &Symbol| Some(binding.get(symbol).copied().unwrap_or(3));
+        let shape = ty.shape.iter().map(|dim| {
+            let extent = dim.eval(&known).map_err(|error| error.to_string())?;
+            usize::try_from(extent).map_err(|error| error.to_string())
+        });
+        let shape: Vec<usize> = shape.collect::<Result<_, String>>()?;
+        Ok(draw(&mut random, ty.dtype, &shape, Draw::of(ty.dtype)).into())
+    };
+    graph.inputs().iter().map(input).collect()
+}
+
+/// A tensor's type and its first elements.
+fn show(tensor: &Tensor) -> String {
+    let values = tensor.to_f64s();
+    let number = |x: &f64| match tensor.dtype().is_float() {
+        true => format!("{x:.5}"),
+        false => format!("{x}"),
+    };
+    let shown: Vec<String> = values.iter().take(SHOWN_MAX).map(number).collect();
+    let rest = if values.len() > SHOWN_MAX { ", .." } else { "" };
+    format!("{} [{}{rest}]", tensor.ty(), shown.join(", "))
+}
