@@ -5,12 +5,13 @@ use std::sync::OnceLock;
 use alula_ir::{OpDef, Registry};
 
 use crate::{
-    contraction, control, elementwise, host_ops, indexing, normalization, pooling, quantization,
-    recurrent, reduce, shape,
+    attention, contraction, control, elementwise, host_ops, indexing, normalization, pooling,
+    quantization, recurrent, reduce, shape,
 };
 
 /// The rows of every family.
 const FAMILIES: &[&[&OpDef]] = &[
+    attention::ROWS,
     contraction::ROWS,
     control::ROWS,
     normalization::ROWS,

@@ -1,6 +1,7 @@
 //! Every operator of the graph IR, once: a row of data with its inference, its reference
 //! evaluation and its lowering. A family is a folder or file; each lists its rows in `ROWS`.
 
+pub mod attention;
 pub mod contraction;
 pub mod control;
 pub mod elementwise;

@@ -12,6 +12,7 @@ use crate::rule::Rule;
 
 mod activation;
 mod algebra;
+mod attention;
 mod conv;
 mod fold;
 mod matmul;
@@ -24,6 +25,7 @@ mod transpose;
 const SETS: &[(&str, &[Rule])] = &[
     ("activation", activation::RULES),
     ("algebra", algebra::RULES),
+    ("attention", attention::RULES),
     ("conv", conv::RULES),
     ("fold", fold::RULES),
     ("matmul", matmul::RULES),
