@@ -418,19 +418,54 @@ impl<'m> Importer<'m> {
         self.outputs(proto)
     }
 
-    /// Imports the nodes of a sub-graph without inputs into the graph at hand, with names of their
-    /// own; `None` when something in it is not supported, which is reported.
+    /// Begins a graph inside the one at hand.
+    pub(crate) fn begin_graph(&mut self, name: &str) -> Result<(), ImportError> {
+        self.enter()?;
+        let mut graph = Graph::new(name);
+        graph.set_symbol_counter(self.graph().symbol_counter());
+        let opsets = self.scopes.top_frame().opsets.clone();
+        self.scopes.0.push(Scope {
+            graph,
+            frames: vec![Frame::new(opsets)],
+            captures: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Ends what [`Importer::begin_graph`] began: the graph, and what it takes from outside.
+    pub(crate) fn end_graph(&mut self) -> (Graph, Vec<ValueId>) {
+        let scope = self.scopes.0.pop().expect("a graph was begun");
+        self.depth -= 1;
+        let counter = scope.graph.symbol_counter();
+        self.graph().set_symbol_counter(counter);
+        (scope.graph, scope.captures)
+    }
+
+    /// Imports the nodes of a sub-graph into the graph at hand, with names of their own and these
+    /// values for its inputs; `None` when something in it is not supported, which is reported.
     pub(crate) fn inline_graph(
         &mut self,
         proto: &GraphProto,
+        inputs: &[ValueId],
     ) -> Result<Option<Vec<ValueId>>, ImportError> {
+        if proto.input.len() != inputs.len() {
+            let (takes, given) = (proto.input.len(), inputs.len());
+            let name = proto.name();
+            return Err(ImportError::Model(format!(
+                "sub-graph {name:?} takes {takes} inputs, not {given}"
+            )));
+        }
         self.enter()?;
         let outer = self.scopes.top_frame();
-        let frame = Frame {
+        let mut frame = Frame {
             names: outer.names.clone(),
             opsets: outer.opsets.clone(),
             function: outer.function.clone(),
         };
+        for (info, &value) in proto.input.iter().zip(inputs) {
+            let name = info.name().to_owned();
+            frame.names.insert(name, Bound::Value(value));
+        }
         self.scopes.top().frames.push(frame);
         let imported = self.inlined_body(proto);
         self.scopes.top().frames.pop();

@@ -1,6 +1,7 @@
 //! The table of ONNX operators. A family is a file beside this one that lists its rows; a new
 //! family is one line in [`FAMILIES`].
 
+mod anywhere;
 mod attention;
 mod axes;
 mod compose;
@@ -11,6 +12,7 @@ mod control;
 mod deform;
 mod einsum;
 mod elementwise;
+mod flex;
 mod generate;
 mod grid;
 mod host;
@@ -18,20 +20,25 @@ mod image;
 mod indexing;
 mod known;
 mod legacy;
+mod linear_attention;
 mod loss;
 mod microsoft;
+mod ml;
 mod normalization;
 mod pooling;
 mod quantization;
 mod random;
 mod recurrent;
 mod reduce;
+mod resample;
 mod resampling;
 mod roi;
 mod sampling;
+mod scan;
 mod shape;
 mod signal;
 mod state;
+mod tfidf;
 mod training;
 mod window;
 
@@ -96,13 +103,16 @@ const FAMILIES: &[&[Row]] = &[
     deform::ROWS,
     einsum::ROWS,
     elementwise::ROWS,
+    flex::ROWS,
     generate::ROWS,
     grid::ROWS,
     host::ROWS,
     image::ROWS,
     indexing::ROWS,
+    linear_attention::ROWS,
     loss::ROWS,
     microsoft::ROWS,
+    ml::ROWS,
     normalization::ROWS,
     pooling::ROWS,
     quantization::ROWS,
@@ -111,9 +121,11 @@ const FAMILIES: &[&[Row]] = &[
     reduce::ROWS,
     resampling::ROWS,
     roi::ROWS,
+    scan::ROWS,
     shape::ROWS,
     signal::ROWS,
     state::ROWS,
+    tfidf::ROWS,
     training::ROWS,
 ];
 

@@ -151,6 +151,11 @@ impl RowCtx<'_, '_> {
         self.push(&DIMS, &[], attrs)
     }
 
+    /// Dims as an `i64` list.
+    pub(super) fn dims(&mut self, dims: Vec<Dim>) -> Value {
+        self.push(&DIMS, &[], Attrs::new().with("values", dims))
+    }
+
     /// `0, 1, .. count - 1` of a dtype.
     pub(super) fn iota(&mut self, dtype: DType, count: Dim) -> Value {
         let (zero, one) = (self.scalar(dtype, 0.0), self.scalar(dtype, 1.0));

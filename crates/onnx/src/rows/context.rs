@@ -331,15 +331,35 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         })
     }
 
-    /// Imports the nodes of a sub-graph without inputs in place of this node.
+    /// Imports the nodes of a sub-graph, its inputs these values, in place of this node.
     ///
     /// # Errors
     /// As the nodes say.
-    pub(crate) fn inline_graph(&mut self, proto: &GraphProto) -> Result<Vec<ValueId>, RowError> {
-        let values = self.importer.inline_graph(proto)?;
+    pub(crate) fn inline_graph(
+        &mut self,
+        proto: &GraphProto,
+        inputs: &[ValueId],
+    ) -> Result<Vec<ValueId>, RowError> {
+        let values = self.importer.inline_graph(proto, inputs)?;
         values.ok_or_else(|| {
             RowError::Unsupported("the branch taken holds nodes that are not supported".to_owned())
         })
+    }
+
+    /// A graph that `build` makes by this context's own functions, and the values around it that
+    /// it takes, which follow the inputs that `build` adds.
+    ///
+    /// # Errors
+    /// As `build` says.
+    pub(crate) fn in_graph(
+        &mut self,
+        name: &str,
+        build: impl FnOnce(&mut Self) -> Result<(), RowError>,
+    ) -> Result<(Graph, Vec<ValueId>), RowError> {
+        self.importer.begin_graph(name)?;
+        let built = build(self);
+        let ended = self.importer.end_graph();
+        built.map(|()| ended)
     }
 
     /// Levels of sub-graphs and function calls around this node.

@@ -44,7 +44,7 @@ fn build_if(ctx: &mut RowCtx<'_, '_>) -> Built {
         .or(content.map(|value| value != 0));
     if let Some(holds) = known {
         let taken = if holds { then } else { otherwise };
-        return ctx.inline_graph(taken);
+        return ctx.inline_graph(taken, &[]);
     }
     let cond = scalar_cond(ctx, cond)?;
     let then = ctx.sub_graph(then, &[])?;

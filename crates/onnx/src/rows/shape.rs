@@ -10,7 +10,7 @@ use alula_ops::shape::{
 };
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
-use super::{Built, Row, RowCtx, RowError, axes, row};
+use super::{Built, Row, RowCtx, RowError, anywhere, axes, row};
 
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
@@ -353,6 +353,12 @@ fn slice(ctx: &mut RowCtx<'_, '_>) -> Built {
             None,
         )
     } else {
+        let (axes, steps) = (ctx.optional(3), ctx.optional(4));
+        let mut is_unknown =
+            |value: Option<ValueId>| value.is_some_and(|value| ctx.const_ints(value).is_none());
+        if is_unknown(axes) || is_unknown(steps) {
+            return anywhere::slice(ctx, axes, steps);
+        }
         let (starts, ends) = (ctx.input(1)?, ctx.input(2)?);
         let (starts, ends) = (read_dims(ctx, starts)?, read_dims(ctx, ends)?);
         let axes = ctx
@@ -393,6 +399,13 @@ fn pad(ctx: &mut RowCtx<'_, '_>) -> Built {
     let x = ctx.input(0)?;
     let ty = ctx.ty(x)?;
     let rank = ty.rank();
+    if let Some(axes) = ctx.optional(3)
+        && ctx.const_ints(axes).is_none()
+    {
+        let given = ctx.input(1)?;
+        let pads = anywhere::pads(ctx, axes, given, rank)?;
+        return padded(ctx, x, pads, ctx.optional(2));
+    }
     let (given, value) = if ctx.version < 11 {
         let pads = ctx.ints("pads");
         let pads = pads.ok_or_else(|| RowError::Invalid("attribute pads is absent".to_owned()))?;
@@ -420,6 +433,10 @@ fn pad(ctx: &mut RowCtx<'_, '_>) -> Built {
         pads[axis] = given[k].clone();
         pads[rank + axis] = given[axes.len() + k].clone();
     }
+    padded(ctx, x, pads, value)
+}
+
+fn padded(ctx: &mut RowCtx<'_, '_>, x: ValueId, pads: Vec<Dim>, value: Option<ValueId>) -> Built {
     let mode = ctx.str_or("mode", "constant");
     let value = value.filter(|_| mode == "constant");
     let attrs = Attrs::new().with("pads", pads).with("mode", mode);

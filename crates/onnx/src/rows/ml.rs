@@ -1,0 +1,207 @@
+//! Operators of `ai.onnx.ml` that are made of others.
+
+use alula_ir::{Attrs, ValueId};
+use alula_ops::contraction::MATMUL;
+use alula_ops::elementwise::activation::SIGMOID;
+use alula_ops::elementwise::arithmetic::{EQ, GT, IS_NAN, LOG, SIGN, SQRT};
+use alula_ops::normalization::SOFTMAX;
+use alula_ops::reduce::{REDUCE_L1, REDUCE_L2, REDUCE_MAX};
+use alula_tensor::{DType, Dim, Tensor};
+
+use super::compose::{Value, one_of};
+use super::{Built, Row, RowCtx, RowError};
+
+pub(super) const fn row(
+    op_type: &'static str,
+    versions: &'static [i64],
+    attrs: &'static [&'static str],
+    build: fn(&mut RowCtx<'_, '_>) -> Built,
+) -> Row {
+    Row {
+        domain: "ai.onnx.ml",
+        op_type,
+        versions,
+        attrs,
+        build,
+    }
+}
+
+/// The family's rows.
+pub(super) const ROWS: &[Row] = &[
+    row("ArrayFeatureExtractor", &[1], &[], |ctx| {
+        let (x, at) = (ctx.input(0)?, ctx.input(1)?);
+        let rank = ctx.rank(x)?;
+        let count = ctx.ty(at)?.num_elements();
+        let at = ctx.view(at, vec![count])?;
+        match rank {
+            0 => Err(RowError::Invalid("a scalar has no features".to_owned())),
+            // A single axis is one row of features.
+            1 => {
+                let row = ctx.unsqueeze(x, 0)?;
+                Ok(vec![ctx.gather(row, at, 1)?])
+            }
+            _ => Ok(vec![ctx.gather(x, at, rank - 1)?]),
+        }
+    }),
+    row("Binarizer", &[1], &["threshold"], |ctx| {
+        let x = ctx.input(0)?;
+        let dtype = ctx.ty(x)?.dtype;
+        let threshold = ctx.number(x, ctx.float_or("threshold", 0.0))?;
+        let above = ctx.op(&GT, &[x, threshold])?;
+        Ok(vec![ctx.cast(above, dtype)?])
+    }),
+    row("Scaler", &[1], &["offset", "scale"], scaler),
+    row("Normalizer", &[1], &["norm"], normalizer),
+    row(
+        "Imputer",
+        &[1],
+        &[
+            "imputed_value_floats",
+            "imputed_value_int64s",
+            "replaced_value_float",
+            "replaced_value_int64",
+        ],
+        imputer,
+    ),
+    row(
+        "LinearRegressor",
+        &[1],
+        &["coefficients", "intercepts", "post_transform", "targets"],
+        linear_regressor,
+    ),
+];
+
+/// A list of floats as a constant of these extents.
+pub(super) fn table(ctx: &mut RowCtx<'_, '_>, values: &[f64], shape: &[usize]) -> Value {
+    let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+    let tensor = Tensor::from_slice(shape, &values);
+    let tensor = tensor.map_err(|error| RowError::Invalid(error.to_string()))?;
+    Ok(ctx.constant(tensor))
+}
+
+/// `(x - offset) * scale`, each one number or one for each feature.
+fn scaler(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let x = ctx.input(0)?;
+    let mut y = ctx.cast(x, DType::F32)?;
+    if let Some(offset) = ctx.floats("offset") {
+        let offset = table(ctx, &offset, &[offset.len()])?;
+        y = ctx.sub(y, offset)?;
+    }
+    if let Some(scale) = ctx.floats("scale") {
+        let scale = table(ctx, &scale, &[scale.len()])?;
+        y = ctx.mul(y, scale)?;
+    }
+    Ok(vec![y])
+}
+
+/// Each row divided by a norm; rows of norm 0 stay.
+fn normalizer(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let norm = ctx.str_or("norm", "MAX");
+    let norm = one_of("norm", &norm, &["MAX", "L1", "L2"])?;
+    let x = ctx.input(0)?;
+    let x = ctx.cast(x, DType::F32)?;
+    let rank = ctx.rank(x)? as i64;
+    let op = [&REDUCE_MAX, &REDUCE_L1, &REDUCE_L2][norm];
+    let size = ctx.reduce(op, x, vec![rank - 1], true)?;
+    let (zero, one) = (ctx.number(size, 0.0)?, ctx.number(size, 1.0)?);
+    let is_nothing = ctx.op(&EQ, &[size, zero])?;
+    let size = ctx.select(is_nothing, one, size)?;
+    Ok(vec![ctx.div(x, size)?])
+}
+
+/// Elements of one value, or NaNs, replaced by a number, or by one for each feature.
+fn imputer(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let x = ctx.input(0)?;
+    let dtype = ctx.ty(x)?.dtype;
+    let (values, replaced) = match dtype.is_float() {
+        true => (
+            ctx.floats("imputed_value_floats"),
+            ctx.float_or("replaced_value_float", 0.0),
+        ),
+        false => (
+            ctx.ints("imputed_value_int64s")
+                .map(|values| values.into_iter().map(|value| value as f64).collect()),
+            ctx.int_or("replaced_value_int64", 0) as f64,
+        ),
+    };
+    let values = values.ok_or_else(|| RowError::Invalid("no values are given".to_owned()))?;
+    let values = table(ctx, &values, &[values.len()])?;
+    let values = ctx.cast(values, dtype)?;
+    let is_replaced = match replaced.is_nan() {
+        true => ctx.op(&IS_NAN, &[x])?,
+        false => {
+            let replaced = ctx.number(x, replaced)?;
+            ctx.op(&EQ, &[x, replaced])?
+        }
+    };
+    Ok(vec![ctx.select(is_replaced, values, x)?])
+}
+
+/// What scores become in the end.
+pub(super) fn post_transform(ctx: &mut RowCtx<'_, '_>, scores: ValueId) -> Value {
+    let word = ctx.str_or("post_transform", "NONE");
+    let words = ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"];
+    let word = one_of("post_transform", &word, &words)?;
+    transformed(ctx, scores, word)
+}
+
+/// 0: nothing, 1: softmax, 2: logistic, 3: softmax of what is not zero, 4: probit.
+pub(super) fn transformed(ctx: &mut RowCtx<'_, '_>, scores: ValueId, word: usize) -> Value {
+    match word {
+        0 => Ok(scores),
+        1 => ctx.push(&SOFTMAX, &[scores], Attrs::new().with("axis", -1_i64)),
+        2 => ctx.op(&SIGMOID, &[scores]),
+        4 => probit(ctx, scores),
+        _ => Err(RowError::Unsupported(
+            "post_transform SOFTMAX_ZERO".to_owned(),
+        )),
+    }
+}
+
+/// `sqrt(2) erfinv(2 x - 1)`, the inverse of the error function by Winitzki's approximation, which
+/// is what engines compute.
+fn probit(ctx: &mut RowCtx<'_, '_>, x: ValueId) -> Value {
+    const A: f64 = 0.147;
+    let x = ctx.times(x, 2.0)?;
+    let x = ctx.plus(x, -1.0)?;
+    let sign = ctx.op(&SIGN, &[x])?;
+    let square = ctx.mul(x, x)?;
+    let one = ctx.number(x, 1.0)?;
+    let rest = ctx.sub(one, square)?;
+    let log = ctx.op(&LOG, &[rest])?;
+    let half = ctx.times(log, 0.5)?;
+    let sum = ctx.plus(half, 2.0 / (std::f64::consts::PI * A))?;
+    let first = ctx.mul(sum, sum)?;
+    let second = ctx.times(log, 1.0 / A)?;
+    let inner = ctx.sub(first, second)?;
+    let root = ctx.op(&SQRT, &[inner])?;
+    let root = ctx.sub(root, sum)?;
+    let root = ctx.op(&SQRT, &[root])?;
+    let inverse = ctx.mul(sign, root)?;
+    ctx.times(inverse, std::f64::consts::SQRT_2)
+}
+
+fn linear_regressor(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let x = ctx.input(0)?;
+    let ty = ctx.ty(x)?;
+    let targets = usize::try_from(ctx.int_or("targets", 1)).unwrap_or(0);
+    let factors = ctx.floats("coefficients").unwrap_or_default();
+    if targets == 0 || factors.is_empty() || !factors.len().is_multiple_of(targets) {
+        return Err(RowError::Invalid(format!(
+            "{} coefficients for {targets} targets",
+            factors.len()
+        )));
+    }
+    let mut x = ctx.cast(x, DType::F32)?;
+    if ty.rank() == 1 {
+        x = ctx.view(x, vec![Dim::new(1), ty.shape[0].clone()])?;
+    }
+    let factors = table(ctx, &factors, &[targets, factors.len() / targets])?;
+    let attrs = Attrs::new().with("transpose_b", true);
+    let mut y = ctx.push(&MATMUL, &[x, factors], attrs)?;
+    if let Some(offsets) = ctx.floats("intercepts") {
+        let offsets = table(ctx, &offsets, &[offsets.len()])?;
+        y = ctx.add(y, offsets)?;
+    }
+    Ok(vec![post_transform(ctx, y)?])
+}
