@@ -182,14 +182,21 @@ fn integer(row: &Row, pool: &Pool, budget: f64) -> f64 {
     };
     let gemm = IntGemm::new(spec, ByteSign::Unsigned, pool.threads()).expect("a valid shape");
     let layout = gemm.b_layout();
-    let source = vec![3i8; layout.taps * layout.k * layout.n];
+    let source = vec![3u8; layout.taps * layout.k * layout.n];
     let strides = BStrides {
         tap: (layout.k * layout.n) as isize,
         k: layout.n as isize,
         n: 1,
     };
     let mut b = vec![0u8; layout.len()];
-    pack_b_i8(&layout, &source, strides, 0..layout.panels(), &mut b).expect("a valid layout");
+    pack_b_i8(
+        &layout,
+        (&source, ByteSign::Signed),
+        strides,
+        0..layout.panels(),
+        &mut b,
+    )
+    .expect("a valid layout");
     let (a, mut c) = (vec![5u8; row.a], vec![0i32; row.c]);
     let mut scratch = vec![0u8; gemm.scratch_bytes() * pool.threads()];
     let operands = IntGemmOperands::new(&a, &b, &mut c).with_zeros(3, &[]);

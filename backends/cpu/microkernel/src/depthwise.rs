@@ -22,6 +22,8 @@ mod first;
 mod kernel;
 mod last;
 
+pub(crate) use last::inside;
+
 /// Where the channels of input and output are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChannelOrder {
@@ -318,6 +320,8 @@ unsafe fn call_hook(hook: &Hook, c: *mut f32, rows: &[isize], m0: usize, [n0, co
         n0,
         cols,
         batch: 0,
+        out: 0,
+        out_rows: rows.as_ptr(),
         user: hook.user,
     };
     // SAFETY: the caller vouches for the hook and the tile.

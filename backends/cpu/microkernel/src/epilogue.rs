@@ -21,6 +21,11 @@ pub struct EpilogueTile<T = f32> {
     pub cols: usize,
     /// Entry of the batch.
     pub batch: usize,
+    /// Where the tile belongs, for a hook that stores: row `r` and column `n` of it is element
+    /// `out + out_rows[r] + (n0 + n) * step` of C, `step` being the distance of columns there.
+    pub out: isize,
+    /// Offset of each of the rows in C; see `out`.
+    pub out_rows: *const isize,
     /// The caller's own pointer, from [`Hook::user`].
     pub user: *mut c_void,
 }

@@ -11,7 +11,8 @@
 //!   epilogue is, in this order: bias, residual, clip, hook. [`BatchReduceGemm::new`] checks and
 //!   blocks it once; [`BatchReduceGemm::run`] executes any range of its tasks with no allocation.
 //! - [`IntGemm`] is the same product for bytes, exact, with zero points; B by [`pack_b_i8`].
-//! - [`DepthwiseSpec`] and [`Depthwise`] are the same for depthwise convolution.
+//! - [`DepthwiseSpec`] and [`Depthwise`] are the same for depthwise convolution, [`IntDepthwise`]
+//!   is that for bytes.
 //! - B is packed first, by [`pack_b`]: constant weights at compile time, anything else at run time.
 //!   [`PackedLayout`] describes the packed form and belongs into an artifact beside the data.
 //! - Results depend on the descriptor and the family, not on how many threads run the tasks. Sums
@@ -54,7 +55,9 @@ pub use depthwise::{ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, p
 pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
 pub use gemm::{ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Window};
-pub use int8::{ByteSign, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8};
+pub use int8::{
+    ByteSign, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8,
+};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use layout::{PackedElement, PackedLayout};
 pub use offsets::Offsets;

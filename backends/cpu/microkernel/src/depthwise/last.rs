@@ -8,7 +8,7 @@ use crate::epilogue::Hook;
 const HOOK_COLUMNS: usize = 16;
 
 /// Taps `k` of `0..kernel` with `start + k * dilation` inside of `0..size`.
-pub(super) fn inside(start: isize, kernel: usize, dilation: usize, size: usize) -> [usize; 2] {
+pub(crate) fn inside(start: isize, kernel: usize, dilation: usize, size: usize) -> [usize; 2] {
     let (d, size) = (dilation as isize, size as isize);
     let low = if start < 0 { (-start + d - 1) / d } else { 0 };
     let high = if start >= size {

@@ -426,6 +426,8 @@ impl BatchReduceGemm {
                 n0: at.col,
                 cols: t.cols,
                 batch: at.batch,
+                out: self.spec.batch.c.at(at.batch),
+                out_rows: at.final_rows,
                 user: hook.user,
             };
             // SAFETY: the caller vouches for the hook; the tile is live and exclusively ours.

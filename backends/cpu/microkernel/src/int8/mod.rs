@@ -3,13 +3,16 @@
 //! `C[m, n] (=|+=) sum_t sum_k (A - a_zero) * (B - b_zero[n]) + bias[n]`, modulo 2^32. Kernels
 //! multiply raw bytes; zero points come in through the column sums that packing appends to B and
 //! through row sums of A where B has a zero point. Four of the K axis are multiplied at a time.
+//! [`IntDepthwise`] is the same for convolutions of each channel with its own filter.
 
+mod depthwise;
 mod dot;
 mod kernel;
 mod pack;
 mod plan;
 mod run;
 
+pub use depthwise::{IntDepthwise, IntDepthwiseOperands};
 pub use pack::{pack_b_i8, repack_b_i8};
 pub use plan::{ByteSign, IntGemm};
 pub use run::IntGemmOperands;

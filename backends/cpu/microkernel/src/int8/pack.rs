@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::ByteSign;
 use crate::{
     error::KernelError,
     layout::{PackedElement, PackedLayout},
@@ -9,19 +10,24 @@ use crate::{
 };
 
 /// Packs `panels` (out of `0..layout.panels()`) of B into `out`, which begins at the first of them.
-/// Disjoint ranges may be packed at the same time. Every byte of those panels is written.
+/// Disjoint ranges may be packed at the same time. Every byte of those panels is written. Unsigned
+/// bytes are stored 128 lower: their zero points are to be given so to a run.
 ///
 /// # Errors
 /// [`KernelError`] if the layout is not int8's own, or a slice is too short.
 pub fn pack_b_i8(
     layout: &PackedLayout,
-    source: &[i8],
+    (source, sign): (&[u8], ByteSign),
     strides: BStrides,
     panels: Range<usize>,
     out: &mut [u8],
 ) -> Result<(), KernelError> {
     check(layout, &panels, out.len())?;
     strides.check(layout, source.len())?;
+    let flip = match sign {
+        ByteSign::Signed => 0,
+        ByteSign::Unsigned => 0x80,
+    };
     let nr = layout.nr;
     let groups = layout.k.div_ceil(4);
     for (panel, out) in panels.zip(out.chunks_exact_mut(layout.panel_len())) {
@@ -37,7 +43,11 @@ pub fn pack_b_i8(
                     let at = tap as isize * strides.tap
                         + k as isize * strides.k
                         + n as isize * strides.n;
-                    let x = if inside { source[at as usize] } else { 0 };
+                    let x = if inside {
+                        (source[at as usize] ^ flip) as i8
+                    } else {
+                        0
+                    };
                     totals[j] = totals[j].wrapping_add(i32::from(x));
                     *byte = x as u8;
                 }

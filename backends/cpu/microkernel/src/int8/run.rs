@@ -276,6 +276,11 @@ impl IntGemm {
                 unsafe {
                     let start = starts.add(tap * rows + r).read();
                     let outside = ptr::eq(start, scratch.outside);
+                    if stride == 1 || outside && !self.pack_a {
+                        let row = std::slice::from_raw_parts(start, self.spec.k);
+                        sum = sum.wrapping_add(sum_bytes(row, self.sign));
+                        continue;
+                    }
                     let stride = if outside { 0 } else { stride };
                     for k in 0..self.spec.k as isize {
                         let byte = start.offset(k * stride).read();
@@ -452,6 +457,8 @@ impl IntGemm {
                 n0: col,
                 cols: t.cols,
                 batch,
+                out: self.spec.batch.c.at(batch),
+                out_rows: final_rows,
                 user: hook.user,
             };
             // SAFETY: the caller vouches for the hook; the tile is live and exclusively ours.
@@ -509,5 +516,13 @@ impl IntGemm {
             // SAFETY: as above.
             starts = unsafe { starts.add(rows * self.taps) };
         }
+    }
+}
+
+/// The sum of a row's bytes.
+fn sum_bytes(row: &[u8], sign: ByteSign) -> i32 {
+    match sign {
+        ByteSign::Unsigned => row.iter().map(|&byte| i32::from(byte)).sum(),
+        ByteSign::Signed => row.iter().map(|&byte| i32::from(byte as i8)).sum(),
     }
 }

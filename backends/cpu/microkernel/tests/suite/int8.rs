@@ -1,8 +1,9 @@
 //! Integer products of every family, with and without byte instructions, against plain sums.
 
 use alula_microkernel::{
-    ARows, BStrides, Batch, Bias, ByteSign, CStore, EpilogueTile, GemmSpec, Hook, Init, IntGemm,
-    IntGemmOperands, Isa, KernelError, Offsets, PackedLayout, Window, pack_b_i8, repack_b_i8,
+    ARows, BStrides, Batch, Bias, ByteSign, CStore, ChannelOrder, DepthwiseSpec, EpilogueTile,
+    GemmSpec, Hook, Init, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, Isa,
+    KernelError, Offsets, PackedLayout, Window, pack_b_i8, repack_b_i8,
 };
 
 use crate::support::values;
@@ -22,7 +23,8 @@ struct Case {
     spec: GemmSpec,
     sign: ByteSign,
     a: Vec<u8>,
-    b: Vec<i8>,
+    b: Vec<u8>,
+    b_sign: ByteSign,
     c: Vec<i32>,
     bias: Vec<i32>,
     a_zero: i32,
@@ -35,7 +37,8 @@ impl Case {
         let n = spec.n;
         Self {
             a: bytes(1, a_len),
-            b: bytes(2, b_len).into_iter().map(|x| x as i8).collect(),
+            b: bytes(2, b_len),
+            b_sign: ByteSign::Signed,
             c: (0..c_len as i32).map(|i| i * 77 - 900).collect(),
             bias: (0..(n * spec.batch.count) as i32)
                 .map(|i| i * 1001 - 5000)
@@ -100,7 +103,10 @@ impl Case {
                     for tap in 0..s.taps() {
                         for k in 0..s.k {
                             let b = ((batch * s.taps() + tap) * s.k + k) * s.n + n;
-                            let b = i64::from(self.b[b]) - i64::from(b_zero);
+                            let b = match self.b_sign {
+                                ByteSign::Signed => i64::from(self.b[b] as i8),
+                                ByteSign::Unsigned => i64::from(self.b[b]) - 128,
+                            } - i64::from(b_zero);
                             sum += (self.a_at(batch, m, tap, k) - i64::from(self.a_zero)) * b;
                         }
                     }
@@ -133,7 +139,14 @@ impl Case {
             };
             let out = &mut packed[batch * layout.len()..][..layout.len()];
             let source = &self.b[batch * each..][..each];
-            pack_b_i8(&layout, source, strides, 0..layout.panels(), out).unwrap();
+            pack_b_i8(
+                &layout,
+                (source, self.b_sign),
+                strides,
+                0..layout.panels(),
+                out,
+            )
+            .unwrap();
         }
         let mut c = self.c.clone();
         let mut scratch = vec![0xffu8; gemm.scratch_bytes()];
@@ -195,7 +208,7 @@ fn every_depth_is_exact_at_the_extremes() {
                 case.check();
                 case.a
                     .fill(if sign == ByteSign::Signed { 0x80 } else { 0xff });
-                case.b.fill(-128);
+                case.b.fill(0x80);
                 case.check();
             }
         }
@@ -301,8 +314,167 @@ fn a_hook_can_store_alone() {
 }
 
 #[test]
+fn unsigned_filters_are_stored_128_lower() {
+    for isa in Isa::available() {
+        let mut case = Case::new(
+            GemmSpec::matmul(isa, 5, 70, 35),
+            ByteSign::Signed,
+            5 * 70,
+            5 * 35,
+        );
+        case.b_sign = ByteSign::Unsigned;
+        case.check();
+    }
+}
+
+/// Stores the tile where it says that it belongs, columns next to each other.
+unsafe extern "C" fn place(tile: *const EpilogueTile<i32>) {
+    // SAFETY: the driver passes a live tile; `user` is the test's own buffer.
+    unsafe {
+        let tile = &*tile;
+        for r in 0..tile.rows {
+            let to = tile.out + tile.out_rows.add(r).read() + tile.n0 as isize;
+            for n in 0..tile.cols {
+                let x = tile.c.offset(tile.row_offsets.add(r).read()).add(n).read();
+                tile.user.cast::<i32>().offset(to + n as isize).write(x);
+            }
+        }
+    }
+}
+
+#[test]
+fn tiles_know_where_they_belong() {
+    for isa in Isa::available() {
+        let mut spec = GemmSpec::matmul(isa, 20, 30, 50);
+        spec.batch = Batch {
+            count: 2,
+            a: Offsets::Uniform(600),
+            b: Offsets::Uniform(PackedLayout::i8(isa, 1, 30, 50).len() as isize),
+            c: Offsets::Uniform(1000),
+            bias: Offsets::Uniform(0),
+        };
+        spec.c_store = CStore::ByHook;
+        let mut case = Case::new(spec, ByteSign::Unsigned, 1200, 0);
+        let mut out = vec![0i32; 2000];
+        let hook = Hook {
+            function: place,
+            user: out.as_mut_ptr().cast(),
+        };
+        case.actual(true, 2, Some(hook));
+        case.spec.c_store = CStore::Rows;
+        case.c = vec![0; 2000];
+        assert_eq!(out, case.expected());
+    }
+}
+
+#[test]
+fn depthwise_sums_are_exact_in_both_orders() {
+    let geometries = [
+        (70, [9, 8], [3, 3], [1, 1], [1, 1], [1, 1]),
+        (32, [7, 11], [3, 5], [2, 2], [1, 2], [0, 3]),
+        (5, [4, 6], [1, 2], [3, 1], [2, 2], [2, 1]),
+    ];
+    for isa in Isa::available() {
+        for (channels, input, kernel, stride, dilation, pad) in geometries {
+            let out: [usize; 2] = std::array::from_fn(|i| {
+                (input[i] + 2 * pad[i] - (kernel[i] - 1) * dilation[i] - 1) / stride[i] + 1
+            });
+            for last in [true, false] {
+                for (x_sign, w_sign) in [(SIGNS[0], SIGNS[1]), (SIGNS[1], SIGNS[0])] {
+                    let (plane, spots) = (input[0] * input[1], out[0] * out[1]);
+                    let (image, step) = (channels * plane, if last { channels } else { 1 });
+                    let window = Window {
+                        images: 2,
+                        input,
+                        out,
+                        kernel,
+                        stride,
+                        dilation,
+                        pad,
+                        strides: [image, step * input[1], step].map(|s| s as isize),
+                    };
+                    let order = if last {
+                        ChannelOrder::Last
+                    } else {
+                        ChannelOrder::First {
+                            x: plane as isize,
+                            y: spots as isize,
+                        }
+                    };
+                    let spec = DepthwiseSpec {
+                        isa,
+                        window,
+                        channels,
+                        order,
+                        y_strides: [channels * spots, step * out[1], step].map(|s| s as isize),
+                        bias: false,
+                        residual: false,
+                        clip: None,
+                    };
+                    let taps = kernel[0] * kernel[1];
+                    let (x, w) = (bytes(1, 2 * image), bytes(2, channels * taps));
+                    let (x_zero, w_zero) = (3, -2);
+                    let mut filters = w.clone();
+                    if last {
+                        for (i, slot) in filters.iter_mut().enumerate() {
+                            *slot = w[i % channels * taps + i / channels];
+                        }
+                    }
+                    let plan = IntDepthwise::new(spec, [x_sign, w_sign]).unwrap();
+                    let mut got = vec![0i32; 2 * channels * spots];
+                    let operands = IntDepthwiseOperands {
+                        x: (x.as_ptr(), x.len()),
+                        w: (filters.as_ptr(), filters.len()),
+                        zeros: [x_zero, w_zero],
+                        hook: Hook {
+                            function: place,
+                            user: got.as_mut_ptr().cast(),
+                        },
+                    };
+                    let mut scratch = vec![1u8; plan.scratch_bytes()];
+                    for task in 0..plan.tasks() {
+                        // SAFETY: the vectors outlive the call.
+                        unsafe { plan.run(&operands, task, &mut scratch) }.unwrap();
+                    }
+                    let value = |byte: u8, sign| match sign {
+                        ByteSign::Signed => i32::from(byte as i8),
+                        ByteSign::Unsigned => i32::from(byte),
+                    };
+                    let [xs, ys] = [(window.strides, plane), ([0; 3], spots)];
+                    let (x_step, y_step) = if last { (1, 1) } else { (xs.1, ys.1) };
+                    for (at, &got) in got.iter().enumerate() {
+                        let (image, rest) = (at / (channels * spots), at % (channels * spots));
+                        let (c, spot) = if last {
+                            (rest % channels, rest / channels)
+                        } else {
+                            (rest / y_step, rest % y_step)
+                        };
+                        let mut sum = 0;
+                        for tap in 0..taps {
+                            let h = (spot / out[1] * stride[0] + tap / kernel[1] * dilation[0])
+                                .wrapping_sub(pad[0]);
+                            let v = (spot % out[1] * stride[1] + tap % kernel[1] * dilation[1])
+                                .wrapping_sub(pad[1]);
+                            if h < input[0] && v < input[1] {
+                                let from = image * xs.0[0] as usize
+                                    + h * xs.0[1] as usize
+                                    + v * xs.0[2] as usize
+                                    + c * x_step;
+                                sum += (value(x[from], x_sign) - x_zero)
+                                    * (value(w[c * taps + tap], w_sign) - w_zero);
+                            }
+                        }
+                        assert_eq!(got, sum, "{isa:?} last {last} element {at}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn packed_bytes_move_between_families() {
-    let source: Vec<i8> = bytes(9, 3 * 13 * 45).into_iter().map(|x| x as i8).collect();
+    let source = bytes(9, 3 * 13 * 45);
     let strides = BStrides {
         tap: 13 * 45,
         k: 45,
@@ -311,7 +483,14 @@ fn packed_bytes_move_between_families() {
     let pack = |isa| {
         let layout = PackedLayout::i8(isa, 3, 13, 45);
         let mut out = vec![0u8; layout.len()];
-        pack_b_i8(&layout, &source, strides, 0..layout.panels(), &mut out).unwrap();
+        pack_b_i8(
+            &layout,
+            (&source, ByteSign::Signed),
+            strides,
+            0..layout.panels(),
+            &mut out,
+        )
+        .unwrap();
         (layout, out)
     };
     for from in Isa::ALL {
