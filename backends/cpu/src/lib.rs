@@ -21,8 +21,8 @@ mod features;
 pub use alula_microkernel::Isa;
 pub use code::{CpuCode, CpuKernel};
 pub use contract::{
-    AxisMap, BiasAxis, BoundContract, ContractError, ContractOperands, CpuContract, DepthwiseMap,
-    Epilogue, Form, Packing, Product, TILE_SYMBOLS, WindowMap,
+    AxisMap, BiasAxis, BoundContract, BoundInteger, ContractError, ContractOperands, CpuContract,
+    DepthwiseMap, Epilogue, Form, IntegerOperands, Packing, Product, TILE_SYMBOLS, WindowMap,
 };
 #[cfg(feature = "emit")]
 pub use contract::{Layout, NotSupported, TileEpilogue, TileParam, plan_contract};

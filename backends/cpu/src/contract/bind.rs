@@ -21,12 +21,12 @@ struct Axis {
 }
 
 /// Evaluates dims.
-struct Sizes<'b> {
-    bind: &'b dyn Fn(&Symbol) -> Option<i64>,
+pub(super) struct Sizes<'b> {
+    pub(super) bind: &'b dyn Fn(&Symbol) -> Option<i64>,
 }
 
 impl Sizes<'_> {
-    fn offset(&self, dim: &Dim) -> Result<isize, ContractError> {
+    pub(super) fn offset(&self, dim: &Dim) -> Result<isize, ContractError> {
         let value = dim.eval(self.bind)?;
         isize::try_from(value).map_err(|_| ContractError::Size {
             dim: dim.to_string(),
@@ -221,14 +221,41 @@ impl CpuContract {
         threads: usize,
     ) -> Result<BoundContract, ContractError> {
         let (bias, residual, clip) = self.fused();
+        let bias_first = bias.map_or(Ok(0), |(_, first)| sizes.offset(first))?;
+        let packing = self.pack_product(sizes, product)?;
+        let (spec, [a_first, c_first]) = self.product_spec(sizes, product, &packing)?;
+        let spec = GemmSpec {
+            bias: match bias {
+                None => Bias::None,
+                Some((BiasAxis::Cols, _)) => Bias::PerN,
+                Some((BiasAxis::Rows, _)) => Bias::PerM,
+            },
+            residual,
+            clip,
+            ..spec
+        };
+        Ok(BoundContract {
+            packing,
+            kernel: Kernel::Gemm(Box::new(BatchReduceGemm::new(spec, threads)?)),
+            first: [a_first, c_first, bias_first],
+            threads,
+        })
+    }
+
+    /// The descriptor of a product without an epilogue, and the first element of the left side
+    /// and of the result.
+    pub(super) fn product_spec(
+        &self,
+        sizes: &Sizes<'_>,
+        product: &Product,
+        packing: &Packing,
+    ) -> Result<(GemmSpec, [isize; 2]), ContractError> {
         let batch = sizes.axes(&product.batch)?;
         let (rows, cols) = (sizes.axes(&product.rows)?, sizes.axes(&product.cols)?);
         let (taps, depth) = (sizes.axes(&product.taps)?, sizes.axis(&product.depth)?);
         let [a_first, _, c_first] = sizes.offsets(&product.offsets)?;
-        let bias_first = bias.map_or(Ok(0), |(_, first)| sizes.offset(first))?;
         let (m, n) = (count(&rows)?, count(&cols)?);
         let k = depth.extent;
-        let packing = self.pack_product(sizes, product)?;
         let Filters::Panels { layout, .. } = &packing.filters else {
             unreachable!("a product is packed in panels");
         };
@@ -258,25 +285,20 @@ impl CpuContract {
                 CStore::Strided(c_step)
             },
             init: Init::Zero,
-            bias: match bias {
-                None => Bias::None,
-                Some((BiasAxis::Cols, _)) => Bias::PerN,
-                Some((BiasAxis::Rows, _)) => Bias::PerM,
-            },
-            residual,
-            clip,
+            bias: Bias::None,
+            residual: false,
+            clip: None,
             batch: bind_batch(&batch, layout)?,
         };
-        Ok(BoundContract {
-            packing,
-            kernel: Kernel::Gemm(Box::new(BatchReduceGemm::new(spec, threads)?)),
-            first: [a_first, c_first, bias_first],
-            threads,
-        })
+        Ok((spec, [a_first, c_first]))
     }
 
     /// How the right side of a product is packed: what does not move along it does not matter.
-    fn pack_product(&self, sizes: &Sizes<'_>, product: &Product) -> Result<Packing, ContractError> {
+    pub(super) fn pack_product(
+        &self,
+        sizes: &Sizes<'_>,
+        product: &Product,
+    ) -> Result<Packing, ContractError> {
         let axis = |map: &AxisMap| sizes.right(map);
         let axes = |maps: &[AxisMap]| maps.iter().map(axis).collect::<Result<Vec<_>, _>>();
         let (cols, taps) = (axes(&product.cols)?, axes(&product.taps)?);
@@ -293,10 +315,14 @@ impl CpuContract {
             .filter(|axis| axis.b != 0 && axis.extent != 1)
             .map(|axis| (axis.extent, axis.b))
             .collect();
+        let layout = match self.is_integer() {
+            true => PackedLayout::i8,
+            false => PackedLayout::f32,
+        };
         Ok(Packing {
             first: sizes.offset(&product.offsets[1])?,
             filters: Filters::Panels {
-                layout: PackedLayout::f32(self.isa, count(&taps)?, depth.extent, count(&cols)?),
+                layout: layout(self.isa, count(&taps)?, depth.extent, count(&cols)?),
                 strides,
                 entries: table(&entries)?,
             },
@@ -310,7 +336,28 @@ impl CpuContract {
     ) -> Result<BoundContract, ContractError> {
         let (bias, residual, clip) = self.fused();
         let bias_first = bias.map_or(Ok(0), |(_, first)| sizes.offset(first))?;
-        let packing = pack_depthwise(sizes, map)?;
+        let (spec, [a_first, c_first]) = self.depthwise_spec(sizes, map)?;
+        let spec = DepthwiseSpec {
+            bias: bias.is_some(),
+            residual,
+            clip,
+            ..spec
+        };
+        Ok(BoundContract {
+            packing: pack_depthwise(sizes, map)?,
+            kernel: Kernel::Depthwise(Box::new(Depthwise::new(spec)?)),
+            first: [a_first, c_first, bias_first],
+            threads: 1,
+        })
+    }
+
+    /// The descriptor of a depthwise convolution without an epilogue, and the first element of the
+    /// left side and of the result.
+    pub(super) fn depthwise_spec(
+        &self,
+        sizes: &Sizes<'_>,
+        map: &DepthwiseMap,
+    ) -> Result<(DepthwiseSpec, [isize; 2]), ContractError> {
         let [a_first, _, c_first] = sizes.offsets(&map.offsets)?;
         let mut window = sizes.window(&map.window)?;
         let channels = sizes.extent(&map.channels)?;
@@ -334,22 +381,20 @@ impl CpuContract {
             channels,
             order,
             y_strides,
-            bias: bias.is_some(),
-            residual,
-            clip,
+            bias: false,
+            residual: false,
+            clip: None,
         };
-        Ok(BoundContract {
-            packing,
-            kernel: Kernel::Depthwise(Box::new(Depthwise::new(spec)?)),
-            first: [a_first, c_first, bias_first],
-            threads: 1,
-        })
+        Ok((spec, [a_first, c_first]))
     }
 }
 
 /// How the filters of a depthwise convolution are packed: with channels last if they are so in the
 /// images and in the result.
-fn pack_depthwise(sizes: &Sizes<'_>, map: &DepthwiseMap) -> Result<Packing, ContractError> {
+pub(super) fn pack_depthwise(
+    sizes: &Sizes<'_>,
+    map: &DepthwiseMap,
+) -> Result<Packing, ContractError> {
     let [kh, kw] = sizes.extents(&map.window.kernel)?;
     Ok(Packing {
         first: sizes.offset(&map.offsets[1])?,

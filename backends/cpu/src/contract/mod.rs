@@ -3,7 +3,8 @@
 //! `plan` (with the `emit` feature) resolves the roles of a contraction's axes to a *product*: a
 //! batch-reduce matrix product whose offsets are sums over axes, or a depthwise convolution. The
 //! result, [`CpuContract`], is plain data with dims as expressions. [`CpuContract::bind`] gives it
-//! sizes, [`Packing`] packs the right side, and [`BoundContract`] runs.
+//! sizes, [`Packing`] packs the right side, and [`BoundContract`] runs. Contractions of bytes have
+//! their own, [`BoundInteger`].
 //!
 //! What does not fit is [`NotSupported`] with the reason; `Contract::to_compute` still does.
 
@@ -13,6 +14,7 @@ mod bind;
 mod bound;
 #[cfg(feature = "emit")]
 mod fused;
+mod integer;
 mod packing;
 #[cfg(feature = "emit")]
 mod plan;
@@ -23,6 +25,9 @@ mod tile;
 mod window;
 
 pub use bound::{BoundContract, ContractError, ContractOperands};
+#[cfg(feature = "device")]
+pub(crate) use integer::Place;
+pub use integer::{BoundInteger, IntegerOperands};
 pub use packing::Packing;
 #[cfg(feature = "emit")]
 pub use plan::{Layout, NotSupported, plan_contract};

@@ -11,7 +11,9 @@ use thiserror::Error;
 use super::axes::{Maps, collapse, unit};
 use super::tile::{self, TileAxes, TileEpilogue};
 use super::window::{self, WindowAxis};
-use super::{AxisMap, CpuContract, DepthwiseMap, Epilogue, Form, Product, WindowMap, fused};
+use super::{
+    AxisMap, CpuContract, DepthwiseMap, Epilogue, Form, Product, WindowMap, fused, integer,
+};
 
 /// Where elements of a tensor are.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,8 +58,8 @@ impl NotSupported {
 /// of the result. An epilogue that is not built in comes back as the definition of a tile.
 ///
 /// # Errors
-/// [`NotSupported`] for other dtypes than `f32`, zero points, more than two padded axes, and
-/// summed or column axes that no constant stride walks.
+/// [`NotSupported`] for other dtypes than `f32` and bytes that are summed in `i32`, zero points of
+/// floats, more than two padded axes, and summed or column axes that no constant stride walks.
 ///
 /// # Panics
 /// When the number of layouts or strides does not fit the contraction: a caller's bug.
@@ -76,7 +78,7 @@ pub fn plan_contract(
             "one stride per axis"
         );
     }
-    check_dtypes(contract)?;
+    let is_integer = check_dtypes(contract)?;
     let mut window = window::find(contract)?;
     let is_padded = !contract.a.padded.is_empty();
     if window.len() > 2 {
@@ -91,7 +93,10 @@ pub fn plan_contract(
     }
     let skip: Vec<usize> = window.iter().filter_map(|axis| axis.axis).collect();
     let mut maps = Maps::new(contract, layouts, result, &skip);
-    let fused = fused::find(&maps, layouts).filter(|fused| !depthwise || by_channel(&maps, fused));
+    let fused = match is_integer {
+        true => None,
+        false => fused::find(&maps, layouts).filter(|fused| !depthwise || by_channel(&maps, fused)),
+    };
     if let Some(fused) = &fused {
         maps.bias = fused.bias.clone();
     }
@@ -104,7 +109,8 @@ pub fn plan_contract(
     let (epilogue, tile) = match fused {
         Some(fused) => (fused.epilogue, None),
         None => {
-            let tile = tile::compute(contract, layouts, &axes);
+            let place = is_integer.then(|| integer::place(&form));
+            let tile = tile::compute(contract, layouts, &axes, place);
             (
                 Epilogue::Tile {
                     operands: tile.operands.clone(),
@@ -122,6 +128,7 @@ pub fn plan_contract(
         b_dtype: operands[contract.b.operand as usize].dtype,
         a_zero: contract.a.zero_point,
         b_zero: contract.b.zero_point,
+        result: is_integer.then_some(contract.epilogue.dtype),
         epilogue,
         params: params(contract, layouts, result),
         symbols: symbols(contract, layouts, result),
@@ -177,9 +184,19 @@ fn symbols(contract: &Contract, layouts: &[Layout], result: &Layout) -> Vec<Symb
     symbols.into_iter().collect()
 }
 
-fn check_dtypes(contract: &Contract) -> Result<(), NotSupported> {
+/// Whether it is one of bytes, and else one of floats.
+fn check_dtypes(contract: &Contract) -> Result<bool, NotSupported> {
     let operands = &contract.epilogue.operands;
     let sides = [&contract.a, &contract.b].map(|side| operands[side.operand as usize].dtype);
+    if !contract.b.padded.is_empty() {
+        return Err(NotSupported::new("the right side is padded"));
+    }
+    let are_bytes = sides
+        .iter()
+        .all(|dtype| matches!(dtype, DType::I8 | DType::U8));
+    if are_bytes && contract.acc == DType::I32 {
+        return Ok(true);
+    }
     let all = [sides[0], sides[1], contract.acc, contract.epilogue.dtype];
     if all != [DType::F32; 4] {
         let [a, b, acc, result] = all;
@@ -189,10 +206,7 @@ fn check_dtypes(contract: &Contract) -> Result<(), NotSupported> {
     if contract.a.zero_point.is_some() || contract.b.zero_point.is_some() {
         return Err(NotSupported::new("zero points of floats"));
     }
-    if !contract.b.padded.is_empty() {
-        return Err(NotSupported::new("the right side is padded"));
-    }
-    Ok(())
+    Ok(false)
 }
 
 /// Whether each channel of the left side meets only its own filter.

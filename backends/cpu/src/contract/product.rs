@@ -24,6 +24,8 @@ pub struct CpuContract {
     pub a_zero: Option<u32>,
     /// Position of the right side's zero point: a scalar, or one for each column.
     pub b_zero: Option<u32>,
+    /// Dtype of the result, where it is not the sums'.
+    pub result: Option<DType>,
     /// What happens to accumulated values.
     pub epilogue: Epilogue,
     /// Access and least length of each operand, then of the result.
@@ -134,8 +136,9 @@ pub enum Epilogue {
         /// Least and greatest value.
         clip: Option<(f32, f32)>,
     },
-    /// A compiled kernel finishes each tile in place; see [`TILE_SYMBOLS`]. The operands are
-    /// those of its parameters before the last two, which are the tile, read and written.
+    /// A compiled kernel finishes each tile; see [`TILE_SYMBOLS`]. The operands are those of its
+    /// parameters before the last two: the sums, and the result. Those of floats are the same
+    /// memory; sums of integers are in scratch, and the kernel stores the result.
     Tile {
         /// Operand position of each parameter but the last two.
         operands: Vec<u32>,
@@ -143,12 +146,21 @@ pub enum Epilogue {
 }
 
 /// The symbols that a tile kernel is given beside those of the model: rows and columns of the tile,
-/// elements between its rows, its first row and column in the product, its batch entry.
-pub const TILE_SYMBOLS: [&str; 6] = [
+/// elements between its rows, its first row and column in the product, its batch entry, elements
+/// between its rows in the result.
+pub const TILE_SYMBOLS: [&str; 7] = [
     "tile_rows",
     "tile_cols",
     "tile_stride",
     "tile_m0",
     "tile_n0",
     "tile_batch",
+    "tile_out_stride",
 ];
+
+impl CpuContract {
+    /// Whether bytes are multiplied, and summed in `i32`.
+    pub fn is_integer(&self) -> bool {
+        self.a_dtype.is_integer()
+    }
+}

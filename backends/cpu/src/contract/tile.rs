@@ -5,7 +5,7 @@
 //! the product comes in as symbols, [`TILE_SYMBOLS`](super::TILE_SYMBOLS).
 
 use alula_kernel::{Affine, Compute, Contract, Expr, ExprId, Operand, Substitution, VarId};
-use alula_tensor::{DType, Dim, ScalarOp};
+use alula_tensor::{Dim, ScalarOp};
 use indexmap::IndexMap;
 
 use super::TILE_SYMBOLS;
@@ -16,7 +16,8 @@ use super::plan::Layout;
 pub struct TileEpilogue {
     /// What to compute: `result[row, col]`; the last operand is the tile of accumulated values.
     pub compute: Compute,
-    /// Name and layout of each operand, then of the result. The last two are the same memory.
+    /// Name and layout of each operand, then of the result. The last two are the same memory, or
+    /// for sums of integers two memories.
     pub params: Vec<TileParam>,
     /// Operand position in the contraction of each operand but the last.
     pub operands: Vec<u32>,
@@ -38,21 +39,27 @@ pub(super) struct TileAxes {
     pub(super) cols: Vec<VarId>,
 }
 
-/// The epilogue of a contraction over one tile of `f32`.
-pub(super) fn compute(contract: &Contract, layouts: &[Layout], axes: &TileAxes) -> TileEpilogue {
+/// The epilogue of a contraction over one tile of sums. Without a `place`, which is the distance of
+/// rows and of columns in the result, the tile is finished where it is.
+pub(super) fn compute(
+    contract: &Contract,
+    layouts: &[Layout],
+    axes: &TileAxes,
+    place: Option<[Dim; 2]>,
+) -> TileEpilogue {
     let epilogue = &contract.epilogue;
     let operands = loaded(contract);
-    let [rows, cols, stride, m0, n0, batch] = TILE_SYMBOLS.map(Dim::named);
+    let [rows, cols, stride, m0, n0, batch, _] = TILE_SYMBOLS.map(Dim::named);
     let shape = [rows.clone(), cols.clone()];
     let mut specs: Vec<Operand> = operands
         .iter()
         .map(|&operand| epilogue.operands[operand as usize].clone())
         .collect();
     specs.push(Operand {
-        dtype: DType::F32,
+        dtype: contract.acc,
         shape: shape.to_vec(),
     });
-    let mut compute = Compute::begin(specs, DType::F32, &shape);
+    let mut compute = Compute::begin(specs, epilogue.dtype, &shape);
     let (row, col) = (
         compute.pool.var_expr(compute.axes[0].var),
         compute.pool.var_expr(compute.axes[1].var),
@@ -95,10 +102,12 @@ pub(super) fn compute(contract: &Contract, layouts: &[Layout], axes: &TileAxes) 
             layout: layouts[operand as usize].clone(),
         })
         .collect();
-    for name in ["tile", "result"] {
-        let elements = (rows.clone() - Dim::new(1)) * stride.clone() + cols.clone();
+    let own = [stride, Dim::new(1)];
+    for (name, [row, col]) in [("tile", own.clone()), ("result", place.unwrap_or(own))] {
+        let last = |extent: &Dim| extent.clone() - Dim::new(1);
+        let elements = last(&rows) * row.clone() + last(&cols) * col.clone() + Dim::new(1);
         let layout = Layout {
-            strides: vec![stride.clone(), Dim::new(1)],
+            strides: vec![row, col],
             elements,
         };
         params.push(TileParam {

@@ -187,6 +187,11 @@ impl CpuProgram {
         } else {
             bound.scratch_bytes(self.pool.threads())
         };
+        self.take_bytes(bytes)
+    }
+
+    /// Scratch of at least this many bytes.
+    pub(super) fn take_bytes(&self, bytes: usize) -> Result<Vec<u8>, DeviceError> {
         let mut free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         // The smallest that is large enough, else the largest to grow.
         let fits = (0..free.len())
@@ -204,7 +209,7 @@ impl CpuProgram {
         Ok(scratch)
     }
 
-    fn give_scratch(&self, scratch: Vec<u8>) {
+    pub(super) fn give_scratch(&self, scratch: Vec<u8>) {
         if !scratch.is_empty() {
             self.scratch
                 .lock()

@@ -12,7 +12,7 @@ use super::arena::CpuArena;
 #[derive(Clone, Copy)]
 pub(super) struct Memory {
     pub(super) pointer: *mut u8,
-    len: usize,
+    pub(super) len: usize,
     is_writable: bool,
     /// Position of the constant that it is.
     pub(super) constant: Option<usize>,
@@ -114,6 +114,13 @@ impl Memory {
     /// As a buffer that is read.
     pub(super) fn buffer(self) -> Buffer {
         Buffer::raw_read(self.pointer, self.len)
+    }
+
+    /// As bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: memory of a launch's argument, `len` bytes long while the launch lasts; callers
+        // ask for operands, which nobody writes meanwhile.
+        unsafe { std::slice::from_raw_parts(self.pointer, self.len) }
     }
 
     /// As floats, if it is aligned for them.

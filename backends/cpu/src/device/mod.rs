@@ -4,6 +4,7 @@ mod arena;
 mod contraction;
 mod cpu;
 mod error;
+mod integer;
 mod launch;
 mod memory;
 mod module;

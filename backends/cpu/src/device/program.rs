@@ -14,7 +14,9 @@ use super::memory::{Memory, memories};
 use super::module::Entry;
 use super::{CpuModule, LaunchError, LoadError};
 use crate::entry::CpuEntry;
-use crate::{BoundContract, CpuCode, CpuContract, CpuFeatures, CpuKernel};
+use crate::{
+    BoundContract, BoundInteger, ContractError, CpuCode, CpuContract, CpuFeatures, CpuKernel,
+};
 
 /// Sizes that are kept for each kernel.
 const BOUND_MAX: usize = 16;
@@ -70,6 +72,7 @@ enum BoundWork {
         points: i64,
     },
     Contract(Box<BoundContract>),
+    Integer(Box<BoundInteger>),
 }
 
 /// A program in executable memory.
@@ -205,8 +208,16 @@ impl CpuProgram {
                     let reason = format!("{}: {} parameters", kernel.name, params.len());
                     return Err(DeviceError::BadCode(reason));
                 }
-                let bound = contract.bind(&bind, self.pool.threads());
-                BoundWork::Contract(Box::new(bound.map_err(|error| fail(error.to_string()))?))
+                let (threads, wrong) = (self.pool.threads(), |error: ContractError| {
+                    fail(error.to_string())
+                });
+                if contract.is_integer() {
+                    let bound = contract.bind_integer(&bind, threads).map_err(wrong)?;
+                    BoundWork::Integer(Box::new(bound))
+                } else {
+                    let bound = contract.bind(&bind, threads).map_err(wrong)?;
+                    BoundWork::Contract(Box::new(bound))
+                }
             }
         };
         let bound = Arc::new(Bound { params, work });
@@ -303,6 +314,7 @@ impl Module for CpuProgram {
             BoundWork::Contract(bound) => {
                 self.run_contract(kernel, bound, launch.symbols, &memories)
             }
+            BoundWork::Integer(bound) => self.run_integer(kernel, bound, launch.symbols, &memories),
         }
     }
 

@@ -10,6 +10,7 @@ use alula_tensor::{Dim, Symbol};
 use super::module::Entry;
 use super::{Buffer, CpuModule, LaunchError};
 use crate::TILE_SYMBOLS;
+use crate::contract::Place;
 
 /// Buffers and symbols of a tile kernel at most; the hook keeps them on its stack.
 const SLOTS_MAX: usize = 32;
@@ -33,7 +34,31 @@ pub struct TileKernel<'m> {
     grid: &'m [Dim],
     /// The operands, then two places for the tile.
     pointers: Vec<*mut u8>,
+    /// Where sums of integers go.
+    result: Option<TileResult>,
     failed: AtomicBool,
+}
+
+/// A result that tiles are stored to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TileResult {
+    /// The element that offsets count from.
+    pub(super) pointer: *mut u8,
+    /// Bytes of an element.
+    pub(super) size: usize,
+    /// Where tiles belong.
+    pub(super) place: Place,
+}
+
+/// A part of a tile, as the kernel takes it.
+struct Part {
+    /// The first sum, and where its result goes.
+    at: [*mut u8; 2],
+    /// The first row of the tile, and how many.
+    first: usize,
+    rows: usize,
+    /// Elements between rows of sums and of the result.
+    strides: [isize; 2],
 }
 
 // SAFETY: the pointers are only handed on to the kernel, which reads the operands.
@@ -117,14 +142,25 @@ impl<'m> TileKernel<'m> {
             sources,
             grid,
             pointers,
+            result: None,
             failed,
         })
     }
 
-    /// The hook. It refers to `self`, which must outlive its use; the operands must be valid then.
+    /// The hook of a contraction of floats. It refers to `self`, which must outlive its use; the operands must be valid then.
     pub fn hook(&self) -> Hook {
         Hook {
             function: finish_tile,
+            user: std::ptr::from_ref(self).cast_mut().cast::<c_void>(),
+        }
+    }
+
+    /// The hook of a contraction of integers, which stores tiles to `result`. As for
+    /// [`TileKernel::hook`]; the result must be valid too.
+    pub(super) fn store_hook(&mut self, result: TileResult) -> Hook<i32> {
+        self.result = Some(result);
+        Hook {
+            function: store_tile,
             user: std::ptr::from_ref(self).cast_mut().cast::<c_void>(),
         }
     }
@@ -144,25 +180,19 @@ impl<'m> TileKernel<'m> {
         Ok(())
     }
 
-    /// Runs the kernel on `rows` rows, `stride` elements apart, of which the first is at `start`.
+    /// Runs the kernel on a part of a tile.
     ///
     /// # Safety
     /// The elements are live and exclusively ours, and the operands are valid.
-    unsafe fn run(
-        &self,
-        tile: &EpilogueTile,
-        start: *mut f32,
-        first: usize,
-        rows: usize,
-        stride: isize,
-    ) {
+    unsafe fn run<T>(&self, tile: &EpilogueTile<T>, part: &Part) {
         let values = [
-            rows,
+            part.rows,
             tile.cols,
-            stride as usize,
-            tile.m0 + first,
+            part.strides[0] as usize,
+            tile.m0 + part.first,
             tile.n0,
             tile.batch,
+            part.strides[1] as usize,
         ]
         .map(|value| value as i64);
         let mut symbols = [0_i64; SLOTS_MAX];
@@ -186,29 +216,90 @@ impl<'m> TileKernel<'m> {
         let mut pointers = [std::ptr::null_mut(); SLOTS_MAX];
         let count = self.pointers.len();
         pointers[..count].copy_from_slice(&self.pointers);
-        pointers[count - 2..count].fill(start.cast());
+        pointers[count - 2..count].copy_from_slice(&part.at);
         // SAFETY: operands were checked when this was made; the tile is the caller's.
         unsafe { (self.entry)(pointers.as_ptr(), symbols.as_ptr(), 0, points) };
     }
 }
 
-/// Finishes a tile in runs of rows that are evenly apart.
+/// Lengths of runs of rows that are evenly apart, by `strides` (the distance to the next row).
+fn runs(
+    rows: usize,
+    strides: impl Fn(usize) -> [isize; 2],
+) -> impl Iterator<Item = (usize, usize)> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        if first >= rows {
+            return None;
+        }
+        let start = first;
+        first += 1;
+        while first < rows && strides(first - 1) == strides(start) {
+            first += 1;
+        }
+        Some((start, first - start))
+    })
+}
+
+/// Finishes a tile in place.
 unsafe extern "C" fn finish_tile(tile: *const EpilogueTile) {
     // SAFETY: the micro-kernels pass a live tile, with the `user` that `hook` gave.
     let (tile, kernel) = unsafe { (&*tile, &*(*tile).user.cast::<TileKernel<'_>>()) };
     // SAFETY: there is an offset for each row.
     let offsets = unsafe { std::slice::from_raw_parts(tile.row_offsets, tile.rows) };
-    let mut first = 0;
-    while first < offsets.len() {
-        let stride = offsets
-            .get(first + 1)
-            .map_or(0, |next| next - offsets[first]);
-        let even = offsets[first..]
-            .windows(2)
-            .take_while(|pair| pair[1] - pair[0] == stride);
-        let rows = 1 + even.count();
+    let strides = |row: usize| [offsets[row + 1] - offsets[row]; 2];
+    for (first, rows) in runs(tile.rows, strides) {
         // SAFETY: the rows lie within the tile.
-        unsafe { kernel.run(tile, tile.c.offset(offsets[first]), first, rows, stride) };
-        first += rows;
+        unsafe {
+            let part = Part {
+                at: [tile.c.offset(offsets[first]).cast(); 2],
+                first,
+                rows,
+                strides: if rows > 1 { strides(first) } else { [0; 2] },
+            };
+            kernel.run(tile, &part);
+        }
+    }
+}
+
+/// Stores a tile of sums of integers.
+unsafe extern "C" fn store_tile(tile: *const EpilogueTile<i32>) {
+    // SAFETY: the micro-kernels pass a live tile, with the `user` that `store_hook` gave.
+    let (tile, kernel) = unsafe { (&*tile, &*(*tile).user.cast::<TileKernel<'_>>()) };
+    // SAFETY: there are two offsets for each row.
+    let (offsets, out) = unsafe {
+        (
+            std::slice::from_raw_parts(tile.row_offsets, tile.rows),
+            std::slice::from_raw_parts(tile.out_rows, tile.rows),
+        )
+    };
+    let Some(result) = &kernel.result else {
+        kernel.failed.store(true, Ordering::Relaxed);
+        return;
+    };
+    let column = tile.out + tile.n0 as isize * result.place.step;
+    let size = result.size as isize;
+    let strides = |row: usize| [offsets[row + 1] - offsets[row], out[row + 1] - out[row]];
+    let finish = |first: usize, rows: usize| {
+        // SAFETY: the rows lie within the tile, and belong where the result was checked to reach.
+        unsafe {
+            let sums = tile.c.offset(offsets[first]).cast();
+            let to = result.pointer.offset((column + out[first]) * size);
+            let part = Part {
+                at: [sums, to],
+                first,
+                rows,
+                strides: if rows > 1 { strides(first) } else { [0, 1] },
+            };
+            kernel.run(tile, &part);
+        }
+    };
+    for (first, rows) in runs(tile.rows, strides) {
+        let is_fit = rows == 1 || !result.place.are_rows_adjacent || strides(first)[1] == 1;
+        if is_fit {
+            finish(first, rows);
+        } else {
+            (first..first + rows).for_each(|row| finish(row, 1));
+        }
     }
 }
