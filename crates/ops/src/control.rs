@@ -7,7 +7,7 @@ use alula_ir::{
     AttrKind, AttrSpec, EvalCtx, EvalError, Graph, HostValue, InferCtx, InferError, Inferred,
     Lowering, OpDef, Traits,
 };
-use alula_tensor::{DType, Dim, Symbol, Tensor, TensorType, ValueType};
+use alula_tensor::{DType, DTypeClass, Dim, Symbol, Tensor, TensorType, ValueType};
 
 /// The family's rows.
 pub const ROWS: &[&OpDef] = &[&IF, &LOOP];
@@ -238,7 +238,17 @@ pub static LOOP: OpDef = OpDef {
 
 fn infer_loop(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
     let body = ctx.attrs.graph("body");
-    let carried = usize::try_from(ctx.attrs.int("carried")).unwrap_or(0);
+    let carried = usize::try_from(ctx.attrs.int("carried"));
+    let carried = carried.map_err(|_| InferError::BadAttr {
+        name: "carried".to_owned(),
+        reason: "is negative".to_owned(),
+    })?;
+    if ctx.has(0) {
+        ctx.expect_class(0, &[DTypeClass::Signed, DTypeClass::Unsigned])?;
+    }
+    if ctx.has(1) {
+        ctx.expect_class(1, &[DTypeClass::Bool])?;
+    }
     if ctx.len().max(2) - 2 < carried {
         return Err(InferError::Arity {
             wanted: format!("{}", carried + 2),

@@ -115,11 +115,22 @@ pub fn evaluate_node(
         error,
     };
     let known = |symbol: &Symbol| symbols.get(symbol).map(|&value| Dim::new(value));
-    let results = node
+    let results: Vec<ValueType> = node
         .results
         .iter()
         .map(|r| substitute(graph.ty(*r), &known))
         .collect();
+    for ty in &results {
+        let dims = ty.as_tensor().map_or(&[][..], |ty| &ty.shape);
+        if dims
+            .iter()
+            .filter_map(Dim::as_const)
+            .any(|extent| extent < 0)
+        {
+            let reason = format!("result {ty} has a negative extent");
+            return Err(fail(EvalError::Value(reason)));
+        }
+    }
     let mut attrs = node.attrs.clone();
     for (name, attr) in node.attrs.iter() {
         if let alula_ir::Attr::Dims(dims) = attr {

@@ -83,7 +83,13 @@ pub(super) fn find(contract: &Contract) -> Result<Vec<WindowAxis>, NotSupported>
                 "axis {axis} of the left side is not a window"
             )));
         }
-        found.push(window_axis(axis, index, positions.first(), taps.first()));
+        let window = window_axis(axis, index, positions.first(), taps.first());
+        if window.pad.as_const().is_some_and(|pad| pad < 0) {
+            return Err(NotSupported::new(format!(
+                "axis {axis} of the left side is cropped by its window"
+            )));
+        }
+        found.push(window);
     }
     Ok(found)
 }

@@ -107,13 +107,18 @@ pub(super) fn product(
             .checked_sub(rank + 2)
             .map_or(1, |axis| shape[axis])
     };
-    let batch: Vec<usize> = (0..rank)
-        .map(
-            |axis| match (extent(a.shape(), axis), extent(b.shape(), axis)) {
-                (1, other) | (other, _) => other,
-            },
-        )
-        .collect();
+    let mut batch = Vec::with_capacity(rank);
+    for axis in 0..rank {
+        batch.push(match (extent(a.shape(), axis), extent(b.shape(), axis)) {
+            (1, other) | (other, 1) => other,
+            (own, other) if own == other => own,
+            (own, other) => {
+                return Err(EvalError::Value(format!(
+                    "batches of {own} and {other} do not broadcast"
+                )));
+            }
+        });
+    }
     let dtype = a.dtype();
     let (x, y) = (a.to_scalars(), b.to_scalars());
     let mut values = Vec::new();

@@ -15,6 +15,17 @@ fn infer_float(ctx: &InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
     Ok(vec![Inferred::tensor(ty.dtype, ty.shape.clone())])
 }
 
+/// As [`infer_float`], for a formula that divides by alpha.
+fn infer_celu(ctx: &InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
+    if ctx.attrs.float("alpha") == 0.0 {
+        return Err(InferError::BadAttr {
+            name: "alpha".to_owned(),
+            reason: "is 0, and divides".to_owned(),
+        });
+    }
+    infer_float(ctx)
+}
+
 /// The result has the type of operand 0, which must be of numbers.
 fn infer_number(ctx: &InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
     ctx.expect_class(
@@ -235,7 +246,7 @@ rows! {
             pool.mul(x, gate)
         },
         "graph @e(%x: f32[2, 3]) { %y = mish %x return y: %y }";
-    CELU "celu" "`max(x, 0) + min(0, alpha * (e^(x / alpha) - 1))`" infer_float
+    CELU "celu" "`max(x, 0) + min(0, alpha * (e^(x / alpha) - 1))`, alpha not 0" infer_celu
         [AttrSpec::float("alpha", 1.0, "scale below zero")]
         |x, a| x.max(0.0) + (a.float("alpha") * (x / a.float("alpha")).exp_m1()).min(0.0),
         |pool, x, dtype, attrs| {

@@ -126,8 +126,26 @@ fn infer_grouped(ctx: &mut InferCtx<'_>, groups: Option<i64>) -> Result<Vec<Infe
     Ok(vec![Inferred::tensor(dtype, x.shape.clone())])
 }
 
+/// Extents that inference took to be equal may differ.
+fn check_extents(ctx: &EvalCtx<'_>, channels: usize, groups: usize) -> Result<(), EvalError> {
+    let x = ctx.tensor(0)?.ty();
+    if groups == 0 || !channels.is_multiple_of(groups) {
+        let reason = format!("{groups} groups of the channels of {x}");
+        return Err(EvalError::Value(reason));
+    }
+    for position in 1..ctx.operands.len() {
+        let count = ctx.tensor(position)?.len();
+        if count != channels {
+            let reason = format!("operand {position} has {count} elements for {x}");
+            return Err(EvalError::Value(reason));
+        }
+    }
+    Ok(())
+}
+
 fn eval_batch(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let x = ctx.tensor(0)?;
+    check_extents(ctx, x.shape().get(1).copied().unwrap_or(1), 1)?;
     let params = (1..5)
         .map(|position| Ok(ctx.tensor(position)?.to_f64s()))
         .collect::<Result<Vec<_>, EvalError>>()?;
@@ -148,6 +166,7 @@ fn eval_grouped(ctx: &EvalCtx<'_>, groups: Option<i64>) -> Result<Vec<HostValue>
     let (scale, bias) = (ctx.tensor(1)?.to_f64s(), ctx.tensor(2)?.to_f64s());
     let channels = x.shape()[1];
     let groups = groups.map_or(channels, |groups| groups as usize);
+    check_extents(ctx, channels, groups.max(usize::from(channels == 0)))?;
     let spatial: usize = x.shape()[2..].iter().product();
     let run = channels / groups.max(1) * spatial;
     let mut values = Vec::new();

@@ -89,21 +89,31 @@ fn infer(ctx: &mut InferCtx<'_>, most_results: usize) -> Result<Vec<Inferred>, I
 }
 
 /// Elements of an optional operand broadcast to the shape of `x`, or `otherwise`.
-fn spread(ctx: &EvalCtx<'_>, operand: usize, x: &Tensor, otherwise: f64) -> Vec<f64> {
-    match ctx.optional(operand) {
-        Some(tensor) => {
-            let values = broadcast_values(tensor, x.shape());
-            values.into_iter().map(Scalar::to_f64).collect()
-        }
-        None => vec![otherwise; x.len()],
+fn spread(
+    ctx: &EvalCtx<'_>,
+    operand: usize,
+    x: &Tensor,
+    otherwise: f64,
+) -> Result<Vec<f64>, EvalError> {
+    let Some(tensor) = ctx.optional(operand) else {
+        return Ok(vec![otherwise; x.len()]);
+    };
+    let own = tensor.shape().iter().rev().zip(x.shape().iter().rev());
+    if tensor.rank() > x.rank() || own.into_iter().any(|(own, to)| *own != 1 && own != to) {
+        let (tensor, x) = (tensor.ty(), x.ty());
+        return Err(EvalError::Value(format!(
+            "{tensor} does not broadcast to {x}"
+        )));
     }
+    let values = broadcast_values(tensor, x.shape());
+    Ok(values.into_iter().map(Scalar::to_f64).collect())
 }
 
 fn eval_layer(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let x = ctx.tensor(0)?;
     let axis = axis(ctx.attrs, x.rank());
     let count: usize = x.shape()[axis..].iter().product();
-    let (scale, bias) = (spread(ctx, 1, x, 1.0), spread(ctx, 2, x, 0.0));
+    let (scale, bias) = (spread(ctx, 1, x, 1.0)?, spread(ctx, 2, x, 0.0)?);
     let (mut values, mut means, mut inverses) = (Vec::new(), Vec::new(), Vec::new());
     for (run, elements) in x.to_f64s().chunks(count.max(1)).enumerate() {
         let (mean, variance) = statistics(elements);
@@ -133,7 +143,7 @@ fn eval_rms(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let x = ctx.tensor(0)?;
     let axis = axis(ctx.attrs, x.rank());
     let count: usize = x.shape()[axis..].iter().product();
-    let scale = spread(ctx, 1, x, 1.0);
+    let scale = spread(ctx, 1, x, 1.0)?;
     let mut values = Vec::new();
     for elements in x.to_f64s().chunks(count.max(1)) {
         let square = elements.iter().map(|x| x * x).sum::<f64>() / count as f64;

@@ -38,7 +38,7 @@ pub static AVERAGE_POOL: OpDef = OpDef {
         "graph @e(%x: f32[N, 2, 5, 6]) {
            %y = average_pool %x {kernel = [2, 3], dilations = [2, 2], pads = [1, 1, 1, 1],
              count_include_pad = true} return y: %y }",
-        "graph @e(%x: f64[1, 1, 6]) {
+        "graph @e(%x: f64[1, 1, 7]) {
            %y = average_pool %x {kernel = [3], strides = [2], ceil_mode = true, pads = [1, 0],
              count_include_pad = true} return y: %y }",
         "graph @e(%x: f16[1, 2, S]) {

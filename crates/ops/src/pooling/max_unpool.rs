@@ -5,7 +5,7 @@ use alula_ir::{
     LowerError, Lowering, OpDef, Traits,
 };
 use alula_kernel::{Compute, FoldOp};
-use alula_tensor::{DType, DTypeClass, Scalar, ScalarOp};
+use alula_tensor::{DType, DTypeClass, Dim, Scalar, ScalarOp};
 
 /// A tensor of zeros of `shape` with `x[i]` at the flat position `positions[i]`.
 ///
@@ -38,7 +38,10 @@ fn infer(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
     let dtype = ctx.expect_class(0, &[DTypeClass::Float])?;
     ctx.expect_class(1, &[DTypeClass::Signed])?;
     let (x, positions) = (ctx.tensor(0)?, ctx.tensor(1)?);
-    if x.rank() != positions.rank() {
+    let apart = |(own, other): (&Dim, &Dim)| {
+        own != other && own.as_const().is_some() && other.as_const().is_some()
+    };
+    if x.rank() != positions.rank() || x.shape.iter().zip(&positions.shape).any(apart) {
         return Err(InferError::Mismatch(format!(
             "each element of {x} needs one position, not {positions}"
         )));
@@ -51,6 +54,10 @@ fn infer(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
 
 fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let (x, positions) = (ctx.tensor(0)?, ctx.ints(1)?);
+    if x.len() != positions.len() {
+        let (x, count) = (x.ty(), positions.len());
+        return Err(EvalError::Value(format!("{count} positions for {x}")));
+    }
     let shape = ctx.results[0].as_tensor().and_then(|ty| ty.static_shape());
     let shape = shape.ok_or_else(|| EvalError::Value("the shape is not known".to_owned()))?;
     let mut result = ctx.zeros(x.dtype(), &shape)?.to_scalars();

@@ -212,10 +212,11 @@ impl Spec {
 fn infer(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
     let spec = Spec::new(ctx.attrs)?;
     let x = ctx.tensor(0)?;
-    if spec.mode != Mode::Nearest {
-        let numbers = [DTypeClass::Float, DTypeClass::Signed, DTypeClass::Unsigned];
-        ctx.expect_class(0, &numbers)?;
-    }
+    use DTypeClass::{Bool, Float, Signed, Unsigned};
+    match spec.mode {
+        Mode::Nearest => ctx.expect_class(0, &[Float, Signed, Unsigned, Bool])?,
+        Mode::Linear | Mode::Cubic => ctx.expect_class(0, &[Float, Signed, Unsigned])?,
+    };
     let mut shape = x.shape.clone();
     for (&axis, size) in spec.axes.iter().zip(ctx.attrs.dims("sizes")) {
         let extent = shape.get_mut(axis);
