@@ -17,7 +17,7 @@ use alula_tensor::{Tensor, Value};
 use alula_wgpu::WgpuDevice;
 
 #[allow(dead_code, reason = "the back end's own tests use more of it")]
-#[path = "../backends/cuda/tests/support/mod.rs"]
+#[path = "../../backends/cuda/tests/support/mod.rs"]
 mod support;
 
 /// Threads of a workgroup.

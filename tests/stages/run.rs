@@ -1,35 +1,23 @@
-//! Graphs in text with what they compute, `run/<subject>.ir`, on every stage and target.
+//! Graphs in text with what they compute, on every stage and target.
 //!
-//! A case is a graph. Its inputs are drawn from a seed; `; bind: N = 3, M = 0` gives symbols their
-//! values, once for each such line, else each symbol is 3. The expectation shows the reference's
-//! outputs; besides, every fusion strategy on every target must give the same.
+//! Inputs are drawn from a seed; `; bind: N = 3, M = 0` gives symbols their values, once for each
+//! such line, else each symbol is 3. The expectation shows the outputs of the reference; besides,
+//! every fusion strategy on every target must give the same.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::ExitCode;
 
-use alula_ir::{Graph, parse};
+use alula_ir::Graph;
 use alula_lower::build::Policy;
 use alula_lower::cluster::Strategy;
-use alula_ops::registry;
 use alula_tensor::{Symbol, Tensor};
-use alula_testkit::{SplitMix64, filetest};
+use alula_testkit::SplitMix64;
 use alula_tests::differential::{Devices, Source, Stage, Target, check, references};
 use alula_tests::random::{Case, Draw, draw};
-use libtest_mimic::Arguments;
+
+use super::text::graph;
 
 /// Most elements of an output that are shown.
 const SHOWN_MAX: usize = 24;
-
-fn main() -> ExitCode {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("run");
-    let devices = Devices::open(true);
-    if let Some(reason) = devices.lacks_wgpu() {
-        alula_testkit::skip("run::wgpu", reason);
-    }
-    let trials = filetest::trials(&folder, move |_, text| stage(text, &devices));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
-}
 
 /// Every way through the pipeline.
 fn stages() -> Vec<Stage> {
@@ -60,9 +48,8 @@ fn stages() -> Vec<Stage> {
     stages
 }
 
-fn stage(text: &str, devices: &Devices) -> Result<String, String> {
-    let graph = parse(text, registry(), &|_| None).map_err(|error| error.to_string())?;
-    graph.verify().map_err(|errors| format!("{errors:?}"))?;
+pub(crate) fn run(text: &str, devices: &Devices) -> Result<String, String> {
+    let graph = graph(text)?;
     let bindings = bindings(text)?;
     let feeds = bindings
         .iter()

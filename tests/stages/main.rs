@@ -1,0 +1,53 @@
+//! Files of text in which a graph stands beside what a stage makes of it: `infer`, `expand`,
+//! `fusion`, `kernel`, `plan`, `run`, each in the folder of that name. A file's first line names
+//! the stage, with its options.
+//!
+//! Every graph of `fusion`, `kernel` and `plan` runs on every target besides, as those of `run`
+//! do.
+
+mod lowered;
+mod run;
+mod text;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use alula_testkit::filetest;
+use alula_tests::differential::Devices;
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let devices = Arc::new(Devices::open(true));
+    if let Some(reason) = devices.lacks_wgpu() {
+        alula_testkit::skip("stages::wgpu", reason);
+    }
+    let mut trials = Vec::new();
+    for name in ["infer", "expand", "fusion", "kernel", "plan", "run"] {
+        let devices = Arc::clone(&devices);
+        let stage = move |stage: &str, text: &str| stage_of(stage, text, &devices);
+        trials.extend(filetest::trials(&folder.join(name), stage));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn stage_of(stage: &str, text: &str, devices: &Devices) -> Result<String, String> {
+    let mut words = stage.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    let options: Vec<&str> = words.collect();
+    match name {
+        "infer" => text::infer(text),
+        "expand" => text::expanded(text),
+        "run" => run::run(text, devices),
+        "fusion" | "kernel" | "plan" => {
+            run::run(text, devices)?;
+            match name {
+                "fusion" => lowered::fusion(text, &options),
+                "kernel" => lowered::kernels(text, &options),
+                _ => lowered::plan(text, &options),
+            }
+        }
+        _ => Err(format!("there is no stage {name}")),
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests across crates that are code.
+
+mod differential;
+mod operators;
+mod targets;
