@@ -164,21 +164,24 @@ fn qgemm(ctx: &mut RowCtx<'_, '_>) -> Built {
     }
 }
 
-/// Elements of `bits` bits, dense and the lowest first, one a byte: rows of `count` in rows of
-/// whole bytes.
-fn unpacked(bytes: &[u8], bits: usize, rows: usize, count: usize) -> Option<Vec<Scalar>> {
+/// Elements of as many bits as `dtype` has, dense and the lowest first, one a byte: rows of
+/// `count` in rows of whole bytes.
+fn unpacked(bytes: &[u8], dtype: DType, rows: usize, count: usize) -> Option<Tensor> {
+    let bits = dtype.bits() as usize;
     let per_byte = 8 / bits;
     let row_bytes = bytes.len().checked_div(rows)?;
+    if row_bytes < count.div_ceil(per_byte) {
+        return None;
+    }
     let mask = ((1_u16 << bits) - 1) as u8;
-    let mut values = Vec::with_capacity(rows.checked_mul(count)?);
-    for row in bytes.chunks_exact(row_bytes.max(1)).take(rows) {
-        for k in 0..count {
-            let byte = row.get(k / per_byte)?;
-            let value = byte >> (k % per_byte * bits) & mask;
-            values.push(Scalar::Int(value.into()));
+    let mut tensor = Tensor::zeros(dtype, &[rows, count]).ok()?;
+    let out = tensor.bytes_mut().chunks_exact_mut(count.max(1));
+    for (out, row) in out.zip(bytes.chunks_exact(row_bytes.max(1))) {
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = row[k / per_byte] >> (k % per_byte * bits) & mask;
         }
     }
-    Some(values)
+    Some(tensor)
 }
 
 /// `a` times the transpose of a weight stored in blocks of 2, 4 or 8 bits with a scale each.
@@ -208,8 +211,7 @@ fn matmul_n_bits(ctx: &mut RowCtx<'_, '_>) -> Built {
     })?;
     let short = |what: &str| RowError::Invalid(format!("{what} do not fit N = {n}, K = {k}"));
     // The padding of the last block is dropped.
-    let codes = unpacked(packed.bytes(), bits, n, k).ok_or_else(|| short("weights"))?;
-    let codes = Tensor::from_scalars(dtype, &[n, k], &codes).map_err(|_| short("weights"))?;
+    let codes = unpacked(packed.bytes(), dtype, n, k).ok_or_else(|| short("weights"))?;
     let codes = ctx.constant(codes);
     let shape = vec![Dim::new(n as i64), Dim::new(blocks as i64)];
     let scales = reshape(ctx, scales, shape.clone())?;
@@ -224,10 +226,8 @@ fn matmul_n_bits(ctx: &mut RowCtx<'_, '_>) -> Built {
             let packed = ctx.as_constant(zero).ok_or_else(|| {
                 RowError::Unsupported("zero points computed while the model runs".to_owned())
             })?;
-            let zeros = unpacked(packed.bytes(), bits, n, blocks);
-            let zeros = zeros.ok_or_else(|| short("zero points"))?;
-            let zeros = Tensor::from_scalars(dtype, &[n, blocks], &zeros);
-            Some(ctx.constant(zeros.map_err(|_| short("zero points"))?))
+            let zeros = unpacked(packed.bytes(), dtype, n, blocks);
+            Some(ctx.constant(zeros.ok_or_else(|| short("zero points"))?))
         }
         Some(_) => {
             let reason = "zero points that are no integers";
