@@ -2,7 +2,9 @@
 
 mod cancel_split_concat;
 mod drop_expand_before_arithmetic;
+mod drop_reshapes_around_binary;
 mod gather_to_slice;
+mod hoist_reshape_past_transpose;
 mod merge_concats;
 mod merge_expands;
 mod merge_reshapes;
@@ -25,4 +27,6 @@ pub(super) const RULES: &[Rule] = &[
     cancel_split_concat::RULE,
     drop_expand_before_arithmetic::RULE,
     slice_of_concat::RULE,
+    drop_reshapes_around_binary::RULE,
+    hoist_reshape_past_transpose::RULE,
 ];
