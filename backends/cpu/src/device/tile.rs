@@ -147,7 +147,8 @@ impl<'m> TileKernel<'m> {
         })
     }
 
-    /// The hook of a contraction of floats. It refers to `self`, which must outlive its use; the operands must be valid then.
+    /// The hook of a contraction of floats. It refers to `self`, which must outlive its use; the
+    /// operands must be valid then.
     pub fn hook(&self) -> Hook {
         Hook {
             function: finish_tile,
