@@ -394,7 +394,14 @@ impl Planner<'_> {
     }
 
     fn symbols(&mut self, is_outermost: bool) -> Result<Vec<SymbolDef>, LowerFailure> {
-        let mut used = self.graph.symbols();
+        // Extents that stand in the types of sequences and optionals are those of elements, which
+        // differ: nothing is computed from them.
+        let mut used = BTreeSet::new();
+        for (_, value) in self.graph.values() {
+            let shape = value.ty.as_tensor().map(|ty| &ty.shape);
+            let dims = shape.into_iter().flatten();
+            dims.for_each(|dim| dim.collect_symbols(&mut used));
+        }
         for id in self.graph.nodes() {
             for (_, attr) in self.graph.node(id).attrs.iter() {
                 if let Attr::Dims(dims) = attr {

@@ -35,9 +35,12 @@ mod resampling;
 mod roi;
 mod sampling;
 mod scan;
+mod sequence;
+mod sequence_map;
 mod shape;
 mod signal;
 mod state;
+mod text;
 mod tfidf;
 mod training;
 mod window;
@@ -122,9 +125,12 @@ const FAMILIES: &[&[Row]] = &[
     resampling::ROWS,
     roi::ROWS,
     scan::ROWS,
+    sequence::ROWS,
+    sequence_map::ROWS,
     shape::ROWS,
     signal::ROWS,
     state::ROWS,
+    text::ROWS,
     tfidf::ROWS,
     training::ROWS,
 ];

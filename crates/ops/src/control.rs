@@ -149,13 +149,7 @@ fn merge(
     known: &BTreeSet<Symbol>,
 ) -> Result<ValueType, InferError> {
     let (Some(x), Some(y)) = (a.as_tensor(), b.as_tensor()) else {
-        return if std::mem::discriminant(a) == std::mem::discriminant(b) {
-            Ok(a.clone())
-        } else {
-            Err(InferError::Mismatch(format!(
-                "result {result} is {a} in one branch, {b} in the other"
-            )))
-        };
+        return crate::host_ops::merged(a, b);
     };
     if x.dtype != y.dtype {
         return Err(InferError::Mismatch(format!(

@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod arithmetic;
+pub mod bits;
 mod broadcast;
 pub mod choice;
 

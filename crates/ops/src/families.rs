@@ -19,6 +19,7 @@ const FAMILIES: &[&[&OpDef]] = &[
     quantization::ROWS,
     elementwise::arithmetic::ROWS,
     elementwise::activation::ROWS,
+    elementwise::bits::ROWS,
     elementwise::choice::ROWS,
     host_ops::ROWS,
     indexing::ROWS,

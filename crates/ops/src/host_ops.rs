@@ -1,15 +1,49 @@
 //! Operators that run on the host, because the extents of their results depend on values, or
-//! because they sort.
+//! because they sort, or because their values are strings, sequences or optionals.
 
 mod nms;
 mod select;
+mod sequence;
 mod sort;
+mod text;
 
 use alula_ir::OpDef;
 
 pub use nms::NON_MAX_SUPPRESSION;
 pub use select::{COMPRESS, NONZERO};
+pub(crate) use sequence::merged;
+pub use sequence::{
+    CONCAT_FROM_SEQUENCE, OPTIONAL, OPTIONAL_GET_ELEMENT, OPTIONAL_HAS_ELEMENT, SEQUENCE_AT,
+    SEQUENCE_CONSTRUCT, SEQUENCE_EMPTY, SEQUENCE_ERASE, SEQUENCE_INSERT, SEQUENCE_LENGTH,
+    SPLIT_TO_SEQUENCE,
+};
 pub use sort::{TOPK, UNIQUE};
+pub use text::{
+    LOOKUP, REGEX_FULL_MATCH, STRING_CONCAT, STRING_EQUAL, STRING_NORMALIZE, STRING_SPLIT,
+};
 
 /// The family's rows.
-pub const ROWS: &[&OpDef] = &[&COMPRESS, &NON_MAX_SUPPRESSION, &NONZERO, &TOPK, &UNIQUE];
+pub const ROWS: &[&OpDef] = &[
+    &COMPRESS,
+    &CONCAT_FROM_SEQUENCE,
+    &LOOKUP,
+    &NON_MAX_SUPPRESSION,
+    &NONZERO,
+    &OPTIONAL,
+    &OPTIONAL_GET_ELEMENT,
+    &OPTIONAL_HAS_ELEMENT,
+    &REGEX_FULL_MATCH,
+    &SEQUENCE_AT,
+    &SEQUENCE_CONSTRUCT,
+    &SEQUENCE_EMPTY,
+    &SEQUENCE_ERASE,
+    &SEQUENCE_INSERT,
+    &SEQUENCE_LENGTH,
+    &SPLIT_TO_SEQUENCE,
+    &STRING_CONCAT,
+    &STRING_EQUAL,
+    &STRING_NORMALIZE,
+    &STRING_SPLIT,
+    &TOPK,
+    &UNIQUE,
+];

@@ -4,6 +4,17 @@
 use alula_tensor::DType;
 use serde::{Deserialize, Serialize};
 
+/// What becomes of letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LetterCase {
+    /// They stay.
+    Keep,
+    /// Lower case.
+    Lower,
+    /// Upper case.
+    Upper,
+}
+
 /// A function of host values. Operands and results are those of the operator of the same name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum HostFn {
@@ -57,6 +68,33 @@ pub enum HostFn {
         /// Element type of the result.
         dtype: DType,
     },
+    /// Strings of two operands one after the other, broadcast.
+    StringConcat,
+    /// Whether strings are the same, broadcast.
+    StringEqual,
+    /// Parts of strings along a new last axis, and their number.
+    StringSplit {
+        /// What parts are split at; empty: any run of white space.
+        delimiter: String,
+        /// Most splits of one string.
+        splits: Option<usize>,
+    },
+    /// One row of strings without stop words.
+    StringNormalize {
+        /// The case that is made.
+        case: LetterCase,
+        /// Stop words are compared with their case.
+        sensitive: bool,
+        /// What is left out.
+        stopwords: Vec<String>,
+    },
+    /// Whether a regular expression matches all of each string.
+    RegexFullMatch {
+        /// The expression.
+        pattern: String,
+    },
+    /// What keys (operand 1) are mapped to (operand 2), else operand 3.
+    Lookup,
     /// A sequence of the operands.
     SequenceConstruct,
     /// An empty sequence.

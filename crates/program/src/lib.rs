@@ -12,7 +12,7 @@ mod program;
 mod slots;
 
 pub use device::{Arena, Arg, Device, DeviceError, Launch, Module};
-pub use host::HostFn;
+pub use host::{HostFn, LetterCase};
 pub use pack::{Lifetime, pack};
 pub use plan::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
 pub use program::{Constant, KernelEntry, KernelParam, ParamAccess, Program};

@@ -66,10 +66,13 @@ pub(super) fn program(
     let mut data = Vec::with_capacity(lowered.constants.len());
     for (name, tensor) in lowered.constants {
         let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
-        let storage = tensor
-            .storage()
-            .cloned()
-            .unwrap_or_else(|| Storage::zeroed(0));
+        let storage = match (tensor.storage(), tensor.strings()) {
+            (Some(storage), _) => storage.clone(),
+            (None, strings) => {
+                let strings = strings.unwrap_or_default();
+                Storage::copy_from(&alula_runtime::artifact::encode_strings(strings))
+            }
+        };
         constants.push(Constant {
             dtype,
             shape,

@@ -1,7 +1,9 @@
 //! Operators on single elements: arithmetic, logic, comparisons, activations, conversions.
 
 use alula_ir::{Attrs, OpDef, ValueId};
+use alula_ops::elementwise::bits::BIT_CAST;
 use alula_ops::elementwise::{activation, arithmetic, choice};
+use alula_ops::host_ops::STRING_EQUAL;
 use alula_ops::shape::EXPAND;
 use alula_tensor::{DType, Tensor};
 
@@ -68,7 +70,7 @@ pub(super) const ROWS: &[Row] = &[
     direct!("BitwiseOr", &[18], arithmetic::OR),
     direct!("BitwiseXor", &[18], arithmetic::XOR),
     direct!("BitwiseNot", &[18], arithmetic::NOT),
-    binary!("Equal", &[1, 7, 11, 13, 19], arithmetic::EQ),
+    row("Equal", &[1, 7, 11, 13, 19], BROADCAST, equal),
     binary!("Greater", &[1, 7, 9, 13], arithmetic::GT),
     direct!("GreaterOrEqual", &[12, 16], arithmetic::GE),
     binary!("Less", &[1, 7, 9, 13], arithmetic::LT),
@@ -165,6 +167,16 @@ pub(super) const ROWS: &[Row] = &[
         &["detect_negative", "detect_positive"],
         is_inf,
     ),
+    row("BitCast", &[26], &["to"], |ctx| {
+        let x = ctx.input(0)?;
+        let to = ctx.dtype("to")?;
+        let to = to.ok_or_else(|| RowError::Invalid("attribute to is absent".to_owned()))?;
+        if ctx.ty(x)?.dtype == to {
+            return Ok(vec![x]);
+        }
+        let attrs = Attrs::new().with("to", to);
+        Ok(vec![ctx.push(&BIT_CAST, &[x], attrs)?])
+    }),
     row(
         "Dropout",
         &[1, 6, 7, 10, 12, 13, 22],
@@ -217,6 +229,15 @@ fn pow(ctx: &mut RowCtx<'_, '_>) -> Built {
     let exponent = convert(ctx, exponent, common)?;
     let result = ctx.push(&arithmetic::POW, &[base, exponent], Attrs::new())?;
     Ok(vec![convert(ctx, result, dtype)?])
+}
+
+fn equal(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let operands = aligned(ctx)?;
+    let op = match ctx.ty(operands[0])?.dtype {
+        DType::String => &STRING_EQUAL,
+        _ => &arithmetic::EQ,
+    };
+    Ok(vec![ctx.push(op, &operands, Attrs::new())?])
 }
 
 /// Before version 7, a slope of one axis is that of the channels.

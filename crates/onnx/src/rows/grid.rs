@@ -135,7 +135,12 @@ fn grid_sample(ctx: &mut RowCtx<'_, '_>) -> Built {
         if mode == 0 {
             at = ctx.op(&ROUND, &[at])?;
         }
-        let at = line.place(ctx, at)?;
+        // The four taps of a cubic are looked up at the border one by one: a place far outside
+        // is not moved to it first.
+        let at = match (mode, outside) {
+            (2, Outside::Border) => at,
+            _ => line.place(ctx, at)?,
+        };
         axes.push(taps(ctx, &line, at, [1, 2, 4][mode])?);
     }
     let image = match mode {

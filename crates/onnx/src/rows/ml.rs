@@ -152,9 +152,10 @@ pub(super) fn transformed(ctx: &mut RowCtx<'_, '_>, scores: ValueId, word: usize
         1 => ctx.push(&SOFTMAX, &[scores], Attrs::new().with("axis", -1_i64)),
         2 => ctx.op(&SIGMOID, &[scores]),
         4 => probit(ctx, scores),
-        _ => Err(RowError::Unsupported(
+        3 => Err(RowError::Unsupported(
             "post_transform SOFTMAX_ZERO".to_owned(),
         )),
+        _ => Err(RowError::Invalid(format!("post_transform {word}"))),
     }
 }
 

@@ -10,6 +10,7 @@ mod nms;
 mod nonzero;
 mod random;
 mod sequence;
+mod text;
 mod topk;
 mod unique;
 
@@ -120,6 +121,12 @@ pub(crate) fn call(
             };
             results.push(random::random(kind, *seed, *dtype, wanted, room)?.into());
         }
+        HostFn::StringConcat
+        | HostFn::StringEqual
+        | HostFn::StringSplit { .. }
+        | HostFn::StringNormalize { .. }
+        | HostFn::RegexFullMatch { .. }
+        | HostFn::Lookup => results.extend(text::call(function, &given)?),
         HostFn::SequenceConstruct
         | HostFn::SequenceEmpty
         | HostFn::SequenceAt

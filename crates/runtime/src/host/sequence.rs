@@ -20,7 +20,7 @@ pub(super) fn call(function: &HostFn, given: &Operands<'_>) -> Result<Value, Ste
         HostFn::SequenceInsert => {
             let values = given.sequence(0)?;
             let at = match given.has(2) {
-                true => position(given.int(2)?, values.len() + 1)?,
+                true => insertion(given.int(2)?, values.len())?,
                 false => values.len(),
             };
             let mut values = values.to_vec();
@@ -57,8 +57,15 @@ pub(super) fn call(function: &HostFn, given: &Operands<'_>) -> Result<Value, Ste
     })
 }
 
-/// A position that may count from the end. For insertion, `count` is one more than there are
-/// elements, and -1 stands before the last one.
+/// A position to insert at among `count` elements: -1 stands before the last one, `count` behind.
+fn insertion(at: i64, count: usize) -> Result<usize, StepError> {
+    match usize::try_from(at) {
+        Ok(at) if at == count => Ok(at),
+        _ => position(at, count),
+    }
+}
+
+/// A position that may count from the end.
 fn position(at: i64, count: usize) -> Result<usize, StepError> {
     let given = at;
     let at = if at < 0 {

@@ -155,6 +155,21 @@ fn sequences_are_built_and_joined() {
         longer,
         [Value::Sequence(vec![b.clone(), a.clone(), b.clone()])]
     );
+    // Before the last one, not behind it.
+    let inserted = run(
+        HostFn::SequenceInsert,
+        &[longer[0].clone(), a.clone(), ints(&[], &[-1])],
+        1,
+    );
+    assert_eq!(
+        inserted,
+        [Value::Sequence(vec![
+            b.clone(),
+            a.clone(),
+            a.clone(),
+            b.clone()
+        ])]
+    );
     assert_eq!(
         run(HostFn::SequenceErase, &longer, 1)[0],
         Value::Sequence(vec![b.clone(), a])

@@ -1,0 +1,197 @@
+//! Host steps on strings.
+
+use std::collections::{BTreeMap, HashSet};
+
+use alula_program::{HostFn, LetterCase};
+use alula_tensor::{DType, Tensor, Value};
+use smallvec::SmallVec;
+
+use super::{Operands, axis::take, keys::keys};
+use crate::StepError;
+
+pub(super) fn call(
+    function: &HostFn,
+    given: &Operands<'_>,
+) -> Result<SmallVec<[Value; 4]>, StepError> {
+    let mut results: SmallVec<[Value; 4]> = SmallVec::new();
+    match function {
+        HostFn::StringConcat => {
+            let (shape, joined) = zip(given, |a, b| [a, b].concat())?;
+            results.push(Tensor::from_strings(&shape, joined)?.into());
+        }
+        HostFn::StringEqual => {
+            let (shape, same) = zip(given, |a, b| a == b)?;
+            results.push(Tensor::from_bools(&shape, &same)?.into());
+        }
+        HostFn::StringSplit { delimiter, splits } => {
+            let (parts, counts) = split(given.tensor(0)?, delimiter, *splits)?;
+            results.push(parts.into());
+            results.push(counts.into());
+        }
+        HostFn::StringNormalize {
+            case,
+            sensitive,
+            stopwords,
+        } => results.push(normalize(given.tensor(0)?, *case, *sensitive, stopwords)?.into()),
+        HostFn::RegexFullMatch { pattern } => {
+            let x = given.tensor(0)?;
+            let pattern = regex::Regex::new(&format!(r"\A(?:{pattern})\z"))
+                .map_err(|error| StepError::Value(error.to_string()))?;
+            let matches: Vec<bool> = strings(x)?.iter().map(|s| pattern.is_match(s)).collect();
+            results.push(Tensor::from_bools(x.shape(), &matches)?.into());
+        }
+        HostFn::Lookup => results.push(lookup(given)?.into()),
+        other => return Err(StepError::Value(format!("{other:?} is no step on strings"))),
+    }
+    Ok(results)
+}
+
+fn strings(tensor: &Tensor) -> Result<&[String], StepError> {
+    tensor
+        .strings()
+        .ok_or_else(|| StepError::Value(format!("{} is not of strings", tensor.ty())))
+}
+
+/// Both operands broadcast, element by element.
+fn zip<T>(
+    given: &Operands<'_>,
+    combine: impl Fn(&str, &str) -> T,
+) -> Result<(Vec<usize>, Vec<T>), StepError> {
+    let (a, b) = (given.tensor(0)?, given.tensor(1)?);
+    let (left, right) = (strings(a)?, strings(b)?);
+    let rank = a.rank().max(b.rank());
+    let padded = |t: &Tensor| {
+        let mut shape = vec![1; rank - t.rank()];
+        shape.extend_from_slice(t.shape());
+        shape
+    };
+    let (a_shape, b_shape) = (padded(a), padded(b));
+    let mut shape = Vec::with_capacity(rank);
+    for (&x, &y) in a_shape.iter().zip(&b_shape) {
+        if x != y && x != 1 && y != 1 {
+            let (a, b) = (a.ty(), b.ty());
+            return Err(StepError::Value(format!("{a} and {b} do not broadcast")));
+        }
+        shape.push(if x == 1 { y } else { x });
+    }
+    let count: usize = shape.iter().product();
+    let place = |own: &[usize], at: usize| {
+        let (mut rest, mut place, mut stride) = (at, 0, 1);
+        for (extent, full) in own.iter().zip(&shape).rev() {
+            if *extent > 1 {
+                place += rest % full * stride;
+            }
+            stride *= extent;
+            rest /= full;
+        }
+        place
+    };
+    let all = (0..count)
+        .map(|at| combine(&left[place(&a_shape, at)], &right[place(&b_shape, at)]))
+        .collect();
+    Ok((shape, all))
+}
+
+fn split(
+    x: &Tensor,
+    delimiter: &str,
+    splits: Option<usize>,
+) -> Result<(Tensor, Tensor), StepError> {
+    let most = splits.map_or(usize::MAX, |splits| splits.saturating_add(1));
+    let parts = |text: &String| -> Vec<String> {
+        if !delimiter.is_empty() {
+            return text.splitn(most, delimiter).map(str::to_owned).collect();
+        }
+        let mut parts = Vec::new();
+        let mut rest = text.trim_start();
+        while parts.len() + 1 < most {
+            match rest.split_once(char::is_whitespace) {
+                Some((part, after)) => {
+                    parts.push(part.to_owned());
+                    rest = after.trim_start();
+                }
+                None => break,
+            }
+        }
+        if !rest.is_empty() {
+            parts.push(rest.to_owned());
+        }
+        parts
+    };
+    let lists: Vec<Vec<String>> = strings(x)?.iter().map(parts).collect();
+    let width = lists.iter().map(Vec::len).max().unwrap_or(0);
+    let counts: Vec<i64> = lists.iter().map(|list| list.len() as i64).collect();
+    let mut all = vec![String::new(); lists.len() * width];
+    for (row, list) in lists.into_iter().enumerate() {
+        for (column, part) in list.into_iter().enumerate() {
+            all[row * width + column] = part;
+        }
+    }
+    let mut shape = x.shape().to_vec();
+    shape.push(width);
+    let counts = Tensor::from_i64s(&counts).reshape(x.shape())?;
+    Ok((Tensor::from_strings(&shape, all)?, counts))
+}
+
+fn normalize(
+    x: &Tensor,
+    case: LetterCase,
+    sensitive: bool,
+    stopwords: &[String],
+) -> Result<Tensor, StepError> {
+    let key = |text: &str| match sensitive {
+        true => text.to_owned(),
+        false => text.to_lowercase(),
+    };
+    let stops: HashSet<String> = stopwords.iter().map(|word| key(word)).collect();
+    let kept = strings(x)?
+        .iter()
+        .filter(|text| !stops.contains(&key(text)));
+    let mut kept: Vec<String> = kept
+        .map(|text| match case {
+            LetterCase::Keep => text.clone(),
+            LetterCase::Lower => text.to_lowercase(),
+            LetterCase::Upper => text.to_uppercase(),
+        })
+        .collect();
+    if kept.is_empty() {
+        kept = vec![String::new()];
+    }
+    let shape = match x.shape() {
+        [_] => vec![kept.len()],
+        [1, _] => vec![1, kept.len()],
+        _ => return Err(StepError::Value(format!("{} is not one row", x.ty()))),
+    };
+    Ok(Tensor::from_strings(&shape, kept)?)
+}
+
+/// Elements by their keys; the default is appended to the values and taken where there is no key.
+fn lookup(given: &Operands<'_>) -> Result<Tensor, StepError> {
+    let (x, table) = (given.tensor(0)?, given.tensor(1)?);
+    let (values, default) = (given.tensor(2)?, given.tensor(3)?);
+    let missing = table.len();
+    let places: Vec<usize> = match x.dtype() {
+        DType::String => {
+            let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+            for (place, key) in strings(table)?.iter().enumerate() {
+                first.entry(key).or_insert(place);
+            }
+            let place = |text: &String| first.get(text.as_str()).copied();
+            let all = strings(x)?
+                .iter()
+                .map(|text| place(text).unwrap_or(missing));
+            all.collect()
+        }
+        _ => {
+            let mut first: BTreeMap<u64, usize> = BTreeMap::new();
+            for (place, key) in keys(table)?.into_iter().enumerate() {
+                first.entry(key).or_insert(place);
+            }
+            let all = keys(x)?.into_iter();
+            all.map(|key| first.get(&key).copied().unwrap_or(missing))
+                .collect()
+        }
+    };
+    let values = super::axis::concat(&[values.clone(), default.reshape(&[1])?], 0)?;
+    Ok(take(&values, 0, &places)?.reshape(x.shape())?)
+}
