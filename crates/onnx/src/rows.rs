@@ -13,6 +13,7 @@ mod deform;
 mod einsum;
 mod elementwise;
 mod flex;
+mod fused;
 mod generate;
 mod grid;
 mod host;
@@ -43,6 +44,7 @@ mod state;
 mod text;
 mod tfidf;
 mod training;
+mod trees;
 mod window;
 
 pub use context::{RowCtx, RowError};
@@ -107,6 +109,7 @@ const FAMILIES: &[&[Row]] = &[
     einsum::ROWS,
     elementwise::ROWS,
     flex::ROWS,
+    fused::ROWS,
     generate::ROWS,
     grid::ROWS,
     host::ROWS,
@@ -133,6 +136,7 @@ const FAMILIES: &[&[Row]] = &[
     text::ROWS,
     tfidf::ROWS,
     training::ROWS,
+    trees::ROWS,
 ];
 
 impl Row {

@@ -1,0 +1,356 @@
+//! Operators of `com.microsoft` that an optimizer makes of others: an operator with its
+//! activation, embeddings with their norm, attention with its projections' bias.
+
+use alula_ir::{Attrs, ValueId};
+use alula_ops::contraction::{CONV, MATMUL};
+use alula_ops::elementwise::activation::{ELU, HARD_SIGMOID, LEAKY_RELU, RELU, SIGMOID, SOFTPLUS};
+use alula_ops::elementwise::arithmetic::{EQ, GE, TANH};
+use alula_ops::elementwise::choice::CLIP;
+use alula_ops::normalization::{LAYER_NORM, RMS_NORM, SOFTMAX};
+use alula_tensor::{DType, Dim};
+
+use super::compose::Value;
+use super::contraction::conv_attrs;
+use super::shape::normal_axis;
+use super::state::{Rotation, rotate};
+use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
+
+/// The family's rows.
+pub(super) const ROWS: &[Row] = &[
+    row(
+        "FusedConv",
+        &[
+            "activation",
+            "activation_params",
+            "auto_pad",
+            "dilations",
+            "group",
+            "kernel_shape",
+            "pads",
+            "strides",
+        ],
+        fused_conv,
+    ),
+    row(
+        "FusedGemm",
+        &[
+            "activation",
+            "activation_alpha",
+            "activation_beta",
+            "alpha",
+            "beta",
+            "transA",
+            "transB",
+        ],
+        fused_gemm,
+    ),
+    row("ExpandDims", &[], |ctx| {
+        let (x, axis) = (ctx.input(0)?, ctx.input(1)?);
+        let axis = match ctx.const_ints(axis).as_deref() {
+            Some([axis]) => *axis,
+            _ => return Err(RowError::Unsupported("an axis that is computed".to_owned())),
+        };
+        let axis = normal_axis(axis, ctx.rank(x)? + 1)?;
+        Ok(vec![ctx.unsqueeze(x, axis)?])
+    }),
+    row(
+        "EmbedLayerNormalization",
+        &["epsilon", "mask_index_type"],
+        embed_layer_norm,
+    ),
+    row(
+        "RotaryEmbedding",
+        &[
+            "interleaved",
+            "is_packed_batching",
+            "num_heads",
+            "rotary_embedding_dim",
+            "scale",
+        ],
+        rotary_embedding,
+    ),
+    row(
+        "MultiHeadAttention",
+        &["mask_filter_value", "num_heads", "scale", "unidirectional"],
+        multi_head_attention,
+    ),
+    // Older exporters leave this one in the main domain, too.
+    Row {
+        domain: "",
+        op_type: "SimplifiedLayerNormalization",
+        versions: &[1],
+        attrs: &["axis", "epsilon", "stash_type"],
+        build: |ctx| {
+            if ctx.int_or("stash_type", 1) != 1 || ctx.wants(1) {
+                let reason = "statistics as outputs or not in f32";
+                return Err(RowError::Unsupported(reason.to_owned()));
+            }
+            let attrs = Attrs::new()
+                .with("axis", ctx.int_or("axis", -1))
+                .with("epsilon", ctx.float_or("epsilon", 1e-5));
+            let (x, scale) = (ctx.input(0)?, ctx.input(1)?);
+            Ok(vec![ctx.push(&RMS_NORM, &[x, scale], attrs)?])
+        },
+    },
+];
+
+/// The activation that an attribute names, with its one or two numbers.
+fn activated(ctx: &mut RowCtx<'_, '_>, x: ValueId, numbers: &[Option<f64>; 2]) -> Value {
+    let word = ctx.str_or("activation", "");
+    let number = |k: usize, default: f64| numbers[k].unwrap_or(default);
+    let plain = Attrs::new;
+    match word.as_str() {
+        "" => Ok(x),
+        "Relu" => ctx.op(&RELU, &[x]),
+        "Sigmoid" => ctx.op(&SIGMOID, &[x]),
+        "Tanh" => ctx.op(&TANH, &[x]),
+        "Softplus" => ctx.op(&SOFTPLUS, &[x]),
+        "Elu" => ctx.push(&ELU, &[x], plain().with("alpha", number(0, 1.0))),
+        "LeakyRelu" => {
+            let attrs = plain().with("alpha", number(0, 0.01));
+            ctx.push(&LEAKY_RELU, &[x], attrs)
+        }
+        "HardSigmoid" => {
+            let attrs = plain()
+                .with("alpha", number(0, 0.2))
+                .with("beta", number(1, 0.5));
+            ctx.push(&HARD_SIGMOID, &[x], attrs)
+        }
+        "Clip" => {
+            let (low, high) = (number(0, f64::NEG_INFINITY), number(1, f64::INFINITY));
+            let (low, high) = (ctx.number(x, low)?, ctx.number(x, high)?);
+            ctx.op(&CLIP, &[x, low, high])
+        }
+        other => Err(RowError::Unsupported(format!("activation {other:?}"))),
+    }
+}
+
+/// A convolution, the sum with a fourth operand if there is one, and an activation.
+fn fused_conv(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let (x, w) = (ctx.input(0)?, ctx.input(1)?);
+    let attrs = conv_attrs(ctx, x, w)?;
+    let operands = [Some(x), Some(w), ctx.optional(2)];
+    let name = ctx.name().to_owned();
+    let mut y = ctx.graph().push(&CONV, &operands, attrs, &name)?[0];
+    if let Some(more) = ctx.optional(3) {
+        y = ctx.add(y, more)?;
+    }
+    let numbers = ctx.floats("activation_params").unwrap_or_default();
+    let numbers = [0, 1].map(|k| numbers.get(k).copied());
+    Ok(vec![activated(ctx, y, &numbers)?])
+}
+
+fn fused_gemm(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let (a, b) = (ctx.input(0)?, ctx.input(1)?);
+    let attrs = Attrs::new()
+        .with("transpose_a", ctx.flag("transA", false))
+        .with("transpose_b", ctx.flag("transB", false));
+    let product = ctx.push(&MATMUL, &[a, b], attrs)?;
+    let mut y = ctx.times(product, ctx.float_or("alpha", 1.0))?;
+    if let Some(c) = ctx.optional(2) {
+        let c = ctx.times(c, ctx.float_or("beta", 1.0))?;
+        y = ctx.add(y, c)?;
+    }
+    let numbers = [ctx.float("activation_alpha"), ctx.float("activation_beta")];
+    Ok(vec![activated(ctx, y, &numbers)?])
+}
+
+/// The norm of the sum of word, position and segment embeddings.
+fn embed_layer_norm(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let ids = ctx.input(0)?;
+    let (words, positions) = (ctx.input(2)?, ctx.input(3)?);
+    let ty = ctx.ty(ids)?;
+    let [_, length] = <[Dim; 2]>::try_from(ty.shape.clone())
+        .map_err(|_| RowError::Invalid(format!("{ty} is not [batch, length]")))?;
+    let mut sum = ctx.gather(words, ids, 0)?;
+    let places = match ctx.optional(8) {
+        Some(places) => places,
+        None => ctx.iota(DType::I64, length)?,
+    };
+    let places = ctx.gather(positions, places, 0)?;
+    sum = ctx.add(sum, places)?;
+    if let (Some(ids), Some(segments)) = (ctx.optional(1), ctx.optional(4)) {
+        let segments = ctx.gather(segments, ids, 0)?;
+        sum = ctx.add(sum, segments)?;
+    }
+    let attrs = Attrs::new().with("epsilon", ctx.float_or("epsilon", 1e-12));
+    let (scale, bias) = (ctx.input(5)?, ctx.input(6)?);
+    let y = ctx.push(&LAYER_NORM, &[sum, scale, bias], attrs)?;
+    if ctx.wants(1) {
+        return Err(RowError::Unsupported(
+            "an index of the mask as output".to_owned(),
+        ));
+    }
+    // Nothing uses the second result.
+    let mut results = vec![y, y, sum];
+    results.truncate(ctx.num_outputs().max(1));
+    Ok(results)
+}
+
+/// Positions are one offset or given for each token.
+fn rotary_embedding(ctx: &mut RowCtx<'_, '_>) -> Built {
+    if ctx.flag("is_packed_batching", false) || ctx.float_or("scale", 1.0) != 1.0 {
+        let reason = "packed batches or a scale of positions";
+        return Err(RowError::Unsupported(reason.to_owned()));
+    }
+    let (mut x, positions) = (ctx.input(0)?, ctx.input(1)?);
+    let (cos, sin) = (ctx.input(2)?, ctx.input(3)?);
+    let ty = ctx.ty(x)?;
+    let half = match ctx.ty(cos)?.shape.as_slice() {
+        [_, half] => half.clone(),
+        _ => return Err(RowError::Invalid("cosines have not two axes".to_owned())),
+    };
+    let rotated = half * Dim::new(2);
+    let heads = ctx.int_or("num_heads", 0);
+    let (heads_first, length) = match ty.rank() {
+        4 => (true, ty.shape[2].clone()),
+        3 => {
+            // Without a number of heads, each is as wide as what is rotated.
+            let size = match heads {
+                0 => rotated.clone(),
+                heads => ty.shape[2].floor_div(&Dim::new(heads)),
+            };
+            let count = ty.shape[2].floor_div(&size);
+            let [batch, length] = [ty.shape[0].clone(), ty.shape[1].clone()];
+            x = ctx.view(x, vec![batch, length.clone(), count, size])?;
+            (false, length)
+        }
+        _ => return Err(RowError::Invalid(format!("{ty} has not 3 or 4 axes"))),
+    };
+    let given = ctx.ty(positions)?;
+    let places = match given.rank() {
+        2 => positions,
+        _ => {
+            let offset = ctx.view(positions, vec![Dim::new(1), Dim::new(1)])?;
+            let offset = ctx.cast(offset, DType::I64)?;
+            let steps = ctx.iota(DType::I64, length.clone())?;
+            let places = ctx.add(offset, steps)?;
+            ctx.expand(places, vec![ty.shape[0].clone(), length])?
+        }
+    };
+    let (cos, sin) = (ctx.gather(cos, places, 0)?, ctx.gather(sin, places, 0)?);
+    let wanted = ctx.int_or("rotary_embedding_dim", 0);
+    if wanted != 0 && rotated.as_const().is_some_and(|rotated| rotated != wanted) {
+        return Err(RowError::Invalid(format!(
+            "rotary_embedding_dim {wanted} for {rotated} angles"
+        )));
+    }
+    let how = Rotation {
+        heads_first,
+        interleaved: ctx.flag("interleaved", false),
+        rotated,
+    };
+    let y = rotate(ctx, x, (cos, sin), &how)?;
+    Ok(vec![ctx.view(y, ty.shape)?])
+}
+
+/// `[batch, length, heads * size]`, with its part of the bias, as `[batch, heads, length, size]`.
+fn heads_of(ctx: &mut RowCtx<'_, '_>, x: ValueId, bias: Option<ValueId>, heads: i64) -> Value {
+    let x = match bias {
+        Some(bias) => ctx.add(x, bias)?,
+        None => x,
+    };
+    let ty = ctx.ty(x)?;
+    let [batch, length, width] = <[Dim; 3]>::try_from(ty.shape.clone()).map_err(|_| {
+        RowError::Unsupported(format!(
+            "{ty}, where [batch, length, heads * size] is meant"
+        ))
+    })?;
+    let size = width.floor_div(&Dim::new(heads));
+    let x = ctx.view(x, vec![batch, length, Dim::new(heads), size])?;
+    ctx.permute(x, &[0, 2, 1, 3])
+}
+
+/// Attention over heads that lie in the last axis. Queries, keys and values are given apart.
+fn multi_head_attention(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let heads = ctx.int("num_heads").filter(|heads| *heads > 0);
+    let heads = heads.ok_or_else(|| RowError::Invalid("num_heads is absent".to_owned()))?;
+    let q = ctx.input(0)?;
+    let (Some(k), Some(v)) = (ctx.optional(1), ctx.optional(2)) else {
+        return Err(RowError::Unsupported("packed keys or values".to_owned()));
+    };
+    let q_ty = ctx.ty(q)?;
+    let width = |ctx: &mut RowCtx<'_, '_>, x: ValueId| -> Result<Dim, RowError> {
+        let ty = ctx.ty(x)?;
+        match ty.rank() {
+            3 => Ok(ty.shape[2].clone()),
+            _ => Err(RowError::Unsupported(format!(
+                "{ty}, which has not three axes"
+            ))),
+        }
+    };
+    let (qk_width, v_width) = (width(ctx, q)?, width(ctx, v)?);
+    let mut biases = [None; 3];
+    if let Some(bias) = ctx.optional(3) {
+        let ends = [
+            Dim::new(0),
+            qk_width.clone(),
+            qk_width.clone() * Dim::new(2),
+            qk_width * Dim::new(2) + v_width.clone(),
+        ];
+        for (k, own) in biases.iter_mut().enumerate() {
+            *own = Some(ctx.part(bias, 0, ends[k].clone(), ends[k + 1].clone())?);
+        }
+    }
+    let q = heads_of(ctx, q, biases[0], heads)?;
+    let mut k = heads_of(ctx, k, biases[1], heads)?;
+    let mut v = heads_of(ctx, v, biases[2], heads)?;
+    if let (Some(past_k), Some(past_v)) = (ctx.optional(6), ctx.optional(7)) {
+        k = ctx.join(&[past_k, k], 2)?;
+        v = ctx.join(&[past_v, v], 2)?;
+    }
+    if (8..ctx.num_inputs()).any(|position| ctx.optional(position).is_some()) {
+        return Err(RowError::Unsupported(
+            "a shared buffer of the past".to_owned(),
+        ));
+    }
+    let scale = match (ctx.float_or("scale", 0.0), ctx.ty(q)?.shape[3].as_const()) {
+        (0.0, Some(size)) => 1.0 / (size as f64).sqrt(),
+        (0.0, None) => return Err(RowError::Unsupported(format!("{q_ty} of an unknown size"))),
+        (scale, _) => scale,
+    };
+    let turned = Attrs::new().with("transpose_b", true);
+    let scores = ctx.push(&MATMUL, &[q, k], turned)?;
+    let mut scores = ctx.times(scores, scale)?;
+    let (queries, keys) = (ctx.ty(q)?.shape[2].clone(), ctx.ty(k)?.shape[2].clone());
+    let filter = ctx.float_or("mask_filter_value", -10000.0);
+    if ctx.flag("unidirectional", false) {
+        let row = ctx.iota(DType::I64, queries.clone())?;
+        let row = ctx.view(row, vec![queries.clone(), Dim::new(1)])?;
+        let before = ctx.dim(keys.clone() - queries)?;
+        let row = ctx.add(row, before)?;
+        let column = ctx.iota(DType::I64, keys.clone())?;
+        let seen = ctx.op(&GE, &[row, column])?;
+        let never = ctx.number(scores, filter)?;
+        scores = ctx.select(seen, scores, never)?;
+    }
+    if let Some(mask) = ctx.optional(4) {
+        let ty = ctx.ty(mask)?;
+        if ty.rank() != 2 {
+            return Err(RowError::Unsupported(format!(
+                "mask {ty}, which is not by key"
+            )));
+        }
+        let zero = ctx.number(mask, 0.0)?;
+        let hidden = ctx.op(&EQ, &[mask, zero])?;
+        let to = vec![ty.shape[0].clone(), Dim::new(1), Dim::new(1), keys];
+        let hidden = ctx.view(hidden, to)?;
+        let (less, none) = (ctx.number(scores, filter)?, ctx.number(scores, 0.0)?);
+        let offset = ctx.select(hidden, less, none)?;
+        scores = ctx.add(scores, offset)?;
+    }
+    if let Some(bias) = ctx.optional(5) {
+        scores = ctx.add(scores, bias)?;
+    }
+    let weights = ctx.push(&SOFTMAX, &[scores], Attrs::new().with("axis", -1_i64))?;
+    let mixed = ctx.op(&MATMUL, &[weights, v])?;
+    let mixed = ctx.permute(mixed, &[0, 2, 1, 3])?;
+    let to = vec![q_ty.shape[0].clone(), q_ty.shape[1].clone(), v_width];
+    let y = ctx.view(mixed, to)?;
+    if ctx.wants(3) {
+        return Err(RowError::Unsupported("scores as output".to_owned()));
+    }
+    let mut results = vec![y, k, v];
+    results.truncate(ctx.num_outputs().max(1));
+    Ok(results)
+}
