@@ -7,6 +7,7 @@ use alula_microkernel::{
 use alula_tensor::{Dim, Symbol};
 
 use super::bound::{BoundContract, ContractError, Kernel};
+use super::image::Image;
 use super::packing::{Filters, Packing};
 use super::{AxisMap, BiasAxis, CpuContract, DepthwiseMap, Epilogue, Form, Product, WindowMap};
 
@@ -224,7 +225,7 @@ impl CpuContract {
         let bias_first = bias.map_or(Ok(0), |(_, first)| sizes.offset(first))?;
         let packing = self.pack_product(sizes, product)?;
         let (spec, [a_first, c_first]) = self.product_spec(sizes, product, &packing)?;
-        let spec = GemmSpec {
+        let mut spec = GemmSpec {
             bias: match bias {
                 None => Bias::None,
                 Some((BiasAxis::Cols, _)) => Bias::PerN,
@@ -234,9 +235,23 @@ impl CpuContract {
             clip,
             ..spec
         };
+        let mut image = None;
+        if let (Some(window), [channels, _], true) =
+            (&product.window, product.taps.as_slice(), product.is_copied)
+        {
+            let channels = sizes.axis(channels)?;
+            let copy = Image::new(sizes.window(window)?, channels.extent, channels.a)?;
+            spec.a_k_stride = copy.step();
+            spec.a_rows = ARows::Affine {
+                rows: copy.rows(),
+                taps: copy.taps(),
+            };
+            image = Some(copy);
+        }
         Ok(BoundContract {
             packing,
             kernel: Kernel::Gemm(Box::new(BatchReduceGemm::new(spec, threads)?)),
+            image,
             first: [a_first, c_first, bias_first],
             threads,
         })
@@ -346,6 +361,7 @@ impl CpuContract {
         Ok(BoundContract {
             packing: pack_depthwise(sizes, map)?,
             kernel: Kernel::Depthwise(Box::new(Depthwise::new(spec)?)),
+            image: None,
             first: [a_first, c_first, bias_first],
             threads: 1,
         })

@@ -8,6 +8,7 @@ use alula_microkernel::{
 use alula_tensor::DimError;
 use thiserror::Error;
 
+use super::image::Image;
 use super::packing::Packing;
 
 /// Why a contraction could not be bound or run. Nothing has been written when one is returned.
@@ -60,6 +61,8 @@ pub(super) enum Kernel {
 pub struct BoundContract {
     pub(super) kernel: Kernel,
     pub(super) packing: Packing,
+    /// What is copied before the kernel runs, and read by it.
+    pub(super) image: Option<Image>,
     /// First element of the left side, result and bias.
     pub(super) first: [isize; 3],
     pub(super) threads: usize,
@@ -117,6 +120,12 @@ impl BoundContract {
             Kernel::Depthwise(depthwise) => depthwise.scratch_bytes(),
         };
         each.saturating_mul(threads)
+            .saturating_add(self.copied_bytes())
+    }
+
+    /// Bytes of scratch for a copied image.
+    fn copied_bytes(&self) -> usize {
+        self.image.as_ref().map_or(0, |image| image.len() * 4 + 64)
     }
 
     /// Floating-point operations of one run.
@@ -193,6 +202,22 @@ impl BoundContract {
             None => none,
         };
         let (b, hook) = (operands.b, operands.hook);
+        let copied = self.copied_bytes();
+        if scratch.len() < copied {
+            let (what, first, len) = ("the scratch", copied as isize, scratch.len());
+            return Err(ContractError::First { what, first, len });
+        }
+        let (copy, scratch) = scratch.split_at_mut(copied);
+        let mut a = a;
+        if let Some(image) = &self.image {
+            let shift = copy.as_ptr().align_offset(64);
+            let copy = copy[shift..][..image.len() * 4].as_mut_ptr().cast();
+            // SAFETY: aligned to 64 and of this many floats, any bytes of which are floats.
+            let copy = unsafe { std::slice::from_raw_parts_mut(copy, image.len()) };
+            // SAFETY: the caller's.
+            unsafe { image.fill(pool, a, copy)? };
+            a = (copy.as_ptr(), copy.len());
+        }
         match &self.kernel {
             Kernel::Gemm(gemm) => {
                 let operands = GemmOperands {
@@ -223,13 +248,14 @@ impl BoundContract {
     }
 }
 
-struct SendPointer(*mut f32);
+/// A slice that tasks write disjoint parts of.
+pub(super) struct SendPointer(pub(super) *mut f32);
 
-// SAFETY: tasks write disjoint panels.
+// SAFETY: tasks write disjoint parts.
 unsafe impl Sync for SendPointer {}
 
 impl SendPointer {
-    fn at(&self, offset: usize) -> *mut f32 {
+    pub(super) fn at(&self, offset: usize) -> *mut f32 {
         // SAFETY: callers stay within the slice that the pointer came from.
         unsafe { self.0.add(offset) }
     }

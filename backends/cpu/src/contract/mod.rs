@@ -14,6 +14,7 @@ mod bind;
 mod bound;
 #[cfg(feature = "emit")]
 mod fused;
+mod image;
 mod integer;
 mod packing;
 #[cfg(feature = "emit")]

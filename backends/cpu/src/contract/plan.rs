@@ -349,11 +349,12 @@ fn product_form(
     layout: &Layout,
 ) -> Result<(Form, TileAxes), NotSupported> {
     let (mut rows, mut sums) = (maps.vars(Role::M), maps.vars(Role::K));
-    let mut map = None;
+    let (mut map, mut of_window) = (None, [None, None]);
     let mut taps: Vec<AxisMap> = Vec::new();
     if !window.is_empty() {
         let (found, [h, w], image) = window_map(maps, window, layout)?;
         let tap_vars = [h.tap, w.tap];
+        of_window = tap_vars;
         sums.retain(|&var| !tap_vars.contains(&Some(var)));
         for tap in tap_vars {
             taps.push(tap.map_or_else(unit, |var| maps.axis(var)));
@@ -365,7 +366,7 @@ fn product_form(
         map = Some(found);
     }
     let mut depth = collapse(sums.iter().map(|&var| maps.axis(var)).collect());
-    let depth = if map.is_some() {
+    let mut depth = if map.is_some() {
         match depth.len() {
             0 => unit(),
             1 => depth.remove(0),
@@ -380,6 +381,13 @@ fn product_form(
         taps = depth;
         own
     };
+    let is_copied = maps.contract.acc == DType::F32
+        && maps.vars(Role::Batch).is_empty()
+        && map.as_ref().is_some_and(|map| is_copied(map, &depth));
+    if is_copied {
+        let [h, w] = of_window.map(|tap| tap.map_or_else(unit, |var| maps.axis(var)));
+        taps = vec![std::mem::replace(&mut depth, w), h];
+    }
     let cols = maps.vars(Role::N);
     let form = Form::Product(Product {
         batch: maps
@@ -392,6 +400,7 @@ fn product_form(
         taps,
         depth,
         window: map,
+        is_copied,
         offsets: offsets(maps),
     });
     let axes = TileAxes {
@@ -400,6 +409,22 @@ fn product_form(
         cols,
     };
     Ok((form, axes))
+}
+
+/// Most channels times rows of a window over a padded copy.
+const COPIED_TAPS: i64 = 64;
+
+/// Whether a window is to slide over a padded copy: its channels are few and not adjacent.
+fn is_copied(window: &WindowMap, channels: &AxisMap) -> bool {
+    let [height, width] = &window.kernel;
+    let taps = channels.extent.clone() * height.clone();
+    let adjacent = channels.a.is(1) && !channels.extent.is(1);
+    !adjacent
+        && window.strides[2].is(1)
+        && width.as_const().is_some_and(|width| width > 1)
+        && taps
+            .as_const()
+            .is_some_and(|taps| (1..=COPIED_TAPS).contains(&taps))
 }
 
 /// The longest axis, as far as extents are known; the last of equals.

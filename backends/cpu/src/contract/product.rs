@@ -73,6 +73,9 @@ pub struct Product {
     pub depth: AxisMap,
     /// Where rows of the left side come from a sliding window.
     pub window: Option<WindowMap>,
+    /// Whether the window slides over a padded copy. The taps are then channels and rows of the
+    /// window, the depth is its columns.
+    pub is_copied: bool,
     /// Where the first element of the left side, right side and result is.
     pub offsets: [Dim; 3],
 }
