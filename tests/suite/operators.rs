@@ -403,7 +403,7 @@ fn attributes_that_are_missing_unknown_or_of_another_kind_are_refused() {
             }
         };
         refuse("an unknown attribute", &|attrs| {
-            attrs.set("no_such_attribute", 1_i64)
+            attrs.set("no_such_attribute", 1_i64);
         });
         for spec in op.attrs {
             let name = spec.name;
@@ -414,7 +414,7 @@ fn attributes_that_are_missing_unknown_or_of_another_kind_are_refused() {
             }
             if spec.kind != AttrKind::Floats {
                 refuse(&format!("a {name} of floats"), &|attrs| {
-                    attrs.set(name, vec![0.5, 2.0])
+                    attrs.set(name, vec![0.5, 2.0]);
                 });
             }
         }
