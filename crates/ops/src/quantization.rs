@@ -5,6 +5,7 @@
 
 mod dequantize;
 mod quantize;
+mod requantize;
 
 use alula_ir::{AttrSpec, Attrs, InferCtx, InferError, OpDef};
 use alula_kernel::{Compute, ExprId};
@@ -12,9 +13,10 @@ use alula_tensor::{Dim, ScalarOp, TensorType};
 
 pub use dequantize::DEQUANTIZE_LINEAR;
 pub use quantize::QUANTIZE_LINEAR;
+pub use requantize::REQUANTIZE;
 
 /// The family's rows.
-pub const ROWS: &[&OpDef] = &[&QUANTIZE_LINEAR, &DEQUANTIZE_LINEAR];
+pub const ROWS: &[&OpDef] = &[&QUANTIZE_LINEAR, &DEQUANTIZE_LINEAR, &REQUANTIZE];
 
 const AXIS: AttrSpec = AttrSpec::int("axis", 1, "axis of scales and zero points");
 const BLOCK: AttrSpec = AttrSpec::int("block", 0, "elements along the axis that share a scale");

@@ -3,16 +3,16 @@
 use alula_ir::{Attrs, OpDef, ValueId};
 use alula_ops::contraction::MATMUL;
 use alula_ops::elementwise::activation::{GELU, SILU};
-use alula_ops::elementwise::arithmetic::{ADD, MUL, SUB};
+use alula_ops::elementwise::arithmetic::{ADD, DIV, MUL, SUB};
 use alula_ops::elementwise::choice::CAST;
 use alula_ops::normalization::{LAYER_NORM, RMS_NORM};
-use alula_ops::quantization::DEQUANTIZE_LINEAR;
+use alula_ops::quantization::{DEQUANTIZE_LINEAR, QUANTIZE_LINEAR};
 use alula_ops::shape::TRANSPOSE;
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
 use super::contraction::{matmul, reshape};
 use super::quantization::{
-    dequantize, dynamic_quantize, integer_product, quantize, real, scaled_sums, steps,
+    dequantize, dynamic_quantize, integer_product, quantize, real, requantized, scaled_sums, steps,
 };
 use super::recurrent::{Sources, lstm_of};
 use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
@@ -21,8 +21,8 @@ use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
 pub(super) const ROWS: &[Row] = &[
     row("QuantizeLinear", &["axis", "block_size"], quantize),
     row("DequantizeLinear", &["axis", "block_size"], dequantize),
-    row("QLinearAdd", &[], |ctx| qlinear(ctx, &ADD)),
-    row("QLinearMul", &[], |ctx| qlinear(ctx, &MUL)),
+    row("QLinearAdd", &[], qlinear_add),
+    row("QLinearMul", &[], qlinear_mul),
     row("QGemm", &["alpha", "transA", "transB"], qgemm),
     row("MatMulIntegerToFloat", &[], |ctx| {
         let [a, b, a_scale, b_scale] = [0, 1, 2, 3].map(|position| ctx.input(position));
@@ -107,13 +107,53 @@ fn biased(ctx: &mut RowCtx<'_, '_>, value: ValueId, bias: Option<ValueId>) -> Bu
     }
 }
 
-/// A binary operator on quantized operands: real numbers in between.
-fn qlinear(ctx: &mut RowCtx<'_, '_>, op: &'static OpDef) -> Built {
+/// The sum of quantized operands in steps of the result, in `f32`: `c + a * ra + b * rb`, where the
+/// factors are each scale over the result's and `c` is what zero points make.
+fn qlinear_add(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let zero_of = |ctx: &mut RowCtx<'_, '_>, position: usize| match ctx.optional(position) {
+        Some(zero) => ctx.push(&CAST, &[zero], Attrs::new().with("to", DType::F32)),
+        None => Ok(ctx.scalar(DType::F32, 0.0)),
+    };
+    let y_scale = ctx.input(6)?;
+    let dtype = match ctx.optional(7) {
+        Some(zero) => ctx.ty(zero)?.dtype,
+        None => {
+            let a = ctx.input(0)?;
+            ctx.ty(a)?.dtype
+        }
+    };
+    let mut constant = zero_of(ctx, 7)?;
+    let (mut shift, mut terms) = (None, Vec::new());
+    for [value, scale, zero] in [[0, 1, 2], [3, 4, 5]] {
+        let (value, scale, zero) = (ctx.input(value)?, ctx.input(scale)?, zero_of(ctx, zero)?);
+        let ratio = ctx.push(&DIV, &[scale, y_scale], Attrs::new())?;
+        let moved = ctx.push(&MUL, &[ratio, zero], Attrs::new())?;
+        shift = Some(match shift {
+            None => moved,
+            Some(sum) => ctx.push(&ADD, &[sum, moved], Attrs::new())?,
+        });
+        let value = ctx.push(&CAST, &[value], Attrs::new().with("to", DType::F32))?;
+        terms.push(ctx.push(&MUL, &[value, ratio], Attrs::new())?);
+    }
+    if let Some(shift) = shift {
+        constant = ctx.push(&SUB, &[constant, shift], Attrs::new())?;
+    }
+    let mut sum = constant;
+    for term in terms {
+        sum = ctx.push(&ADD, &[sum, term], Attrs::new())?;
+    }
+    let one = ctx.scalar(DType::F32, 1.0);
+    let attrs = Attrs::new().with("dtype", dtype);
+    Ok(vec![ctx.push(&QUANTIZE_LINEAR, &[sum, one], attrs)?])
+}
+
+/// The product of quantized operands: real numbers in between.
+fn qlinear_mul(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (a, a_scale, b, b_scale) = (ctx.input(0)?, ctx.input(1)?, ctx.input(3)?, ctx.input(4)?);
     let (a_zero, b_zero) = (ctx.optional(2), ctx.optional(5));
     let a = real(ctx, a, a_scale, a_zero, 0)?;
     let b = real(ctx, b, b_scale, b_zero, 0)?;
-    let value = ctx.push(op, &[a, b], Attrs::new())?;
+    let value = ctx.push(&MUL, &[a, b], Attrs::new())?;
     let (scale, zero) = (ctx.input(6)?, ctx.input(7)?);
     Ok(vec![steps(ctx, value, scale, zero)?])
 }
@@ -149,18 +189,19 @@ fn qgemm(ctx: &mut RowCtx<'_, '_>) -> Built {
     if let Some(bias) = ctx.optional(6) {
         sums = ctx.push(&ADD, &[sums, bias], Attrs::new())?;
     }
-    let (a_scale, b_scale) = (ctx.input(1)?, ctx.input(4)?);
-    let mut scale = ctx.push(&MUL, &[a_scale, b_scale], Attrs::new())?;
+    let (mut a_scale, b_scale) = (ctx.input(1)?, ctx.input(4)?);
     let alpha = ctx.float_or("alpha", 1.0);
     if alpha != 1.0 {
-        let dtype = ctx.ty(scale)?.dtype;
+        let dtype = ctx.ty(a_scale)?.dtype;
         let alpha = ctx.scalar(dtype, alpha);
-        scale = ctx.push(&MUL, &[scale, alpha], Attrs::new())?;
+        a_scale = ctx.push(&MUL, &[a_scale, alpha], Attrs::new())?;
     }
-    let value = scaled_sums(ctx, sums, scale)?;
+    let scale = ctx.push(&MUL, &[a_scale, b_scale], Attrs::new())?;
     match (ctx.optional(7), ctx.optional(8)) {
-        (Some(scale), Some(zero)) => Ok(vec![steps(ctx, value, scale, zero)?]),
-        _ => Ok(vec![value]),
+        (Some(y_scale), Some(zero)) => {
+            Ok(vec![requantized(ctx, sums, scale, (y_scale, zero), -1)?])
+        }
+        _ => Ok(vec![scaled_sums(ctx, sums, scale)?]),
     }
 }
 

@@ -4,8 +4,9 @@ use alula_ir::{Attrs, ValueId};
 use alula_ops::contraction::CONV_INTEGER;
 use alula_ops::elementwise::arithmetic::{ADD, DIV, EQ, MAX, MIN, MUL, ROUND, SUB};
 use alula_ops::elementwise::choice::{CAST, SELECT};
-use alula_ops::quantization::{DEQUANTIZE_LINEAR, QUANTIZE_LINEAR};
+use alula_ops::quantization::{DEQUANTIZE_LINEAR, QUANTIZE_LINEAR, REQUANTIZE};
 use alula_ops::reduce::{REDUCE_MAX, REDUCE_MIN};
+use alula_ops::shape::EXPAND;
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
 use super::contraction::{conv_attrs, matmul, matmul_integer, reshape};
@@ -171,6 +172,44 @@ pub(super) fn scaled_sums(
     ctx.push(&MUL, &[real, scale], Attrs::new())
 }
 
+/// `i32` sums as steps of the result: the scales' product over the result's is one factor in `f32`,
+/// so that a sum is rounded by one product. Factors of several elements are those of `axis`.
+pub(super) fn requantized(
+    ctx: &mut RowCtx<'_, '_>,
+    sums: ValueId,
+    scale: ValueId,
+    (y_scale, y_zero): (ValueId, ValueId),
+    axis: i64,
+) -> Result<ValueId, RowError> {
+    let (scale_ty, dtype) = (ctx.ty(scale)?, ctx.ty(y_zero)?.dtype);
+    let is_factor = scale_ty.rank() <= 1 && scale_ty.dtype == DType::F32;
+    let is_byte = matches!(dtype, DType::I8 | DType::U8);
+    let is_one = is_single(ctx, y_scale)? && is_single(ctx, y_zero)?;
+    if !(is_factor && is_byte && is_one && ctx.ty(sums)?.dtype == DType::I32) {
+        let rank = ctx.rank(sums)?;
+        let spread = match axis {
+            1 => along_channels(ctx, scale, rank)?,
+            _ => at_most_rank(ctx, scale, rank)?,
+        };
+        let value = scaled_sums(ctx, sums, spread)?;
+        return steps(ctx, value, y_scale, y_zero);
+    }
+    let y_scale = reshape(ctx, y_scale, Vec::new())?;
+    let zero = reshape(ctx, y_zero, Vec::new())?;
+    let factor = ctx.push(&DIV, &[scale, y_scale], Attrs::new())?;
+    let zero = match ctx.ty(factor)?.num_elements() {
+        n if n.is(1) => zero,
+        n => {
+            // One zero point for each factor.
+            ctx.push(&EXPAND, &[zero], Attrs::new().with("to", vec![n]))?
+        }
+    };
+    let rank = ctx.rank(sums)? as i64;
+    let axis = if axis < 0 { axis + rank } else { axis };
+    let attrs = Attrs::new().with("dtype", dtype).with("axis", axis.max(0));
+    ctx.push(&REQUANTIZE, &[sums, factor, zero], attrs)
+}
+
 /// Whether a value has one element and rank 1 at most.
 fn is_single(ctx: &mut RowCtx<'_, '_>, value: ValueId) -> Result<bool, RowError> {
     let ty = ctx.ty(value)?;
@@ -249,10 +288,7 @@ fn qlinear_matmul(ctx: &mut RowCtx<'_, '_>) -> Built {
     let sums = integer_product(ctx, a, b, Some(a_zero), Some(b_zero))?;
     let rows = row_scale(ctx, a_scale)?;
     let scale = ctx.push(&MUL, &[rows, b_scale], Attrs::new())?;
-    let rank = ctx.rank(sums)?;
-    let scale = at_most_rank(ctx, scale, rank)?;
-    let value = scaled_sums(ctx, sums, scale)?;
-    Ok(vec![steps(ctx, value, y_scale, y_zero)?])
+    Ok(vec![requantized(ctx, sums, scale, (y_scale, y_zero), -1)?])
 }
 
 /// Drops axes of extent 1 in front that would raise the rank of what it multiplies.
@@ -298,9 +334,7 @@ fn qlinear_conv(ctx: &mut RowCtx<'_, '_>) -> Built {
         sums = ctx.push(&ADD, &[sums, bias], Attrs::new())?;
     }
     let scale = ctx.push(&MUL, &[x_scale, w_scale], Attrs::new())?;
-    let scale = along_channels(ctx, scale, rank)?;
-    let value = scaled_sums(ctx, sums, scale)?;
-    Ok(vec![steps(ctx, value, y_scale, y_zero)?])
+    Ok(vec![requantized(ctx, sums, scale, (y_scale, y_zero), 1)?])
 }
 
 /// A convolution of quantized tensors in `i32`.
