@@ -75,7 +75,7 @@ pub static LOG_SOFTMAX: OpDef = OpDef {
 /// 1 at the first greatest element along an axis, 0 elsewhere.
 pub static HARDMAX: OpDef = OpDef {
     name: "hardmax",
-    summary: "1 at the first greatest element along an axis, 0 elsewhere",
+    summary: "1 at the first greatest element along an axis, 0 elsewhere; beside a NaN none is",
     operands: &["x"],
     attrs: &[AXIS],
     traits: Traits::NONE,
@@ -83,7 +83,8 @@ pub static HARDMAX: OpDef = OpDef {
     eval: |ctx| {
         eval(ctx, |row| {
             let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let first = row.iter().position(|x| *x == most);
+            let is_ordered = !row.iter().any(|x| x.is_nan());
+            let first = row.iter().position(|x| is_ordered && *x == most);
             (0..row.len())
                 .map(|k| f64::from(Some(k) == first))
                 .collect()
