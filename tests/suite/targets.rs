@@ -72,6 +72,7 @@ fn program(
     }
     Arc::new(Program {
         target: target.to_owned(),
+        precision: "highest".to_owned(),
         features,
         plans: lowered.plans,
         kernels,

@@ -84,6 +84,7 @@ fn with_weights(weights: &[f32], packed: bool) -> Program {
     );
     Program {
         target: "cpu".to_owned(),
+        precision: "highest".to_owned(),
         features: assembled.features,
         plans: Vec::new(),
         kernels: assembled.kernels,

@@ -50,6 +50,7 @@ fn check(cases: &[Case]) {
     let code = compile(cases);
     let program = Arc::new(Program {
         target: "cuda".to_owned(),
+        precision: "highest".to_owned(),
         features: code.features,
         plans: Vec::new(),
         kernels: code.kernels,
@@ -95,6 +96,7 @@ fn launches_are_checked_before_they_run() {
         .collect();
     let program = Program {
         target: "cuda".to_owned(),
+        precision: "highest".to_owned(),
         features: code.features,
         plans: Vec::new(),
         kernels: code.kernels,

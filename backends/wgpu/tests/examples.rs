@@ -53,6 +53,7 @@ fn check(test: &str, cases: Vec<Case>) -> Option<(usize, Vec<String>)> {
     let code = link(emitted);
     let program = Arc::new(Program {
         target: "wgpu".to_owned(),
+        precision: "highest".to_owned(),
         features: code.features,
         plans: Vec::new(),
         kernels: code.kernels,
@@ -116,6 +117,7 @@ fn launches_are_checked_before_they_run() {
         .collect();
     let program = Program {
         target: "wgpu".to_owned(),
+        precision: "highest".to_owned(),
         features: code.features,
         plans: Vec::new(),
         kernels: code.kernels,

@@ -1,14 +1,12 @@
 //! From an ONNX file to a compiled model.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alula_ir::Graph;
 use alula_lower::cluster::{FusionReport, Strategy};
 use alula_lower::layout::LayoutReport;
 use alula_onnx::{Import, ImportError, ImportOptions, Unsupported, import_file};
-use alula_program::Program;
 use alula_runtime::SessionOptions;
 
 use crate::compile::{CompileOptions, Compiled, compile};
@@ -135,21 +133,34 @@ impl ModelBuilder {
         }
         let mut forms = Vec::with_capacity(targets.len());
         let mut reports = Vec::new();
+        let mut optimized = None;
         for &target in targets {
-            forms.push(match target {
-                Target::Reference => Form::Reference(Box::new(graph.clone())),
-                Target::Cpu => {
-                    let (program, report) = self.for_cpu(graph.clone())?;
-                    reports.push((target, report));
-                    Form::Program(target, program)
-                }
-                Target::Wgpu | Target::Cuda => {
-                    return Err(Error::Missing {
-                        what: "compiler",
-                        target,
-                    });
-                }
-            });
+            if target == Target::Reference {
+                forms.push(Form::Reference(Box::new(graph.clone())));
+                continue;
+            }
+            let (graph, rewrites, took) = match &optimized {
+                Some(optimized) => optimized,
+                None => optimized.insert(self.optimized(graph.clone())?),
+            };
+            let Compiled {
+                program,
+                fusion,
+                layouts,
+                times: stages,
+            } = self.on_threads(|| compile(graph.clone(), target, &self.compile))?;
+            let mut times = vec![("optimize", *took)];
+            times.extend(stages);
+            reports.push((
+                target,
+                CompileReport {
+                    rewrites: rewrites.clone(),
+                    fusion,
+                    layouts,
+                    times,
+                },
+            ));
+            forms.push(Form::Program(target, program));
         }
         Ok(Model {
             forms,
@@ -160,25 +171,11 @@ impl ModelBuilder {
         })
     }
 
-    /// Optimises and compiles for this machine's processor.
-    fn for_cpu(&self, mut graph: Graph) -> Result<(Arc<Program>, CompileReport), Error> {
+    /// The graph after the rules, which know no target, and how long they took.
+    fn optimized(&self, mut graph: Graph) -> Result<(Graph, alula_opt::Report, Duration), Error> {
         let start = Instant::now();
         let rewrites = alula_opt::optimize(&mut graph, &self.optimize)?;
-        let mut times = vec![("optimize", start.elapsed())];
-        let Compiled {
-            program,
-            fusion,
-            layouts,
-            times: stages,
-        } = self.on_threads(move || compile(graph, &self.compile))?;
-        times.extend(stages);
-        let report = CompileReport {
-            rewrites,
-            fusion,
-            layouts,
-            times,
-        };
-        Ok((program, report))
+        Ok((graph, rewrites, start.elapsed()))
     }
 
     /// Runs a stage that compiles side by side on as many threads as asked for.

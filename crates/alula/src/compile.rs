@@ -1,8 +1,14 @@
 //! The pipeline: a graph in, a program out, one call per stage.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod launches;
 mod pack;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +18,8 @@ use alula_lower::cluster::{FusionReport, Strategy};
 use alula_lower::layout::{LayoutReport, Layouts};
 use alula_lower::plan::{Lowered, lower_with};
 use alula_program::Program;
+
+use crate::Target;
 
 /// What the user decides about compiling.
 #[derive(Clone, Debug, Default)]
@@ -42,29 +50,82 @@ pub enum CompileError {
     /// A node has no kernel.
     #[error(transparent)]
     Lower(#[from] LowerFailure),
-    /// A kernel cannot be printed for the target.
-    #[error("kernel {kernel}: {reason}")]
+    /// The target does not do what some nodes ask for; all of them.
+    #[error("{}", refused(*target, refusals))]
+    Refused {
+        /// The target.
+        target: Target,
+        /// Each kernel that it cannot run.
+        refusals: Vec<Refusal>,
+    },
+    /// A kernel cannot be printed for the target: a defect of Alula.
+    #[error("kernel {kernel} of {nodes}: {reason}")]
     Emit {
         /// The kernel.
         kernel: String,
+        /// The nodes it stands for.
+        nodes: String,
         /// Why.
         reason: String,
     },
     /// The target is not there.
     #[error("{0}")]
     Target(String),
+    /// This build has no compiler for a target.
+    #[error("this build has no compiler for target {0}")]
+    Missing(Target),
 }
 
-/// Compiles a graph for this machine's processors.
+/// A kernel that a target cannot run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The nodes it stands for.
+    pub nodes: String,
+    /// What the target lacks.
+    pub reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.nodes, self.reason)
+    }
+}
+
+fn refused(target: Target, refusals: &[Refusal]) -> String {
+    let lines: String = refusals.iter().map(|one| format!("\n  {one}")).collect();
+    format!(
+        "target {target} cannot run {} kernels:{lines}",
+        refusals.len()
+    )
+}
+
+/// Compiles a graph for a target. The program is the same whatever the number of threads.
 ///
 /// # Errors
-/// [`CompileError`] naming the node or kernel.
-pub fn compile(graph: Graph, options: &CompileOptions) -> Result<Compiled, CompileError> {
+/// [`CompileError`] naming the nodes.
+pub fn compile(
+    graph: Graph,
+    target: Target,
+    options: &CompileOptions,
+) -> Result<Compiled, CompileError> {
+    let _span = tracing::info_span!("compile", target = target.name()).entered();
     let mut clock = Clock::default();
-    let lowered: Lowered = lower_with(graph, options.strategy, Layouts::ChannelsLast)?;
+    // The loops of a processor read channels-last; a GPU's threads lie along rows.
+    let layouts = match target {
+        Target::Cpu => Layouts::ChannelsLast,
+        Target::Reference | Target::Wgpu | Target::Cuda => Layouts::default(),
+    };
+    let lowered: Lowered = lower_with(graph, options.strategy, layouts)?;
     clock.lap("lower");
     let (fusion, layouts) = (lowered.fusion.clone(), lowered.layouts.clone());
-    let program = cpu::program(lowered, options)?;
+    let program = match target {
+        Target::Cpu => cpu::program(lowered, options)?,
+        #[cfg(feature = "wgpu")]
+        Target::Wgpu => wgpu::program(lowered, options)?,
+        #[cfg(feature = "cuda")]
+        Target::Cuda => cuda::program(lowered, options)?,
+        other => return Err(CompileError::Missing(other)),
+    };
     clock.lap("emit");
     Ok(Compiled {
         program: Arc::new(program),

@@ -47,9 +47,13 @@ pub(crate) fn open(target: Target, threads: usize) -> Result<Box<dyn Device>, Er
     };
     match target {
         Target::Cpu => Ok(Box::new(alula_cpu::CpuDevice::new(threads)?)),
-        Target::Reference | Target::Wgpu | Target::Cuda => Err(Error::Missing {
+        #[cfg(feature = "wgpu")]
+        Target::Wgpu => Ok(Box::new(alula_wgpu::WgpuDevice::open(None)?)),
+        #[cfg(feature = "cuda")]
+        Target::Cuda => Ok(Box::new(alula_cuda::CudaDevice::open(0)?)),
+        other => Err(Error::Missing {
             what: "device",
-            target,
+            target: other,
         }),
     }
 }

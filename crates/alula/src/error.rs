@@ -101,7 +101,11 @@ impl Error {
             #[cfg(feature = "emit")]
             Error::Optimize(alula_opt::OptError::Verify { .. }) => ErrorKind::Internal,
             #[cfg(feature = "emit")]
-            Error::Compile(crate::compile::CompileError::Lower(_)) => ErrorKind::Unsupported,
+            Error::Compile(
+                crate::compile::CompileError::Lower(_)
+                | crate::compile::CompileError::Refused { .. }
+                | crate::compile::CompileError::Missing(_),
+            ) => ErrorKind::Unsupported,
             #[cfg(feature = "emit")]
             Error::Compile(_) => ErrorKind::Internal,
             #[cfg(feature = "emit")]

@@ -4,6 +4,13 @@ use std::process::Command;
 
 #[test]
 fn loading_links_no_compiler_and_no_front_end() {
+    let gpus = ["--features", "wgpu,cuda"];
+    for features in [&[][..], &gpus[..]] {
+        check(features);
+    }
+}
+
+fn check(features: &[&str]) {
     let output = Command::new(env!("CARGO"))
         .args([
             "tree",
@@ -13,6 +20,7 @@ fn loading_links_no_compiler_and_no_front_end() {
             "normal",
             "--no-default-features",
         ])
+        .args(features)
         .args(["--prefix", "none", "--offline"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()

@@ -11,6 +11,8 @@ use crate::Plan;
 pub struct Program {
     /// The target's name: `cpu`, `wgpu`, `cuda`.
     pub target: String,
+    /// How exact contractions are, in a word: `highest` is as exact as `f32` arithmetic.
+    pub precision: String,
     /// Processor features without which the code must not run.
     pub features: Vec<String>,
     /// Plans; the first is the model's, others are sub-graphs.

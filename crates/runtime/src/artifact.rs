@@ -66,6 +66,7 @@ fn builder<'a>(programs: &[&'a Program]) -> Result<Builder<'a>, WriteError> {
         let code = program.code.as_slice();
         let slim = Program {
             target: target.clone(),
+            precision: program.precision.clone(),
             features: program.features.clone(),
             plans: program.plans.clone(),
             kernels: program.kernels.clone(),

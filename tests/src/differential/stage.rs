@@ -151,7 +151,7 @@ pub(super) fn prepare(graph: &Graph, stage: Stage, devices: &Devices) -> Result<
                     strategy: stage.strategy,
                     verify: true,
                 };
-                let compiled = compile(graph, &options);
+                let compiled = compile(graph, alula::Target::Cpu, &options);
                 let compiled = compiled.map_err(|error| Failed::new("compile", error))?;
                 let device = &devices.cpu[threads - 1];
                 Session::new(compiled.program, device, Default::default())
@@ -304,6 +304,7 @@ fn program(
     }
     Program {
         target: target.to_owned(),
+        precision: "highest".to_owned(),
         features,
         plans: lowered.plans,
         kernels,

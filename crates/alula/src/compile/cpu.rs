@@ -1,21 +1,20 @@
 //! Kernels for this machine's processors: loops laid out, legalized and printed side by side;
 //! contractions planned for the micro-kernels.
 
-use std::collections::BTreeMap;
-
 use alula_cpu::{
-    CpuContract, CpuTarget, Dump, Isa, Layout, Unit, assemble, emit_kernel, is_native,
-    is_native_cast, is_native_storage, plan_contract,
+    CpuContract, CpuTarget, Dump, EmitError, Emitted, Isa, Layout, Unit, assemble, emit_kernel,
+    is_native, is_native_cast, is_native_storage, plan_contract,
 };
-use alula_kernel::{Compute, Contract, Kernel};
+use alula_kernel::{Contract, Kernel};
 use alula_lower::build::{self, ParamSpec, Policy, build};
-use alula_lower::legalize::{Caps, legalize};
+use alula_lower::legalize::Caps;
 use alula_lower::plan::{KernelWork, Launch, Lowered};
-use alula_program::{Constant, Program, Step};
-use alula_tensor::Storage;
+use alula_program::Program;
 use rayon::prelude::*;
 
+use super::launches::{Code, NoCode, Words, each, merge, nameless, nodes, program as put_together};
 use super::{CompileError, CompileOptions, pack};
+use crate::Target;
 
 /// Lanes of a vector loop: 128 bits of `f32`.
 const LANES: u32 = 4;
@@ -29,10 +28,14 @@ const CAPS: Caps = Caps {
 
 /// A launch's kernel before code generation.
 #[derive(serde::Serialize)]
-enum Planned {
+pub(super) enum Planned {
     Loops(Kernel),
     /// With its tile kernel, and the elements of its right side if that is packed.
     Contract(Box<CpuContract>, Option<Kernel>, Option<u64>),
+}
+
+pub(super) fn words(options: &CompileOptions) -> Words {
+    Words::new(Policy::Cpu { lanes: LANES }, CAPS, options)
 }
 
 /// Compiles every launch and puts the program together.
@@ -40,56 +43,36 @@ pub(super) fn program(
     mut lowered: Lowered,
     options: &CompileOptions,
 ) -> Result<Program, CompileError> {
-    let fail = |error: &dyn std::fmt::Display| CompileError::Target(error.to_string());
-    let target = CpuTarget::host().map_err(|error| fail(&error))?;
-    let isa = Isa::current().map_err(|error| fail(&error))?;
-    let mut planned: Vec<Planned> = lowered
-        .launches
-        .par_iter()
-        .map(|launch| plan_launch(launch, isa, options))
-        .collect::<Result<_, _>>()?;
+    let (target, isa) = host()?;
+    let words = words(options);
+    let mut planned = each(&lowered, Target::Cpu, |_, launch| plan(launch, isa, &words))?;
     pack(&mut lowered, &mut planned)?;
-    let names: Vec<&str> = lowered.launches.iter().map(|l| l.name.as_str()).collect();
-    let (unique, position_of) = merge(&planned);
+    let (unique, position_of) = merge(planned.iter().map(|planned| match planned {
+        Planned::Loops(kernel) => Planned::Loops(nameless(kernel)),
+        Planned::Contract(contract, tile, packed) => {
+            Planned::Contract(contract.clone(), tile.as_ref().map(nameless), *packed)
+        }
+    }));
     let units: Vec<Unit> = unique
         .par_iter()
-        .map(|&position| unit(names[position], &planned[position], &target))
+        .map(|&position| {
+            let name = lowered.launches[position].name.as_str();
+            let _span = tracing::debug_span!("emit", name).entered();
+            unit(name, &planned[position], &target).map_err(|error| CompileError::Emit {
+                kernel: name.to_owned(),
+                nodes: nodes(&lowered)[position].to_owned(),
+                reason: error.to_string(),
+            })
+        })
         .collect::<Result<_, _>>()?;
-    let assembled = assemble(&target, units).map_err(|error| fail(&error))?;
-    let mut plans = lowered.plans;
-    for step in plans.iter_mut().flat_map(|plan| &mut plan.steps) {
-        if let Step::Launch { kernel, .. } = step {
-            *kernel = position_of[*kernel];
-        }
-    }
-    let mut constants = Vec::with_capacity(lowered.constants.len());
-    let mut data = Vec::with_capacity(lowered.constants.len());
-    for (name, tensor) in lowered.constants {
-        let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
-        let storage = match (tensor.storage(), tensor.strings()) {
-            (Some(storage), _) => storage.clone(),
-            (None, strings) => {
-                let strings = strings.unwrap_or_default();
-                Storage::copy_from(&alula_runtime::artifact::encode_strings(strings))
-            }
-        };
-        constants.push(Constant {
-            dtype,
-            shape,
-            bytes: storage.bytes().len() as u64,
-            name,
-        });
-        data.push(storage);
-    }
-    Ok(Program {
-        target: alula_cpu::TARGET.to_owned(),
-        features: assembled.features,
-        plans,
+    let assembled =
+        assemble(&target, units).map_err(|error| CompileError::Target(error.to_string()))?;
+    let code = Code {
         kernels: assembled.kernels,
         code: assembled.code,
-        constants,
-        data,
-    })
+        features: assembled.features,
+    };
+    Ok(put_together(Target::Cpu, lowered, &position_of, code))
 }
 
 /// Packs constant right sides, and notes it in the contractions that read them.
@@ -110,37 +93,35 @@ fn pack(lowered: &mut Lowered, planned: &mut [Planned]) -> Result<(), CompileErr
     Ok(())
 }
 
-fn fail(kernel: &str, error: impl std::fmt::Display) -> CompileError {
-    CompileError::Emit {
-        kernel: kernel.to_owned(),
-        reason: error.to_string(),
+/// The code generator and the micro-kernels for this machine.
+pub(super) fn host() -> Result<(CpuTarget, Isa), CompileError> {
+    let fail = |error: &dyn std::fmt::Display| CompileError::Target(error.to_string());
+    let target = CpuTarget::host().map_err(|error| fail(&error))?;
+    let isa = Isa::current().map_err(|error| fail(&error))?;
+    Ok((target, isa))
+}
+
+/// A contraction through the micro-kernels if they take it; anything else as loops.
+pub(super) fn plan(launch: &Launch, isa: Isa, words: &Words) -> Result<Planned, NoCode> {
+    let KernelWork::Contract(contract) = &launch.work else {
+        return Ok(Planned::Loops(words.kernel(launch)?));
+    };
+    match plan_product(&launch.name, contract, isa, words)? {
+        Ok(planned) => Ok(planned),
+        Err(reason) => {
+            tracing::debug!(name = launch.name, reason, "plain loops");
+            Ok(Planned::Loops(words.kernel(launch)?))
+        }
     }
 }
 
-fn plan_launch(
-    launch: &Launch,
-    isa: Isa,
-    options: &CompileOptions,
-) -> Result<Planned, CompileError> {
-    let name = &launch.name;
-    match &launch.work {
-        KernelWork::Compute(compute) => Ok(Planned::Loops(loops(name, compute, options)?)),
-        KernelWork::Kernel(kernel) => Ok(Planned::Loops(finish(
-            name,
-            kernel.as_ref().clone(),
-            options,
-        )?)),
-        KernelWork::Contract(contract) => plan_product(name, contract, isa, options),
-    }
-}
-
-/// A contraction through the micro-kernels if they take it, else as plain loops.
+/// The contraction through the micro-kernels, or why they do not take it.
 fn plan_product(
     name: &str,
     contract: &Contract,
     isa: Isa,
-    options: &CompileOptions,
-) -> Result<Planned, CompileError> {
+    words: &Words,
+) -> Result<Result<Planned, String>, NoCode> {
     let layouts: Vec<Layout> = contract
         .epilogue
         .operands
@@ -148,98 +129,32 @@ fn plan_product(
         .map(|o| Layout::row_major(&o.shape))
         .collect();
     let result = Layout::row_major(&contract.epilogue.shape());
-    match plan_contract(contract, &layouts, &result, isa) {
-        Ok((planned, tile)) => {
-            let tile = tile.map(|tile| {
-                let layout = |l: &Layout| build::Layout {
-                    strides: l.strides.clone(),
-                    elements: l.elements.clone(),
-                };
-                let params: Vec<ParamSpec> = tile
-                    .params
-                    .iter()
-                    .map(|p| ParamSpec {
-                        name: p.name.clone(),
-                        layout: Some(layout(&p.layout)),
-                    })
-                    .collect();
-                let policy = Policy::Cpu { lanes: LANES };
-                finish(name, build(name, &tile.compute, &params, policy), options)
-            });
-            let tile = tile.transpose()?;
-            Ok(Planned::Contract(Box::new(planned), tile, None))
-        }
-        Err(reason) => {
-            tracing::debug!(name, %reason, "plain loops");
-            let plain = contract.to_compute();
-            let plain = plain.ok_or_else(|| fail(name, "the contraction has no plain form"))?;
-            Ok(Planned::Loops(loops(name, &plain, options)?))
-        }
-    }
-}
-
-fn loops(name: &str, compute: &Compute, options: &CompileOptions) -> Result<Kernel, CompileError> {
-    let params: Vec<ParamSpec> = (0..=compute.operands.len())
-        .map(|k| ParamSpec::row_major(format!("p{k}")))
-        .collect();
-    finish(
-        name,
-        build(name, compute, &params, Policy::Cpu { lanes: LANES }),
-        options,
-    )
-}
-
-/// The kernel in the target's words.
-fn finish(
-    name: &str,
-    mut kernel: Kernel,
-    options: &CompileOptions,
-) -> Result<Kernel, CompileError> {
-    legalize(&mut kernel, &CAPS).map_err(|error| fail(name, error))?;
-    if options.verify
-        && let Err(errors) = alula_kernel::verify(&kernel)
-    {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        return Err(fail(name, lines.join("; ")));
-    }
-    Ok(kernel)
-}
-
-/// Positions of kernels that differ in more than their names; and for each launch the position of
-/// its kernel among these.
-fn merge(planned: &[Planned]) -> (Vec<usize>, Vec<usize>) {
-    let mut unique = Vec::new();
-    let mut known: BTreeMap<[u8; 32], usize> = BTreeMap::new();
-    let nameless = |kernel: &Kernel| Kernel {
-        name: String::new(),
-        ..kernel.clone()
+    let (planned, tile) = match plan_contract(contract, &layouts, &result, isa) {
+        Ok(planned) => planned,
+        Err(reason) => return Ok(Err(reason.to_string())),
     };
-    let position_of = planned
-        .iter()
-        .enumerate()
-        .map(|(position, kernel)| {
-            let plain = match kernel {
-                Planned::Loops(kernel) => Planned::Loops(nameless(kernel)),
-                Planned::Contract(contract, tile, packed) => {
-                    Planned::Contract(contract.clone(), tile.as_ref().map(nameless), *packed)
-                }
-            };
-            let bytes = postcard::to_stdvec(&plain).expect("a kernel is plain data");
-            *known
-                .entry(*blake3::hash(&bytes).as_bytes())
-                .or_insert_with(|| {
-                    unique.push(position);
-                    unique.len() - 1
-                })
-        })
-        .collect();
-    (unique, position_of)
+    let tile = tile.map(|tile| {
+        let layout = |l: &Layout| build::Layout {
+            strides: l.strides.clone(),
+            elements: l.elements.clone(),
+        };
+        let params: Vec<ParamSpec> = tile
+            .params
+            .iter()
+            .map(|p| ParamSpec {
+                name: p.name.clone(),
+                layout: Some(layout(&p.layout)),
+            })
+            .collect();
+        words.finish(build(name, &tile.compute, &params, words.policy))
+    });
+    let tile = tile.transpose()?;
+    Ok(Ok(Planned::Contract(Box::new(planned), tile, None)))
 }
 
-fn unit(name: &str, planned: &Planned, target: &CpuTarget) -> Result<Unit, CompileError> {
-    let emit = |kernel: &Kernel| {
-        let emitted = emit_kernel(kernel, target, Dump::default());
-        emitted.map(Box::new).map_err(|error| fail(name, error))
+fn unit(name: &str, planned: &Planned, target: &CpuTarget) -> Result<Unit, EmitError> {
+    let emit = |kernel: &Kernel| -> Result<Box<Emitted>, EmitError> {
+        emit_kernel(kernel, target, Dump::default()).map(Box::new)
     };
     Ok(match planned {
         Planned::Loops(kernel) => Unit::Loops(emit(kernel)?),

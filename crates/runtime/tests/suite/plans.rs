@@ -106,6 +106,7 @@ pub(crate) fn program(plans: Vec<Plan>, constants: &[Tensor]) -> Program {
     .to_vec();
     Program {
         target: "fake".to_owned(),
+        precision: "highest".to_owned(),
         features: Vec::new(),
         plans,
         kernels,

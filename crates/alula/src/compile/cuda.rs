@@ -1,0 +1,46 @@
+//! Kernels as PTX, all in one module.
+
+use alula_cuda::Emitted;
+use alula_kernel::Kernel;
+use alula_lower::build::Policy;
+use alula_lower::legalize::Caps;
+use alula_lower::plan::Lowered;
+use alula_program::Program;
+
+use super::launches::{Code, NoCode, Words, each, merge, nameless, program as put_together};
+use super::{CompileError, CompileOptions};
+use crate::Target;
+
+/// Threads of a block.
+const LANES: u32 = 64;
+
+const CAPS: Caps = Caps {
+    op: alula_cuda::is_native,
+    cast: alula_cuda::is_native_cast,
+    storage: alula_cuda::is_stored,
+};
+
+pub(super) fn words(options: &CompileOptions) -> Words {
+    Words::new(Policy::Gpu { lanes: LANES }, CAPS, options)
+}
+
+/// Prints every launch and puts the program together.
+pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Program, CompileError> {
+    let words = words(options);
+    let emitted = each(&lowered, Target::Cuda, |_, launch| {
+        let kernel = words.kernel(launch)?;
+        Ok((nameless(&kernel), emit(&kernel)?))
+    })?;
+    let (unique, position_of) = merge(emitted.iter().map(|(kernel, _)| kernel));
+    let linked = alula_cuda::link(unique.iter().map(|&k| emitted[k].1.clone()));
+    let code = Code {
+        kernels: linked.kernels,
+        code: linked.code,
+        features: linked.features,
+    };
+    Ok(put_together(Target::Cuda, lowered, &position_of, code))
+}
+
+pub(super) fn emit(kernel: &Kernel) -> Result<Emitted, NoCode> {
+    alula_cuda::emit_kernel(kernel).map_err(NoCode::refused)
+}

@@ -1,0 +1,216 @@
+//! What the targets share: launches to kernels in a target's words, side by side; equal kernels
+//! once; every refusal in one report; programs put together.
+
+use std::collections::BTreeMap;
+
+use alula_kernel::{Compute, Kernel};
+use alula_lower::build::{ParamSpec, Policy, build};
+use alula_lower::legalize::{Caps, legalize};
+use alula_lower::plan::{KernelWork, Launch, Lowered};
+use alula_program::{Constant, KernelEntry, Program, Step};
+use alula_tensor::Storage;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::{CompileError, CompileOptions, Refusal};
+use crate::{Precision, Target};
+
+/// Why a launch has no code.
+pub(super) enum NoCode {
+    /// The target lacks something.
+    Refused(String),
+    /// A defect of ours.
+    Failed(String),
+}
+
+impl NoCode {
+    pub(super) fn refused(reason: impl ToString) -> NoCode {
+        NoCode::Refused(reason.to_string())
+    }
+
+    pub(super) fn failed(reason: impl ToString) -> NoCode {
+        NoCode::Failed(reason.to_string())
+    }
+}
+
+/// How a target lays out and words its kernels.
+pub(super) struct Words {
+    pub(super) policy: Policy,
+    pub(super) caps: Caps,
+    pub(super) verify: bool,
+}
+
+impl Words {
+    pub(super) fn new(policy: Policy, caps: Caps, options: &CompileOptions) -> Words {
+        Words {
+            policy,
+            caps,
+            verify: options.verify,
+        }
+    }
+
+    /// The kernel of a launch as plain loops.
+    pub(super) fn kernel(&self, launch: &Launch) -> Result<Kernel, NoCode> {
+        match &launch.work {
+            KernelWork::Compute(compute) => self.loops(&launch.name, compute),
+            KernelWork::Kernel(kernel) => self.finish(kernel.as_ref().clone()),
+            KernelWork::Contract(contract) => {
+                let plain = contract.to_compute();
+                let plain =
+                    plain.ok_or_else(|| NoCode::failed("the contraction has no plain form"))?;
+                self.loops(&launch.name, &plain)
+            }
+        }
+    }
+
+    fn loops(&self, name: &str, compute: &Compute) -> Result<Kernel, NoCode> {
+        let params: Vec<ParamSpec> = (0..=compute.operands.len())
+            .map(|k| ParamSpec::row_major(format!("p{k}")))
+            .collect();
+        self.finish(build(name, compute, &params, self.policy))
+    }
+
+    /// A kernel in the target's words.
+    pub(super) fn finish(&self, mut kernel: Kernel) -> Result<Kernel, NoCode> {
+        legalize(&mut kernel, &self.caps).map_err(NoCode::refused)?;
+        if self.verify
+            && let Err(errors) = alula_kernel::verify(&kernel)
+        {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            return Err(NoCode::failed(lines.join("; ")));
+        }
+        Ok(kernel)
+    }
+}
+
+/// The nodes of each launch.
+pub(super) fn nodes(lowered: &Lowered) -> Vec<&str> {
+    let mut nodes = vec![""; lowered.launches.len()];
+    for step in lowered.plans.iter().flat_map(|plan| &plan.steps) {
+        if let Step::Launch { kernel, name, .. } = step {
+            nodes[*kernel] = name;
+        }
+    }
+    nodes
+}
+
+/// Makes something of each launch, side by side.
+///
+/// # Errors
+/// Every refusal, or the first defect.
+pub(super) fn each<T: Send>(
+    lowered: &Lowered,
+    target: Target,
+    make: impl Fn(usize, &Launch) -> Result<T, NoCode> + Sync,
+) -> Result<Vec<T>, CompileError> {
+    let made: Vec<Result<T, NoCode>> = lowered
+        .launches
+        .par_iter()
+        .enumerate()
+        .map(|(position, launch)| {
+            let _span = tracing::debug_span!("kernel", name = launch.name).entered();
+            make(position, launch)
+        })
+        .collect();
+    let (mut results, mut refusals) = (Vec::with_capacity(made.len()), Vec::new());
+    for (position, made) in made.into_iter().enumerate() {
+        let nodes = || nodes(lowered)[position].to_owned();
+        match made {
+            Ok(made) => results.push(made),
+            Err(NoCode::Refused(reason)) => refusals.push(Refusal {
+                nodes: nodes(),
+                reason,
+            }),
+            Err(NoCode::Failed(reason)) => {
+                return Err(CompileError::Emit {
+                    kernel: lowered.launches[position].name.clone(),
+                    nodes: nodes(),
+                    reason,
+                });
+            }
+        }
+    }
+    match refusals.is_empty() {
+        true => Ok(results),
+        false => Err(CompileError::Refused { target, refusals }),
+    }
+}
+
+/// Positions of items that differ; and for each item the position of its like among these.
+pub(super) fn merge<T: Serialize>(items: impl Iterator<Item = T>) -> (Vec<usize>, Vec<usize>) {
+    let mut unique = Vec::new();
+    let mut known: BTreeMap<[u8; 32], usize> = BTreeMap::new();
+    let position_of = items
+        .enumerate()
+        .map(|(position, item)| {
+            let bytes = postcard::to_stdvec(&item).expect("a kernel is plain data");
+            *known
+                .entry(*blake3::hash(&bytes).as_bytes())
+                .or_insert_with(|| {
+                    unique.push(position);
+                    unique.len() - 1
+                })
+        })
+        .collect();
+    (unique, position_of)
+}
+
+/// The kernel under no name, to be compared.
+pub(super) fn nameless(kernel: &Kernel) -> Kernel {
+    Kernel {
+        name: String::new(),
+        ..kernel.clone()
+    }
+}
+
+/// Code of all kernels, as a back end linked it.
+pub(super) struct Code {
+    pub(super) kernels: Vec<KernelEntry>,
+    pub(super) code: Vec<u8>,
+    pub(super) features: Vec<String>,
+}
+
+/// Puts a program together; `position_of` tells which kernel a launch runs.
+pub(super) fn program(
+    target: Target,
+    lowered: Lowered,
+    position_of: &[usize],
+    code: Code,
+) -> Program {
+    let mut plans = lowered.plans;
+    for step in plans.iter_mut().flat_map(|plan| &mut plan.steps) {
+        if let Step::Launch { kernel, .. } = step {
+            *kernel = position_of[*kernel];
+        }
+    }
+    let mut constants = Vec::with_capacity(lowered.constants.len());
+    let mut data = Vec::with_capacity(lowered.constants.len());
+    for (name, tensor) in lowered.constants {
+        let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
+        let storage = match (tensor.storage(), tensor.strings()) {
+            (Some(storage), _) => storage.clone(),
+            (None, strings) => {
+                let strings = strings.unwrap_or_default();
+                Storage::copy_from(&alula_runtime::artifact::encode_strings(strings))
+            }
+        };
+        constants.push(Constant {
+            dtype,
+            shape,
+            bytes: storage.bytes().len() as u64,
+            name,
+        });
+        data.push(storage);
+    }
+    Program {
+        target: target.name().to_owned(),
+        // What the contractions of every target are today.
+        precision: Precision::Highest.name().to_owned(),
+        features: code.features,
+        plans,
+        kernels: code.kernels,
+        code: code.code,
+        constants,
+        data,
+    }
+}
