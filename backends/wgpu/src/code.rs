@@ -3,8 +3,12 @@
 use alula_tensor::Dim;
 use serde::{Deserialize, Serialize};
 
-/// The most storage buffers that every adapter binds to one shader.
-pub const PARAMS_MAX: usize = 8;
+/// The most storage buffers that every adapter binds to one shader. Kernels with more ask for them
+/// by a feature of the program, `buffersN`.
+pub const PARAMS_PORTABLE: usize = 8;
+
+/// The most storage buffers that any kernel may ask for.
+pub const PARAMS_MAX: usize = 30;
 
 /// Greatest number of workgroups along one axis; more go to the next row.
 pub(crate) const ROW_GROUPS: u32 = 65_535;

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use alula_ir::Graph;
-use alula_lower::cluster::{FusionReport, Strategy};
+use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::LayoutReport;
 use alula_onnx::{Import, ImportError, ImportOptions, Unsupported, import_file};
 use alula_runtime::SessionOptions;
 
+use crate::compile::stages::{self, Stage, StageText};
 use crate::compile::{CompileOptions, Compiled, compile};
 use crate::model::Form;
 use crate::{Error, Model, Precision, Target};
@@ -72,6 +73,13 @@ impl ModelBuilder {
     #[must_use]
     pub fn fusion(mut self, strategy: Strategy) -> ModelBuilder {
         self.compile.strategy = strategy;
+        self
+    }
+
+    /// What is to fuse, group by group, in place of a strategy. The same plan serves every target.
+    #[must_use]
+    pub fn fusion_plan(mut self, plan: FusionPlan) -> ModelBuilder {
+        self.compile.fusion = Some(plan);
         self
     }
 
@@ -169,6 +177,21 @@ impl ModelBuilder {
             reports,
             session: SessionOptions::default(),
         })
+    }
+
+    /// The texts of a stage for a target: one, or one for each kernel.
+    ///
+    /// # Errors
+    /// [`Error`]; stages that the target does not have are [`CompileError::NoStage`].
+    ///
+    /// [`CompileError::NoStage`]: crate::compile::CompileError::NoStage
+    pub fn emit(&self, stage: Stage, target: Target) -> Result<Vec<StageText>, Error> {
+        let graph = self.import()?.graph;
+        if stage == Stage::Import {
+            return Ok(vec![StageText::of_graph(&graph)]);
+        }
+        let (graph, ..) = self.optimized(graph)?;
+        self.on_threads(|| stages::emit(graph, stage, target, &self.compile))
     }
 
     /// The graph after the rules, which know no target, and how long they took.

@@ -5,6 +5,7 @@ mod cpu;
 mod cuda;
 mod launches;
 mod pack;
+pub mod stages;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
@@ -14,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use alula_ir::Graph;
 use alula_lower::LowerFailure;
-use alula_lower::cluster::{FusionReport, Strategy};
+use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::{LayoutReport, Layouts};
-use alula_lower::plan::{Lowered, lower_with};
+use alula_lower::plan::{LowerOptions, Lowered, lower_as};
 use alula_program::Program;
 
 use crate::Target;
@@ -26,6 +27,8 @@ use crate::Target;
 pub struct CompileOptions {
     /// What fuses.
     pub strategy: Strategy,
+    /// What fuses instead, group by group.
+    pub fusion: Option<FusionPlan>,
     /// Verify every graph and kernel between stages.
     pub verify: bool,
 }
@@ -71,6 +74,14 @@ pub enum CompileError {
     /// The target is not there.
     #[error("{0}")]
     Target(String),
+    /// The target has no such stage.
+    #[error("target {target} has no stage {stage}")]
+    NoStage {
+        /// The target.
+        target: Target,
+        /// The stage.
+        stage: stages::Stage,
+    },
     /// This build has no compiler for a target.
     #[error("this build has no compiler for target {0}")]
     Missing(Target),
@@ -110,12 +121,7 @@ pub fn compile(
 ) -> Result<Compiled, CompileError> {
     let _span = tracing::info_span!("compile", target = target.name()).entered();
     let mut clock = Clock::default();
-    // The loops of a processor read channels-last; a GPU's threads lie along rows.
-    let layouts = match target {
-        Target::Cpu => Layouts::ChannelsLast,
-        Target::Reference | Target::Wgpu | Target::Cuda => Layouts::default(),
-    };
-    let lowered: Lowered = lower_with(graph, options.strategy, layouts)?;
+    let lowered = lowered(graph, target, options)?;
     clock.lap("lower");
     let (fusion, layouts) = (lowered.fusion.clone(), lowered.layouts.clone());
     let program = match target {
@@ -133,6 +139,27 @@ pub fn compile(
         layouts,
         times: clock.laps,
     })
+}
+
+/// The graph as plans and launches, in the way that suits the target.
+fn lowered(
+    graph: Graph,
+    target: Target,
+    options: &CompileOptions,
+) -> Result<Lowered, CompileError> {
+    let is_cpu = target == Target::Cpu;
+    let options = LowerOptions {
+        strategy: options.strategy,
+        fusion: options.fusion.clone(),
+        // What every adapter binds, and the result; a plan may ask for more.
+        operands_max: (target == Target::Wgpu && options.fusion.is_none()).then_some(7),
+        // The loops of a processor like channels last; threads of a GPU lie along rows.
+        layouts: match is_cpu {
+            true => Layouts::ChannelsLast,
+            false => Layouts::RowMajor,
+        },
+    };
+    Ok(lower_as(graph, &options)?)
 }
 
 /// Times of stages.

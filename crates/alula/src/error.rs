@@ -101,9 +101,14 @@ impl Error {
             #[cfg(feature = "emit")]
             Error::Optimize(alula_opt::OptError::Verify { .. }) => ErrorKind::Internal,
             #[cfg(feature = "emit")]
+            Error::Compile(crate::compile::CompileError::Lower(
+                alula_lower::LowerFailure::FusionPlan(_),
+            )) => ErrorKind::User,
+            #[cfg(feature = "emit")]
             Error::Compile(
                 crate::compile::CompileError::Lower(_)
                 | crate::compile::CompileError::Refused { .. }
+                | crate::compile::CompileError::NoStage { .. }
                 | crate::compile::CompileError::Missing(_),
             ) => ErrorKind::Unsupported,
             #[cfg(feature = "emit")]

@@ -52,7 +52,7 @@ pub use target::Target;
 
 pub use alula_artifact as artifact;
 #[cfg(feature = "emit")]
-pub use alula_lower::cluster::Strategy as Fusion;
+pub use alula_lower::cluster::{FusionPlan, Strategy as Fusion};
 #[cfg(feature = "emit")]
 pub use alula_onnx as onnx;
 #[cfg(feature = "emit")]
@@ -64,6 +64,8 @@ pub use alula_runtime::{
 pub use alula_tensor::{
     DType, DTypeClass, Dim, Scalar, Symbol, Tensor, TensorType, Value, ValueType,
 };
+#[cfg(feature = "emit")]
+pub use compile::stages::{Stage, StageText};
 #[cfg(feature = "emit")]
 pub use {alula_ir as ir, alula_ops as ops};
 

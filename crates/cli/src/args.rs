@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use alula::{Fusion, Precision, Target};
+use alula::{Fusion, Precision, Stage, Target};
 use clap::{ArgAction, Parser, Subcommand};
 
 /// Compile ONNX models to code for processors and GPUs, and run them.
@@ -113,9 +113,17 @@ pub(crate) struct Compile {
     /// What may fuse: none, elementwise, epilogue, reduction, auto
     #[arg(long, default_value_t)]
     pub(crate) fusion: Fusion,
-    /// Print a stage as text instead: import, opt
-    #[arg(long, value_name = "STAGE")]
-    pub(crate) emit: Option<String>,
+    /// Fuse what this file says, in place of a strategy; --emit fusion prints such a file
+    #[arg(long, value_name = "FILE", conflicts_with = "fusion")]
+    pub(crate) fusion_plan: Option<PathBuf>,
+    /// Print stages as text instead: import, opt, prim, fusion, kernel, legal, plan; clif and asm
+    /// of cpu, wgsl of wgpu, ptx of cuda
+    #[arg(long, value_delimiter = ',', value_name = "STAGE")]
+    pub(crate) emit: Vec<Stage>,
+    /// Write stages to this folder instead, a file for each and for each kernel; without --emit,
+    /// all of them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) emit_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) compiling: Compiling,
 }
@@ -127,6 +135,12 @@ pub(crate) struct Run {
     /// On what; `reference` evaluates operators one by one, slowly and independently
     #[arg(long, default_value_t)]
     pub(crate) target: Target,
+    /// What may fuse: none, elementwise, epilogue, reduction, auto
+    #[arg(long, default_value_t)]
+    pub(crate) fusion: Fusion,
+    /// Fuse what this file says, in place of a strategy
+    #[arg(long, value_name = "FILE", conflicts_with = "fusion")]
+    pub(crate) fusion_plan: Option<PathBuf>,
     /// An input's value: an .npy or ONNX .pb file
     #[arg(long, value_name = "NAME=FILE", value_parser = name_and_file)]
     pub(crate) input: Vec<(String, PathBuf)>,
@@ -214,6 +228,12 @@ pub(crate) struct Explain {
     /// For what
     #[arg(long, default_value_t)]
     pub(crate) target: Target,
+    /// What may fuse: none, elementwise, epilogue, reduction, auto
+    #[arg(long, default_value_t)]
+    pub(crate) fusion: Fusion,
+    /// How exact contractions of f32 are to be: highest, high, medium
+    #[arg(long, default_value_t)]
+    pub(crate) precision: Precision,
     /// Show every near miss, not only how many
     #[arg(long)]
     pub(crate) near_misses: bool,
@@ -225,12 +245,18 @@ pub(crate) struct Explain {
 pub(crate) struct Inspect {
     /// An ONNX model or an artifact
     pub(crate) model: PathBuf,
+    /// Only this target of an artifact
+    #[arg(long)]
+    pub(crate) target: Option<Target>,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Opt {
-    /// A graph in its text form
+    /// A graph in its text form; or kernels, which are put into the words of --target
     pub(crate) file: PathBuf,
+    /// The target whose words kernels are put into
+    #[arg(long, default_value_t)]
+    pub(crate) target: Target,
     /// Apply only these rules; without any, the whole pipeline
     #[arg(long, value_name = "NAME")]
     pub(crate) rule: Vec<String>,

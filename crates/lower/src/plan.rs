@@ -7,7 +7,7 @@ use alula_kernel::{Compute, Contract, Kernel};
 use alula_program::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
 use alula_tensor::{Dim, Symbol, Tensor, ValueType};
 
-use crate::cluster::{FusionReport, Item, Strategy, Work, cluster, items};
+use crate::cluster::{FusionPlan, FusionReport, Item, Rules, Strategy, Work, cluster, items};
 use crate::layout::{LayoutReport, Layouts, lay_out};
 use crate::{LowerFailure, expand};
 
@@ -65,8 +65,41 @@ pub fn lower_with(
     strategy: Strategy,
     layouts: Layouts,
 ) -> Result<Lowered, LowerFailure> {
+    let options = LowerOptions {
+        strategy,
+        layouts,
+        ..LowerOptions::default()
+    };
+    lower_as(graph, &options)
+}
+
+/// What decides how a graph is lowered.
+#[derive(Clone, Debug, Default)]
+pub struct LowerOptions {
+    /// What fuses.
+    pub strategy: Strategy,
+    /// What fuses instead, group by group.
+    pub fusion: Option<FusionPlan>,
+    /// Most values that a fused definition loads, if the target knows a bound.
+    pub operands_max: Option<usize>,
+    /// How buffers lie.
+    pub layouts: Layouts,
+}
+
+/// As [`lower`], in the way that options say.
+///
+/// # Errors
+/// [`LowerFailure`] naming the node; [`LowerFailure::FusionPlan`].
+pub fn lower_as(graph: Graph, options: &LowerOptions) -> Result<Lowered, LowerFailure> {
     let mut lowered = Lowered::default();
-    lower_graph(&mut lowered, graph, (strategy, layouts), true)?;
+    lower_graph(&mut lowered, graph, options, true)?;
+    if let Some(plan) = &options.fusion
+        && plan.graphs.len() > lowered.plans.len()
+    {
+        let (listed, there) = (plan.graphs.len(), lowered.plans.len());
+        let text = format!("it lists {listed} graphs, the model has {there}");
+        return Err(LowerFailure::FusionPlan(text));
+    }
     Ok(lowered)
 }
 
@@ -74,13 +107,23 @@ pub fn lower_with(
 fn lower_graph(
     lowered: &mut Lowered,
     mut graph: Graph,
-    (strategy, layouts): (Strategy, Layouts),
+    options: &LowerOptions,
     is_outermost: bool,
 ) -> Result<usize, LowerFailure> {
     expand(&mut graph)?;
-    let (mut items, report) = cluster(&graph, items(&graph)?, strategy);
-    let layout = lay_out(&graph, &mut items, layouts);
     let position = lowered.plans.len();
+    let mut rules = Rules::from(options.strategy);
+    if let Some(most) = options.operands_max {
+        rules.operands_max = most;
+    }
+    if let Some(plan) = &options.fusion {
+        let listed = plan.graphs.get(position);
+        rules.groups = Some(listed.map_or(&[], |(_, groups)| groups.as_slice()));
+    }
+    let fused = cluster(&graph, items(&graph)?, rules);
+    let (mut items, report) = fused
+        .map_err(|reason| LowerFailure::FusionPlan(format!("graph {:?}: {reason}", graph.name)))?;
+    let layout = lay_out(&graph, &mut items, options.layouts);
     lowered.plans.push(Plan {
         name: graph.name.clone(),
         symbols: Vec::new(),
@@ -95,7 +138,7 @@ fn lower_graph(
     let mut planner = Planner {
         graph: &graph,
         lowered,
-        choices: (strategy, layouts),
+        options,
         slots: Vec::new(),
         slot_of: BTreeMap::new(),
         steps: Vec::new(),
@@ -114,7 +157,7 @@ fn lower_graph(
 struct Planner<'p> {
     graph: &'p Graph,
     lowered: &'p mut Lowered,
-    choices: (Strategy, Layouts),
+    options: &'p LowerOptions,
     slots: Vec<Slot>,
     slot_of: BTreeMap<ValueId, SlotId>,
     steps: Vec<Step>,
@@ -354,7 +397,7 @@ impl Planner<'_> {
     }
 
     fn sub_plan(&mut self, graph: &Graph) -> Result<usize, LowerFailure> {
-        lower_graph(self.lowered, graph.clone(), self.choices, false)
+        lower_graph(self.lowered, graph.clone(), self.options, false)
     }
 
     fn finish(mut self, is_outermost: bool) -> Result<Plan, LowerFailure> {

@@ -7,12 +7,15 @@
 mod device;
 mod host;
 mod pack;
+mod peak;
 mod plan;
 mod program;
 mod slots;
+mod text;
 
 pub use device::{Arena, Arg, Device, DeviceError, Launch, Module};
 pub use host::{HostFn, LetterCase};
 pub use pack::{Lifetime, pack};
+pub use peak::Peak;
 pub use plan::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
 pub use program::{Constant, KernelEntry, KernelParam, ParamAccess, Program};

@@ -150,6 +150,7 @@ pub(super) fn prepare(graph: &Graph, stage: Stage, devices: &Devices) -> Result<
                 let options = CompileOptions {
                     strategy: stage.strategy,
                     verify: true,
+                    ..CompileOptions::default()
                 };
                 let compiled = compile(graph, alula::Target::Cpu, &options);
                 let compiled = compiled.map_err(|error| Failed::new("compile", error))?;

@@ -99,7 +99,14 @@ impl Device for WgpuDevice {
 
     fn load(&self, program: Arc<Program>) -> Result<Box<dyn Module>, DeviceError> {
         for feature in &program.features {
-            if feature != "int64" || !self.has_int64 {
+            let buffers = feature.strip_prefix("buffers").and_then(|n| n.parse().ok());
+            let bound = self.device.limits().max_storage_buffers_per_shader_stage;
+            let has = match (feature.as_str(), buffers) {
+                ("int64", _) => self.has_int64,
+                (_, Some(needed)) => bound >= needed,
+                _ => false,
+            };
+            if !has {
                 return Err(DeviceError::Unavailable {
                     device: self.info.name.clone(),
                     reason: format!("the program needs {feature}"),

@@ -20,7 +20,7 @@ use alula_kernel::{Access, BufferId, Inst, Kernel};
 use alula_program::{KernelEntry, KernelParam, ParamAccess};
 use alula_tensor::Dim;
 
-use crate::code::{PARAMS_MAX, POINTS_PER_GROUP, ROW_GROUPS, WgpuKernel};
+use crate::code::{PARAMS_MAX, PARAMS_PORTABLE, POINTS_PER_GROUP, ROW_GROUPS, WgpuKernel};
 use body::{Body, size};
 pub use caps::{is_native, is_native_cast, is_stored};
 pub use error::EmitError;
@@ -44,7 +44,8 @@ pub struct WgpuCode {
     pub kernels: Vec<KernelEntry>,
     /// For `Program::code`.
     pub code: Vec<u8>,
-    /// For `Program::features`: `int64` if a kernel computes with 64-bit integers.
+    /// For `Program::features`: `int64` if a kernel computes with 64-bit integers, `buffersN` if
+    /// one binds N storage buffers, more than every adapter does.
     pub features: Vec<String>,
 }
 
@@ -144,6 +145,7 @@ pub fn emit_kernel(kernel: &Kernel) -> Result<Emitted, EmitError> {
 /// Places shaders one after another, in the order given.
 pub fn link(emitted: impl IntoIterator<Item = Emitted>) -> WgpuCode {
     let mut linked = WgpuCode::default();
+    let mut buffers = PARAMS_PORTABLE;
     for Emitted {
         mut entry,
         mut kernel,
@@ -155,8 +157,12 @@ pub fn link(emitted: impl IntoIterator<Item = Emitted>) -> WgpuCode {
         if kernel.needs_int64 && linked.features.is_empty() {
             linked.features.push("int64".to_owned());
         }
+        buffers = buffers.max(kernel.element_bytes.len());
         entry.code = postcard::to_stdvec(&kernel).expect("plain data can be serialised");
         linked.kernels.push(entry);
+    }
+    if buffers > PARAMS_PORTABLE {
+        linked.features.push(format!("buffers{buffers}"));
     }
     linked
 }

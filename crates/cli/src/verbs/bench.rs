@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use alula::{Fusion, Precision, Target, Value};
+use alula::{Fusion, FusionPlan, Precision, Target, Value};
 use serde_json::{Value as Json, json};
 
 use super::open;
@@ -34,10 +34,22 @@ pub(crate) fn run(args: &Bench, global: &Global) -> Result<(), Failure> {
         "first ms",
         "arena MB",
     ]);
+    let mut rows: Vec<Row> = Vec::new();
     for (target, precision, fusion) in combinations {
         bar.set_message(format!("{target} {precision} {fusion}"));
-        let line = measure(args, target, precision, fusion)?;
+        let (mut line, plan) = measure(args, target, precision, fusion)?;
         bar.inc(1);
+        let row = Row {
+            target,
+            label: format!("{target} {precision} {fusion}"),
+            p50_ms: line["p50_ms"].as_f64().unwrap_or(0.0),
+            plan,
+        };
+        // Against the first strategy on this target.
+        if let Some(first) = rows.iter().find(|row| row.target == target) {
+            line["groups_unlike_first"] = json!(row.plan.groups_not_in(&first.plan));
+        }
+        rows.push(row);
         if global.json {
             out::line(&line);
             continue;
@@ -63,8 +75,57 @@ pub(crate) fn run(args: &Bench, global: &Global) -> Result<(), Failure> {
     bar.finish_and_clear();
     if !global.json {
         out::line(table);
+        if fusions.len() > 1 {
+            plot(&rows);
+        }
     }
     Ok(())
+}
+
+/// What was measured, for the comparison.
+struct Row {
+    target: Target,
+    label: String,
+    p50_ms: f64,
+    plan: FusionPlan,
+}
+
+/// Columns of the longest bar.
+const BAR: f64 = 50.0;
+/// Groups that are listed for each strategy.
+const GROUPS_SHOWN: usize = 8;
+
+/// Bars of the times, and which groups a strategy has that the one before it has not.
+fn plot(rows: &[Row]) {
+    let longest = rows.iter().map(|row| row.p50_ms).fold(0.0, f64::max);
+    let width = rows.iter().map(|row| row.label.len()).max().unwrap_or(0);
+    out::line("");
+    for row in rows {
+        let length = (row.p50_ms / longest.max(f64::MIN_POSITIVE) * BAR).round() as usize;
+        let (label, bar, ms) = (&row.label, "#".repeat(length.max(1)), row.p50_ms);
+        out::line(format_args!("{label:width$}  {bar} {ms:.3} ms"));
+    }
+    for pair in rows
+        .windows(2)
+        .filter(|pair| pair[0].target == pair[1].target)
+    {
+        let groups = pair[1].plan.groups_not_in(&pair[0].plan);
+        let (new, old) = (&pair[1].label, &pair[0].label);
+        if groups.is_empty() {
+            out::line(format_args!("\n{new}: every group is one of {old}"));
+            continue;
+        }
+        let count = groups.len();
+        out::line(format_args!(
+            "\n{new}: {count} groups that {old} does not have"
+        ));
+        for group in groups.iter().take(GROUPS_SHOWN) {
+            out::line(format_args!("  {group}"));
+        }
+        if count > GROUPS_SHOWN {
+            out::line(format_args!("  and {} more", count - GROUPS_SHOWN));
+        }
+    }
 }
 
 fn fusions(names: &[String]) -> Result<Vec<Fusion>, Failure> {
@@ -83,7 +144,7 @@ fn measure(
     target: Target,
     precision: Precision,
     fusion: Fusion,
-) -> Result<Json, Failure> {
+) -> Result<(Json, FusionPlan), Failure> {
     let is_artifact = alula::is_artifact(&args.model)?;
     let start = Instant::now();
     let model = open(&args.model, target, precision, fusion, &args.compiling)?;
@@ -134,10 +195,12 @@ fn measure(
             .map(|m| m.len() as f64 / 1e6),
         false => model.artifact_bytes().map(|bytes| bytes as f64 / 1e6),
     };
-    Ok(json!({
+    let reports = model.report(target).map(|report| report.fusion.as_slice());
+    let plan = FusionPlan::of(reports.unwrap_or_default());
+    let line = json!({
         "model": args.model.file_stem().map(|stem| stem.to_string_lossy()),
         "target": target.name(),
-        "precision": precision.name(),
+        "precision": model.program(target).map_or(precision.name(), |p| p.precision.as_str()),
         "fusion": fusion.name(),
         "threads": args.compiling.threads,
         "runs": times.len(),
@@ -151,5 +214,7 @@ fn measure(
         "rss_mb": peak_rss_mb(),
         "arena_mb": outcome.arena_bytes as f64 / 1e6,
         "artifact_mb": artifact_mb,
-    }))
+        "kernels": model.program(target).map(|program| program.kernels.len()),
+    });
+    Ok((line, plan))
 }

@@ -35,6 +35,7 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
             "folded_bytes": report.folded_bytes,
             "fold_refused": report.fold_refused,
             "near_misses": misses,
+            "precision": made.precision,
             "kernels": made.groups,
             "channels_last": made.channels_last,
             "conversions": made.conversions,
@@ -75,7 +76,14 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
         }
         out::line(table);
     }
-    kernels(&fusion(args)?);
+    let made = fusion(args)?;
+    if !made.precision.is_empty() {
+        let (asked, used) = (args.precision, &made.precision);
+        out::line(format_args!(
+            "precision {used} is used, {asked} was asked for"
+        ));
+    }
+    kernels(&made);
     Ok(())
 }
 
@@ -84,6 +92,8 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
 struct Fusion {
     /// The nodes of each kernel or host step.
     groups: Vec<Vec<String>>,
+    /// How exact contractions are.
+    precision: String,
     /// Values that were not fused into their user: who makes them, and why.
     refused: Vec<(String, String)>,
     /// Values whose buffers lie channels-last.
@@ -100,7 +110,12 @@ fn fusion(args: &Explain) -> Result<Fusion, Failure> {
     }
     let model = builder(&args.model, &args.compiling)
         .target(args.target)
+        .fusion(args.fusion)
+        .precision(args.precision)
         .compile()?;
+    if let Some(program) = model.program(args.target) {
+        fusion.precision.clone_from(&program.precision);
+    }
     let report = model.report(args.target);
     for plan in report.map_or(&[][..], |report| report.layouts.as_slice()) {
         fusion

@@ -89,10 +89,30 @@ fn artifact(args: &Inspect, global: &Global) -> Result<(), Failure> {
     let artifact = Artifact::open(&args.model, Verify::All).map_err(alula::Error::from)?;
     let metadata = artifact.metadata();
     let model = Model::from_artifact(&args.model)?;
-    let first = model
-        .targets()
-        .into_iter()
-        .find_map(|target| model.program(target));
+    if let Some(target) = args.target
+        && model.program(target).is_none()
+    {
+        // Says which targets there are.
+        model.session_for(target)?;
+    }
+    let wanted = |target: &alula::Target| args.target.is_none_or(|asked| asked == *target);
+    let targets: Vec<alula::Target> = model.targets().into_iter().filter(wanted).collect();
+    let first = targets.iter().find_map(|target| model.program(*target));
+    let programs: Vec<serde_json::Value> = targets
+        .iter()
+        .filter_map(|target| model.program(*target))
+        .map(|program| {
+            json!({
+                "target": program.target,
+                "precision": program.precision,
+                "features": program.features,
+                "kernels": program.kernels.len(),
+                "plans": program.plans.len(),
+                "steps": program.plans[0].steps.len(),
+                "peak_bytes": program.plans[0].peak().to_string(),
+            })
+        })
+        .collect();
     let describe = |ports: &[alula::ProgramPort]| -> Vec<(String, String)> {
         let port = |port: &alula::ProgramPort| (port.name.clone(), port.ty.to_string());
         ports.iter().map(port).collect()
@@ -113,6 +133,7 @@ fn artifact(args: &Inspect, global: &Global) -> Result<(), Failure> {
             "producer": metadata.producer,
             "targets": metadata.targets,
             "cpu_features": metadata.cpu_features,
+            "programs": programs,
             "inputs": inputs,
             "outputs": outputs,
             "sections": sections,
@@ -127,6 +148,17 @@ fn artifact(args: &Inspect, global: &Global) -> Result<(), Failure> {
     ));
     ports("input", &inputs);
     ports("output", &outputs);
+    for program in &programs {
+        let text = |key: &str| program[key].as_str().unwrap_or_default().to_owned();
+        out::line(format_args!(
+            "program    {}: precision {}, {} kernels, {} steps; a run takes {} bytes",
+            text("target"),
+            text("precision"),
+            program["kernels"],
+            program["steps"],
+            text("peak_bytes"),
+        ));
+    }
     for section in artifact.sections() {
         let (name, length) = (section.name, section.length);
         out::line(format_args!("section    {name:<20} {length:>12} bytes"));

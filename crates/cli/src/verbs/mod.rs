@@ -14,7 +14,7 @@ pub(crate) mod run;
 
 use std::path::{Path, PathBuf};
 
-use alula::{Fusion, Model, ModelBuilder, Precision, Target};
+use alula::{Fusion, FusionPlan, Model, ModelBuilder, Precision, Target};
 use clap::CommandFactory;
 
 use crate::args::{Args, Compiling};
@@ -63,6 +63,21 @@ pub(crate) fn open(
         .precision(precision)
         .fusion(fusion);
     Ok(builder.compile()?)
+}
+
+/// Where the data of a large constant lies, beside the text that names it by its hash.
+pub(crate) fn blob(text: &Path, hash: &str) -> PathBuf {
+    let folder = text.parent().unwrap_or(Path::new("."));
+    folder
+        .join("blobs")
+        .join(format!("{}.bin", file_name(hash)))
+}
+
+/// A fusion plan in a file.
+pub(crate) fn fusion_plan(file: &Path) -> Result<FusionPlan, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::io(file, &error))?;
+    let plan = text.parse::<FusionPlan>();
+    plan.map_err(|error| Failure::user(format!("{}: {error}", file.display())))
 }
 
 /// The folder of test data: as given, `$ALULA_CACHE` or `~/.cache/alula`.

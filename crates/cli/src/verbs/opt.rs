@@ -44,7 +44,20 @@ impl Diagnostic for Located {
 pub(crate) fn run(args: &Opt, global: &Global) -> Result<(), Failure> {
     let text =
         std::fs::read_to_string(&args.file).map_err(|error| Failure::io(&args.file, &error))?;
-    let parsed = alula::ir::parse(&text, alula::ops::registry(), &|_| None);
+    if is_kernel(&text) {
+        let legal = alula::compile::stages::legalize_text(&text, args.target);
+        let file = args.file.display();
+        let legal = legal.map_err(|reason| Failure::user(format!("{file}: {reason}")))?;
+        if global.json {
+            out::line(serde_json::json!({"kernels": legal}));
+        } else {
+            out::line(legal.trim_end());
+        }
+        return Ok(());
+    }
+    let parsed = alula::ir::parse(&text, alula::ops::registry(), &|hash| {
+        std::fs::read(super::blob(&args.file, hash)).ok()
+    });
     let mut graph = parsed.map_err(|error| {
         let name = args.file.display().to_string();
         let source = NamedSource::new(name, text.clone());
@@ -74,4 +87,11 @@ pub(crate) fn run(args: &Opt, global: &Global) -> Result<(), Failure> {
         out::line(graph);
     }
     Ok(())
+}
+
+/// Whether the first word that is no comment introduces a kernel.
+fn is_kernel(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim_start);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with(';'));
+    first.is_some_and(|line| line.starts_with("kernel "))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use alula::{Fusion, Limits, Precision, RunOptions, SessionOptions, Tensor, Value, npy, pb};
+use alula::{Limits, Precision, RunOptions, SessionOptions, Tensor, Value, npy, pb};
 use serde_json::json;
 
 use super::{file_name, open};
@@ -12,8 +12,22 @@ use crate::failure::Failure;
 use crate::{inputs, out};
 
 pub(crate) fn run(args: &Run, global: &Global) -> Result<(), Failure> {
-    let (precision, fusion) = (Precision::default(), Fusion::default());
-    let mut model = open(&args.model, args.target, precision, fusion, &args.compiling)?;
+    let mut model = match &args.fusion_plan {
+        Some(file) if !alula::is_artifact(&args.model)? => {
+            let builder = super::builder(&args.model, &args.compiling).target(args.target);
+            builder.fusion_plan(super::fusion_plan(file)?).compile()?
+        }
+        _ => {
+            let precision = Precision::default();
+            open(
+                &args.model,
+                args.target,
+                precision,
+                args.fusion,
+                &args.compiling,
+            )?
+        }
+    };
     if let Some(bytes_max) = args.max_bytes {
         let limits = Limits {
             bytes_max,

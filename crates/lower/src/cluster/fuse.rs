@@ -7,38 +7,79 @@ use alula_kernel::{Compute, Expr};
 use alula_tensor::{Dim, ScalarOp};
 
 use super::inline::{dependencies, inline, into_contract, into_epilogue, reachable};
+use super::wanted::{Wanted, labels};
 use super::{Decision, FusionReport, Item, Strategy, Work};
 
-/// Most expressions of a fused definition, and most values that it loads.
+/// Most expressions of a fused definition.
 const EXPRS_MAX: usize = 600;
-const OPERANDS_MAX: usize = 12;
 
-/// Merges items under a strategy. The order stays topological.
-pub fn cluster(graph: &Graph, items: Vec<Item>, strategy: Strategy) -> (Vec<Item>, FusionReport) {
-    let mut fusion = Fusion::new(graph, items, strategy);
+/// What may fuse.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'r> {
+    /// The strategy, which a list of groups overrules.
+    pub strategy: Strategy,
+    /// Groups by the labels of nodes, and nothing else fuses.
+    pub groups: Option<&'r [Vec<String>]>,
+    /// Most values that a fused definition loads.
+    pub operands_max: usize,
+}
+
+impl From<Strategy> for Rules<'_> {
+    fn from(strategy: Strategy) -> Self {
+        Rules {
+            strategy,
+            groups: None,
+            operands_max: 12,
+        }
+    }
+}
+
+/// Merges items. The order stays topological.
+///
+/// # Errors
+/// Groups that name no node or cannot be one kernel, all of them; none without groups.
+pub fn cluster<'r>(
+    graph: &Graph,
+    items: Vec<Item>,
+    rules: impl Into<Rules<'r>>,
+) -> Result<(Vec<Item>, FusionReport), String> {
+    let labels = labels(graph, &items);
+    let mut fusion = Fusion::new(graph, items, rules.into(), &labels)?;
     for consumer in 0..fusion.items.len() {
         fusion.visit(consumer);
     }
-    let mut report = FusionReport {
-        groups: Vec::new(),
-        decisions: fusion.decisions,
-    };
-    let items: Vec<Item> = fusion.items.into_iter().flatten().collect();
-    for item in &items {
-        report.groups.push(
-            item.nodes
-                .iter()
-                .map(|id| graph.node(*id).name.clone())
-                .collect(),
-        );
+    let made = fusion.items.iter().zip(&fusion.parts);
+    let made: Vec<(&Item, &BTreeSet<usize>)> = made
+        .filter_map(|(item, parts)| Some((item.as_ref()?, parts)))
+        .collect();
+    if let Some(wanted) = &fusion.wanted {
+        let made = made.iter().map(|(_, parts)| (*parts).clone()).collect();
+        wanted.check(&labels, &made, &fusion.refusals)?;
     }
-    (items, report)
+    let names = |item: &Item| {
+        let names = item.nodes.iter().map(|id| graph.node(*id).name.clone());
+        names.collect()
+    };
+    let report = FusionReport {
+        graph: graph.name.clone(),
+        labels: made
+            .iter()
+            .map(|(_, parts)| parts.iter().map(|&k| labels[k].clone()).collect())
+            .collect(),
+        groups: made.iter().map(|(item, _)| names(item)).collect(),
+        decisions: std::mem::take(&mut fusion.decisions),
+    };
+    Ok((fusion.items.into_iter().flatten().collect(), report))
 }
 
 struct Fusion<'g> {
     graph: &'g Graph,
     strategy: Strategy,
+    operands_max: usize,
+    wanted: Option<Wanted>,
     items: Vec<Option<Item>>,
+    /// The items that each one is made of by now.
+    parts: Vec<BTreeSet<usize>>,
     /// The item that makes each value.
     maker: BTreeMap<ValueId, usize>,
     /// The items that read each value.
@@ -46,10 +87,18 @@ struct Fusion<'g> {
     /// Values that must exist in memory whoever reads them.
     kept: BTreeSet<ValueId>,
     decisions: Vec<Decision>,
+    /// The same by items, producer and consumer.
+    refusals: Vec<(usize, usize, String)>,
 }
 
 impl<'g> Fusion<'g> {
-    fn new(graph: &'g Graph, items: Vec<Item>, strategy: Strategy) -> Fusion<'g> {
+    fn new(
+        graph: &'g Graph,
+        items: Vec<Item>,
+        rules: Rules<'_>,
+        labels: &[String],
+    ) -> Result<Fusion<'g>, String> {
+        let wanted = rules.groups.map(|groups| Wanted::new(labels, groups));
         let mut kept: BTreeSet<ValueId> = graph.outputs().iter().map(|(_, id)| *id).collect();
         for origin in graph.origins().values() {
             if let Origin::Content { value, .. } | Origin::Extent { value, .. } = origin {
@@ -63,16 +112,24 @@ impl<'g> Fusion<'g> {
                 readers.entry(id).or_default().insert(position);
             }
         }
+        let parts = (0..items.len()).map(|k| BTreeSet::from([k])).collect();
         let items = items.into_iter().map(Some).collect();
-        Fusion {
+        Ok(Fusion {
             graph,
-            strategy,
+            strategy: match rules.groups {
+                Some(_) => Strategy::Auto,
+                None => rules.strategy,
+            },
+            operands_max: rules.operands_max,
+            wanted: wanted.transpose()?,
             items,
+            parts,
             maker,
             readers,
             kept,
             decisions: Vec::new(),
-        }
+            refusals: Vec::new(),
+        })
     }
 
     /// Pulls into an item everything that may fuse into it.
@@ -80,6 +137,17 @@ impl<'g> Fusion<'g> {
         if !self.strategy.inlines() {
             return;
         }
+        self.pull_all(consumer, false);
+        // What the plan asks for beyond what counting says.
+        if self.wanted.as_ref().is_some_and(|w| w.is_root(consumer)) {
+            self.pull_all(consumer, true);
+        }
+        // Last, so that what is pulled in comes along into the epilogue.
+        self.try_epilogue(consumer);
+    }
+
+    /// Pulls in what may fuse; `forced` overrules what is only a matter of cost.
+    fn pull_all(&mut self, consumer: usize, forced: bool) {
         let mut tried = BTreeSet::new();
         while let Some(item) = &self.items[consumer] {
             let Some(value) = item.reads().find(|id| !tried.contains(id)) else {
@@ -94,11 +162,22 @@ impl<'g> Fusion<'g> {
             if !self.items[producer].as_ref().is_some_and(is_definition) {
                 continue;
             }
-            let outcome = self.try_pull(consumer, producer, value);
+            if !self.permits(consumer, producer) {
+                continue;
+            }
+            let outcome = self.try_pull(consumer, producer, value, forced);
+            if let Err(reason) = &outcome {
+                self.refusals.push((producer, consumer, reason.clone()));
+            }
             self.record(producer, value, outcome.err());
         }
-        // Last, so that what is pulled in comes along into the epilogue.
-        self.try_epilogue(consumer);
+    }
+
+    /// Whether the plan, if there is one, has the two in one kernel.
+    fn permits(&self, consumer: usize, producer: usize) -> bool {
+        let parts = |item: usize| &self.parts[item];
+        let wanted = self.wanted.as_ref();
+        wanted.is_none_or(|wanted| wanted.permits(parts(consumer), parts(producer)))
     }
 
     fn record(&mut self, producer: usize, value: ValueId, refused: Option<String>) {
@@ -123,7 +202,13 @@ impl<'g> Fusion<'g> {
                 .is_some_and(|r| r.iter().all(|&k| k == consumer))
     }
 
-    fn try_pull(&mut self, consumer: usize, producer: usize, value: ValueId) -> Result<(), String> {
+    fn try_pull(
+        &mut self,
+        consumer: usize,
+        producer: usize,
+        value: ValueId,
+        forced: bool,
+    ) -> Result<(), String> {
         let (Some(from), Some(into)) = (&self.items[producer], &self.items[consumer]) else {
             return Err("made elsewhere already".to_owned());
         };
@@ -134,12 +219,15 @@ impl<'g> Fusion<'g> {
         let into_operands: Vec<ValueId> = into.reads().collect();
         let is_private = self.is_private(value, consumer);
         let is_move = is_move(source);
-        if !is_private && !is_move {
+        if !is_private && !is_move && !forced {
             return Err("used more than once".to_owned());
         }
         let (work, operands) = match &into.work {
             Work::Compute(target) => {
-                self.check_inline(source, target, &into_operands, value)?;
+                self.check_size(source, target)?;
+                if !forced {
+                    self.check_inline(source, target, &into_operands, value)?;
+                }
                 let fused = inline(target, &into_operands, value, source, &source_operands);
                 (Work::Compute(Box::new(fused.compute)), fused.operands)
             }
@@ -156,15 +244,27 @@ impl<'g> Fusion<'g> {
             }
             _ => return Err("its user is not a definition".to_owned()),
         };
-        let nodes = from.nodes.clone();
-        self.replace(consumer, work, operands, nodes);
+        self.replace(consumer, work, operands, producer);
         if is_private {
             self.drop_item(producer);
         }
         Ok(())
     }
 
-    /// Inlining must not repeat work, nor grow a kernel beyond bounds.
+    /// Inlining must not grow a kernel beyond bounds.
+    fn check_size(&self, source: &Compute, target: &Compute) -> Result<(), String> {
+        if source.operands.len() + target.operands.len() - 1 > self.operands_max {
+            return Err("too many operands".to_owned());
+        }
+        let size = reachable(&source.pool, source.body).count()
+            + reachable(&target.pool, target.body).count();
+        if size > EXPRS_MAX {
+            return Err("the kernel would be too large".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Inlining must not repeat work.
     fn check_inline(
         &self,
         source: &Compute,
@@ -178,14 +278,6 @@ impl<'g> Fusion<'g> {
         let (folds_in, folds_out) = (has_fold(target), has_fold(source));
         if (folds_in || folds_out) && !self.strategy.crosses_folds() {
             return Err(format!("strategy {} does not cross folds", self.strategy));
-        }
-        if source.operands.len() + target.operands.len() - 1 > OPERANDS_MAX {
-            return Err("too many operands".to_owned());
-        }
-        let size = reachable(&source.pool, source.body).count()
-            + reachable(&target.pool, target.body).count();
-        if size > EXPRS_MAX {
-            return Err("the kernel would be too large".to_owned());
         }
         let Some(position) = target_operands.iter().position(|id| *id == value) else {
             return Err("not loaded".to_owned());
@@ -257,40 +349,43 @@ impl<'g> Fusion<'g> {
             let Work::Contract(contract) = &from.work else {
                 continue;
             };
+            if !self.permits(consumer, producer) {
+                continue;
+            }
             if !self.is_private(value, consumer) {
+                self.refuse(producer, consumer, "used more than once");
                 self.record(producer, value, Some("used more than once".to_owned()));
                 continue;
             }
             let source_operands: Vec<ValueId> = from.reads().collect();
-            if source_operands.len() + operands.len() > OPERANDS_MAX {
+            if source_operands.len() + operands.len() > self.operands_max {
+                self.refuse(producer, consumer, "too many operands");
                 continue;
             }
             let fused = into_epilogue(contract, &source_operands, target, &operands, value);
             let Some((contract, operands)) = fused else {
+                self.refuse(producer, consumer, "not element by element");
                 self.record(producer, value, Some("not element by element".to_owned()));
                 continue;
             };
-            let nodes = from.nodes.clone();
-            self.replace(
-                consumer,
-                Work::Contract(Box::new(contract)),
-                operands,
-                nodes,
-            );
+            let work = Work::Contract(Box::new(contract));
+            self.replace(consumer, work, operands, producer);
             self.drop_item(producer);
             self.record(producer, value, None);
             return;
         }
     }
 
-    /// Gives an item other work, operands, and more nodes to stand for.
-    fn replace(
-        &mut self,
-        position: usize,
-        work: Work,
-        operands: Vec<ValueId>,
-        mut nodes: Vec<alula_ir::NodeId>,
-    ) {
+    fn refuse(&mut self, producer: usize, consumer: usize, reason: &str) {
+        self.refusals.push((producer, consumer, reason.to_owned()));
+    }
+
+    /// Gives an item other work, operands, and a producer's nodes to stand for.
+    fn replace(&mut self, position: usize, work: Work, operands: Vec<ValueId>, producer: usize) {
+        let from = self.items[producer].as_ref();
+        let mut nodes = from.map_or(Vec::new(), |item| item.nodes.clone());
+        let parts = self.parts[producer].clone();
+        self.parts[position].extend(parts);
         let Some(item) = &mut self.items[position] else {
             return;
         };

@@ -9,9 +9,12 @@
 mod fuse;
 mod inline;
 mod item;
+mod plan;
 mod strategy;
+mod wanted;
 
-pub use fuse::cluster;
+pub use fuse::{Rules, cluster};
 pub(crate) use inline::{dependencies, reachable};
 pub use item::{Item, Work, items};
+pub use plan::{FusionPlan, FusionPlanError};
 pub use strategy::{Decision, FusionReport, Strategy};

@@ -93,6 +93,10 @@ pub struct Decision {
 /// What fusing did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FusionReport {
+    /// The graph's name.
+    pub graph: String,
+    /// The same as `groups`, by names that are unique: what a [`super::FusionPlan`] holds.
+    pub labels: Vec<Vec<String>>,
     /// Nodes of each work item, in order.
     pub groups: Vec<Vec<String>>,
     /// Decisions on every value that is used inside the graph.

@@ -12,7 +12,7 @@ use crate::cluster::{Item, Strategy, Work, cluster, items};
 
 fn laid_out(text: &str) -> (Graph, Vec<Item>, LayoutReport) {
     let graph = parse(text, registry(), &|_| None).unwrap_or_else(|error| panic!("{error}"));
-    let (mut items, _) = cluster(&graph, items(&graph).unwrap(), Strategy::Auto);
+    let (mut items, _) = cluster(&graph, items(&graph).unwrap(), Strategy::Auto).unwrap();
     let report = lay_out(&graph, &mut items, Layouts::ChannelsLast);
     (graph, items, report)
 }

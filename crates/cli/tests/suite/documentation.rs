@@ -1,0 +1,59 @@
+//! `docs/cli.md` is what `--help` says.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::support::Place;
+
+const VERBS: [&str; 10] = [
+    "compile",
+    "run",
+    "bench",
+    "check",
+    "compare",
+    "explain",
+    "inspect",
+    "opt",
+    "devices",
+    "completions",
+];
+
+#[test]
+fn the_page_of_the_command_line_is_its_help() {
+    let place = Place::new();
+    let help = |words: &[&str]| {
+        let done = place.run_with(words, &[("COLUMNS", "100")]);
+        assert_eq!(done.code, 0, "{words:?}: {}", done.stderr);
+        let lines: Vec<&str> = done.stdout.lines().map(str::trim_end).collect();
+        lines.join("\n")
+    };
+    let mut page = String::from("# The command line\n\n<!-- Written by the test ");
+    page.push_str("`the_page_of_the_command_line_is_its_help`: BLESS=1 renews it. -->\n");
+    let mut section = |title: &str, text: String| {
+        let _ = write!(page, "\n## {title}\n\n```text\n{}\n```\n", text.trim());
+    };
+    section("alula", help(&["--help"]));
+    for verb in VERBS {
+        section(&format!("alula {verb}"), help(&[verb, "--help"]));
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &page).expect("written");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == page,
+        "docs/cli.md is not what --help says: run this test with BLESS=1, read the change"
+    );
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.ok(&["completions", shell]).stdout;
+        for verb in VERBS {
+            assert!(script.contains(verb), "{shell}: {verb}");
+        }
+    }
+}

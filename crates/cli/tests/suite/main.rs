@@ -1,0 +1,8 @@
+//! The command line as scripts use it: exit codes, JSON, files, and what must not change a bit.
+
+mod artifacts;
+mod documentation;
+mod fusion;
+mod support;
+mod targets;
+mod verbs;
