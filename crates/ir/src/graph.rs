@@ -11,7 +11,7 @@ use petgraph::visit::EdgeRef;
 use crate::context::FreshOrigin;
 use crate::{
     Attr, AttrDefault, Attrs, Def, GraphError, InferCtx, InferError, Inferred, Node, NodeId, OpDef,
-    OperandFacts, Origin, Value, ValueId,
+    OperandFacts, Origin, Requirement, Value, ValueId,
 };
 
 /// Most elements of an integer tensor whose values are tracked as dims.
@@ -29,6 +29,7 @@ pub struct Graph {
     inputs: Vec<ValueId>,
     outputs: Vec<(String, ValueId)>,
     origins: IndexMap<Symbol, Origin>,
+    pub(crate) requirements: Vec<Requirement>,
     next_value: u32,
     next_symbol: u32,
 }
@@ -419,6 +420,14 @@ impl Graph {
             .count()
     }
 
+    /// All nodes, in order of making.
+    pub(crate) fn each_node(&self) -> impl Iterator<Item = &Node> {
+        self.net.node_weights().filter_map(|vertex| match vertex {
+            Vertex::Node(node) => Some(&**node),
+            Vertex::Source => None,
+        })
+    }
+
     /// All nodes, each after the makers of its operands and of the symbols in its attributes; ties
     /// in order of making.
     pub fn nodes(&self) -> Vec<NodeId> {
@@ -614,26 +623,8 @@ impl Graph {
         let mut needed: BTreeSet<ValueId> = BTreeSet::new();
         let mut symbols: BTreeSet<Symbol> = BTreeSet::new();
         let mut work: Vec<ValueId> = self.outputs.iter().map(|(_, value)| *value).collect();
-        while let Some(value) = work.pop() {
-            if !needed.insert(value) {
-                continue;
-            }
-            let mut found = BTreeSet::new();
-            collect_type_symbols(self.ty(value), &mut found);
-            // What is known of elements may become an attribute later.
-            for dim in self.value(value).content.iter().flatten() {
-                dim.collect_symbols(&mut found);
-            }
-            if let Some(node) = self.producer(value) {
-                let node = self.node(node);
-                work.extend(node.operands.iter().flatten());
-                work.extend(&node.results);
-                for (_, attr) in node.attrs.iter() {
-                    if let Attr::Dims(dims) = attr {
-                        dims.iter().for_each(|dim| dim.collect_symbols(&mut found));
-                    }
-                }
-            }
+        let mut found = self.required_symbols();
+        loop {
             while let Some(symbol) = found.pop_first() {
                 if !symbols.insert(symbol.clone()) {
                     continue;
@@ -645,6 +636,23 @@ impl Graph {
                     Some(Origin::Defined(dim)) => dim.collect_symbols(&mut found),
                     Some(Origin::Input { .. }) | None => {}
                 }
+            }
+            let Some(value) = work.pop() else {
+                break;
+            };
+            if !needed.insert(value) {
+                continue;
+            }
+            collect_type_symbols(self.ty(value), &mut found);
+            // What is known of elements may become an attribute later.
+            for dim in self.value(value).content.iter().flatten() {
+                dim.collect_symbols(&mut found);
+            }
+            if let Some(node) = self.producer(value) {
+                let node = self.node(node);
+                work.extend(node.operands.iter().flatten());
+                work.extend(&node.results);
+                collect_attr_symbols(&node.attrs, &mut found);
             }
         }
         needed.extend(&self.inputs);
@@ -765,17 +773,15 @@ pub(crate) fn collect_type_symbols(ty: &ValueType, into: &mut BTreeSet<Symbol>) 
     }
 }
 
-/// Symbols of dims in attributes, those of sub-graphs included.
-fn collect_attr_symbols(attrs: &Attrs, into: &mut BTreeSet<Symbol>) {
+/// Symbols of dims in attributes, and those that sub-graphs take from outside.
+pub(crate) fn collect_attr_symbols(attrs: &Attrs, into: &mut BTreeSet<Symbol>) {
     for (_, attr) in attrs.iter() {
         match attr {
             Attr::Dims(dims) => dims.iter().for_each(|dim| dim.collect_symbols(into)),
             Attr::Graph(graph) => {
-                let nodes = graph.net.node_weights().filter_map(|vertex| match vertex {
-                    Vertex::Node(node) => Some(node),
-                    Vertex::Source => None,
-                });
-                nodes.for_each(|node| collect_attr_symbols(&node.attrs, into));
+                let mut inner = graph.symbols();
+                inner.retain(|symbol| !graph.origins.contains_key(symbol));
+                into.append(&mut inner);
             }
             _ => {}
         }

@@ -4,15 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alula_tensor::Symbol;
 
-use crate::graph::collect_type_symbols;
-use crate::{Graph, ValueId};
+use crate::graph::collect_attr_symbols;
+use crate::{Graph, Origin, ValueId};
 
 impl Graph {
-    /// Every symbol that a type of the graph mentions.
+    /// Every symbol that a type, an attribute, a requirement or the definition of another symbol
+    /// mentions, and those that sub-graphs take from this one.
     pub fn symbols(&self) -> BTreeSet<Symbol> {
-        let mut symbols = BTreeSet::new();
-        for (_, value) in self.values() {
-            collect_type_symbols(&value.ty, &mut symbols);
+        let mut symbols = self.required_symbols();
+        // Extents that stand in the types of sequences and optionals are those of elements, which
+        // differ: nothing is computed from them.
+        for ty in self.values().filter_map(|(_, value)| value.ty.as_tensor()) {
+            ty.shape
+                .iter()
+                .for_each(|dim| dim.collect_symbols(&mut symbols));
+        }
+        for node in self.each_node() {
+            collect_attr_symbols(&node.attrs, &mut symbols);
+        }
+        // Later definitions may mention earlier ones.
+        for (symbol, origin) in self.origins().iter().rev() {
+            if let Origin::Defined(dim) = origin
+                && symbols.contains(symbol)
+            {
+                dim.collect_symbols(&mut symbols);
+            }
         }
         symbols
     }

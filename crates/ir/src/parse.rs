@@ -142,6 +142,10 @@ impl Parser<'_> {
             if self.peek()? == Token::Word("return".to_owned()) {
                 break;
             }
+            if self.peek()? == Token::Word("require".to_owned()) {
+                self.requirement(&mut graph)?;
+                continue;
+            }
             self.statement(&mut graph, &mut names)?;
         }
         self.keyword("return")?;
@@ -165,6 +169,15 @@ impl Parser<'_> {
             },
             other => Err(format!("expected an operand, found {other:?}")),
         }
+    }
+
+    fn requirement(&mut self, graph: &mut Graph) -> Parsed<()> {
+        self.keyword("require")?;
+        let dims = self.dims()?;
+        let who = self.text()?;
+        let [left, right] = <[Dim; 2]>::try_from(dims).map_err(|_| "two dims are required")?;
+        let stated = graph.require(left, right, &who);
+        stated.map_err(|error| error.to_string())
     }
 
     fn statement(

@@ -16,7 +16,7 @@ use std::fmt::{self, Write};
 
 use alula_tensor::{DTypeClass, Scalar, Tensor};
 
-use crate::{Attr, Graph, NodeId, ValueId};
+use crate::{Attr, Graph, NodeId, Requirement, ValueId};
 
 /// Most elements that are printed one by one.
 const INLINE_MAX: usize = 64;
@@ -50,6 +50,9 @@ impl Graph {
             write!(f, "{pad}  ")?;
             self.write_node(f, node, &names, indent)?;
             f.write_char('\n')?;
+        }
+        for Requirement { left, right, who } in self.requirements() {
+            writeln!(f, "{pad}  require [{left}, {right}] {who:?}")?;
         }
         write!(f, "{pad}  return")?;
         for (position, (name, value)) in self.outputs().iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alula_ir::{Attr, Def, Graph, Origin, ValueId};
+use alula_ir::{Def, Graph, Origin, Requirement, ValueId};
 use alula_kernel::{Compute, Contract, Kernel};
 use alula_program::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
 use alula_tensor::{Dim, Symbol, Tensor, ValueType};
@@ -135,6 +135,10 @@ fn lower_graph(
     });
     lowered.fusion.push(report);
     lowered.layouts.push(layout);
+    let mut checks = Vec::new();
+    for Requirement { left, right, who } in graph.requirements() {
+        checks.push((left.clone(), right.clone(), who.clone()));
+    }
     let mut planner = Planner {
         graph: &graph,
         lowered,
@@ -142,7 +146,7 @@ fn lower_graph(
         slots: Vec::new(),
         slot_of: BTreeMap::new(),
         steps: Vec::new(),
-        checks: Vec::new(),
+        checks,
         late: late_symbols(&graph),
     };
     planner.inputs();
@@ -437,34 +441,7 @@ impl Planner<'_> {
     }
 
     fn symbols(&mut self, is_outermost: bool) -> Result<Vec<SymbolDef>, LowerFailure> {
-        // Extents that stand in the types of sequences and optionals are those of elements, which
-        // differ: nothing is computed from them.
-        let mut used = BTreeSet::new();
-        for (_, value) in self.graph.values() {
-            let shape = value.ty.as_tensor().map(|ty| &ty.shape);
-            let dims = shape.into_iter().flatten();
-            dims.for_each(|dim| dim.collect_symbols(&mut used));
-        }
-        for id in self.graph.nodes() {
-            for (_, attr) in self.graph.node(id).attrs.iter() {
-                if let Attr::Dims(dims) = attr {
-                    dims.iter().for_each(|dim| dim.collect_symbols(&mut used));
-                }
-            }
-        }
-        for step in &self.steps {
-            if let Step::Dims { values, .. } = step {
-                values.iter().for_each(|dim| dim.collect_symbols(&mut used));
-            }
-        }
-        // What a definition mentions is used, too; later definitions may mention earlier ones.
-        for (symbol, origin) in self.graph.origins().iter().rev() {
-            if let Origin::Defined(dim) = origin
-                && used.contains(symbol)
-            {
-                dim.collect_symbols(&mut used);
-            }
-        }
+        let mut used = self.graph.symbols();
         let mut defs = Vec::new();
         // In order of origin: inputs first, then as values are made.
         for (symbol, origin) in self.graph.origins() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use alula_ir::{Def, EvalCtx, EvalError, Graph, HostValue, NodeId, Origin, ValueId};
+use alula_ir::{Def, EvalCtx, EvalError, Graph, HostValue, NodeId, Origin, Requirement, ValueId};
 use alula_tensor::{Dim, Symbol, TensorType, ValueType};
 
 /// Why a graph could not be evaluated.
@@ -18,6 +18,16 @@ pub enum EvaluateError {
         wanted: usize,
         /// What was given.
         given: usize,
+    },
+    /// Something that the graph relies on does not hold.
+    #[error("{who} takes {left} and {right} to be equal, which they are not")]
+    Requirement {
+        /// Who relies on it.
+        who: String,
+        /// One dim.
+        left: Dim,
+        /// The other one.
+        right: Dim,
     },
     /// A node could not be evaluated.
     #[error("{op} {name:?}: {error}")]
@@ -95,7 +105,23 @@ fn evaluate_within(
             }
         }
     }
+    define(graph, &mut symbols);
+    check_requirements(graph, &symbols)?;
     Ok(keep.into_iter().map(|id| values[&id].clone()).collect())
+}
+
+fn check_requirements(graph: &Graph, symbols: &BTreeMap<Symbol, i64>) -> Result<(), EvaluateError> {
+    for Requirement { left, right, who } in graph.requirements() {
+        let value = |dim: &Dim| dim.eval(&|symbol| symbols.get(symbol).copied()).ok();
+        if value(left) != value(right) {
+            return Err(EvaluateError::Requirement {
+                who: who.clone(),
+                left: left.clone(),
+                right: right.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Evaluates one node on operand values.
