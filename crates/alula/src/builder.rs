@@ -128,9 +128,6 @@ impl ModelBuilder {
         let Import {
             graph, warnings, ..
         } = self.import()?;
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
         let targets = match self.targets.as_slice() {
             [] => &[Target::Cpu],
             targets => targets,

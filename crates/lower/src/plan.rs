@@ -442,6 +442,19 @@ impl Planner<'_> {
 
     fn symbols(&mut self, is_outermost: bool) -> Result<Vec<SymbolDef>, LowerFailure> {
         let mut used = self.graph.symbols();
+        for step in &self.steps {
+            if let Step::Dims { values, .. } = step {
+                values.iter().for_each(|dim| dim.collect_symbols(&mut used));
+            }
+        }
+        // What a definition mentions is used, too; later definitions may mention earlier ones.
+        for (symbol, origin) in self.graph.origins().iter().rev() {
+            if let Origin::Defined(dim) = origin
+                && used.contains(symbol)
+            {
+                dim.collect_symbols(&mut used);
+            }
+        }
         let mut defs = Vec::new();
         // In order of origin: inputs first, then as values are made.
         for (symbol, origin) in self.graph.origins() {

@@ -12,6 +12,7 @@ mod import;
 mod limits;
 mod map;
 mod model;
+mod paths;
 mod scope;
 mod types;
 

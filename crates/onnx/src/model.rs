@@ -8,9 +8,10 @@ use alula_tensor::{Dim, ValueType};
 use crate::external::ExternalFiles;
 use crate::function::FunctionKey;
 use crate::import::{Import, ImportOptions};
-use crate::proto::{FunctionProto, GraphProto, ModelProto, NodeProto};
+use crate::paths::Undecided;
+use crate::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use crate::rows::{RowCtx, RowError};
-use crate::scope::{Bound, Frame, Opsets, Scope, Scopes};
+use crate::scope::{Bound, Decisions, Frame, Opsets, Scope, Scopes};
 use crate::tensor::import_tensor;
 use crate::{ImportError, NodeRef, Unsupported, rows, types};
 
@@ -30,6 +31,9 @@ pub(crate) struct Importer<'m> {
     warnings: Vec<String>,
     nodes_seen: usize,
     pub(crate) depth: usize,
+    /// A condition that the import met and cannot go on without.
+    pub(crate) undecided: Option<Undecided>,
+    pub(crate) trials: usize,
 }
 
 /// A sub-graph as imported: what it takes from outside follows its own inputs.
@@ -70,6 +74,8 @@ impl<'m> Importer<'m> {
             warnings,
             nodes_seen: 0,
             depth: 0,
+            undecided: None,
+            trials: 0,
         })
     }
 
@@ -90,12 +96,17 @@ impl<'m> Importer<'m> {
             graph,
             frames,
             captures: Vec::new(),
+            decisions: Decisions::default(),
+            assumed: Vec::new(),
         });
         self.initializers(proto)?;
         self.inputs(proto)?;
-        self.nodes(proto)?;
-        self.outputs(proto)?;
+        self.scope_body(&proto.node, &proto.output)?;
         if !self.unsupported.is_empty() {
+            // A node may have been met on several paths.
+            let mut seen = std::collections::BTreeSet::new();
+            self.unsupported
+                .retain(|node| seen.insert(node.to_string()));
             return Err(ImportError::Unsupported(self.unsupported));
         }
         for warning in &self.warnings {
@@ -142,7 +153,7 @@ impl<'m> Importer<'m> {
         }
     }
 
-    fn graph(&mut self) -> &mut Graph {
+    pub(crate) fn graph(&mut self) -> &mut Graph {
         &mut self.scopes.top().graph
     }
 
@@ -214,8 +225,8 @@ impl<'m> Importer<'m> {
         Ok(())
     }
 
-    fn outputs(&mut self, proto: &GraphProto) -> Result<(), ImportError> {
-        for info in &proto.output {
+    pub(crate) fn outputs(&mut self, outputs: &[ValueInfoProto]) -> Result<(), ImportError> {
+        for info in outputs {
             match self.scopes.lookup(info.name()) {
                 Some(Bound::Value(id)) => self.graph().output(info.name(), id),
                 Some(Bound::Missing) => {}
@@ -348,6 +359,25 @@ impl<'m> Importer<'m> {
         self.leave_out(node)
     }
 
+    pub(crate) fn num_unsupported(&self) -> usize {
+        self.unsupported.len()
+    }
+
+    /// What was reported since there were so many.
+    pub(crate) fn take_unsupported(&mut self, since: usize) -> Vec<Unsupported> {
+        self.unsupported.split_off(since)
+    }
+
+    pub(crate) fn report(&mut self, nodes: Vec<Unsupported>) {
+        self.unsupported.extend(nodes);
+    }
+
+    pub(crate) fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
     /// Marks a node's outputs as missing, so that its users are not reported for it.
     fn leave_out(&mut self, node: &NodeProto) -> Result<(), ImportError> {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
@@ -371,33 +401,48 @@ impl<'m> Importer<'m> {
                 "sub-graph {name:?} takes {takes} inputs, not {given}"
             )));
         }
+        let reported = self.num_unsupported();
+        let name = match proto.name() {
+            "" => "body",
+            name => name,
+        };
+        let imported = self.in_scope(name, Decisions::default(), Vec::new(), |importer| {
+            importer.sub_graph_body(proto, input_types)
+        })?;
+        let complete = self.num_unsupported() == reported
+            && imported.graph.outputs().len() == proto.output.len();
+        Ok(complete.then_some(imported))
+    }
+
+    /// Builds a graph in a scope of its own, inside of the one at hand.
+    pub(crate) fn in_scope(
+        &mut self,
+        name: &str,
+        decisions: Decisions,
+        assumed: Vec<(ValueId, bool)>,
+        build: impl FnOnce(&mut Self) -> Result<(), ImportError>,
+    ) -> Result<SubGraph, ImportError> {
         self.enter()?;
-        let unsupported_before = self.unsupported.len();
-        let mut graph = Graph::new(if proto.name().is_empty() {
-            "body"
-        } else {
-            proto.name()
-        });
+        let mut graph = Graph::new(name);
         graph.set_symbol_counter(self.graph().symbol_counter());
         let opsets = self.scopes.top_frame().opsets.clone();
-        let frames = vec![Frame::new(opsets)];
         self.scopes.0.push(Scope {
             graph,
-            frames,
+            frames: vec![Frame::new(opsets)],
             captures: Vec::new(),
+            decisions,
+            assumed,
         });
-        let imported = self.sub_graph_body(proto, input_types);
+        let built = build(self);
         let scope = self.scopes.0.pop().expect("pushed above");
         self.depth -= 1;
-        imported?;
+        built?;
         let counter = scope.graph.symbol_counter();
         self.graph().set_symbol_counter(counter);
-        let complete = self.unsupported.len() == unsupported_before
-            && scope.graph.outputs().len() == proto.output.len();
-        Ok(complete.then_some(SubGraph {
+        Ok(SubGraph {
             graph: scope.graph,
             captures: scope.captures,
-        }))
+        })
     }
 
     fn sub_graph_body(
@@ -414,8 +459,7 @@ impl<'m> Importer<'m> {
             let id = self.graph().named_constant(tensor.name(), value);
             self.bind(tensor.name(), Bound::Value(id))?;
         }
-        self.nodes(proto)?;
-        self.outputs(proto)
+        self.scope_body(&proto.node, &proto.output)
     }
 
     /// Begins a graph inside the one at hand.
@@ -428,6 +472,8 @@ impl<'m> Importer<'m> {
             graph,
             frames: vec![Frame::new(opsets)],
             captures: Vec::new(),
+            decisions: Decisions::default(),
+            assumed: Vec::new(),
         });
         Ok(())
     }

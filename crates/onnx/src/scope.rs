@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use alula_ir::{Graph, ValueId};
+use alula_tensor::Tensor;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,23 @@ impl Frame {
     }
 }
 
+/// What was decided, by trying, for each `If` of the scope's node at hand that has no known
+/// condition, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Decisions {
+    pub(crate) made: Vec<Option<bool>>,
+    /// Number of such `If`s met so far.
+    pub(crate) asked: usize,
+}
+
+impl Decisions {
+    pub(crate) fn make(&mut self, position: usize, holds: bool) {
+        let count = self.made.len().max(position + 1);
+        self.made.resize(count, None);
+        self.made[position] = Some(holds);
+    }
+}
+
 /// A graph under construction. Bodies of functions are frames on top of its own.
 #[derive(Debug)]
 pub(crate) struct Scope {
@@ -43,6 +61,9 @@ pub(crate) struct Scope {
     /// What the graph takes from the enclosing scope's graph: values there, in the order of the
     /// inputs that stand for them here.
     pub(crate) captures: Vec<ValueId>,
+    pub(crate) decisions: Decisions,
+    /// Conditions of the enclosing graph that are taken to hold here, or not to.
+    pub(crate) assumed: Vec<(ValueId, bool)>,
 }
 
 /// Scopes from the outermost graph in.
@@ -80,6 +101,12 @@ impl Scopes {
         let (ty, content) = (graph.ty(outer).clone(), graph.value(outer).content.clone());
         let constant = graph.as_constant(outer).cloned();
         let scope = &mut self.0[level];
+        let assumed = scope.assumed.iter().find(|(value, _)| *value == outer);
+        let constant = constant.or_else(|| {
+            let shape = ty.as_tensor()?.static_shape()?;
+            let holds = assumed?.1;
+            Tensor::from_bools(&shape, &vec![holds; shape.iter().product()]).ok()
+        });
         let inner = match constant {
             Some(tensor) => scope.graph.named_constant(name, tensor),
             None => {

@@ -7,7 +7,7 @@ use super::known::known_results;
 use crate::model::{Importer, SubGraph};
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::tensor::import_tensor;
-use crate::{ImportError, dtype};
+use crate::{ImportError, NodeRef, dtype};
 
 /// Why a row cannot build a node.
 #[derive(Debug)]
@@ -360,6 +360,44 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         let built = build(self);
         let ended = self.importer.end_graph();
         built.map(|()| ended)
+    }
+
+    /// As [`RowCtx::sub_graph`] without inputs; the inner error is why its nodes do not type.
+    ///
+    /// # Errors
+    /// Everything that is no fault of the nodes' types.
+    pub(crate) fn branch(
+        &mut self,
+        proto: &GraphProto,
+    ) -> Result<Result<SubGraph, String>, RowError> {
+        match self.sub_graph(proto, &[]) {
+            Ok(graph) => Ok(Ok(graph)),
+            Err(RowError::Import(error)) => match *error {
+                ImportError::Node { .. } | ImportError::Model(_) => Ok(Err(error.to_string())),
+                other => Err(other.into()),
+            },
+            Err(RowError::Invalid(reason)) => Ok(Err(reason)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was decided about this node's condition, for an `If` whose condition is not known.
+    pub(crate) fn decision(&mut self) -> Option<bool> {
+        self.importer.next_decision()
+    }
+
+    /// The error that makes the importer decide this node's condition.
+    pub(crate) fn undecided(&mut self, cond: ValueId, reason: String) -> RowError {
+        let node = NodeRef {
+            name: self.name.clone(),
+            op_type: self.node.op_type().to_owned(),
+            opset: self.opset,
+        };
+        match self.input(0) {
+            Ok(given) => self.importer.ask(given, cond, node),
+            Err(error) => return error,
+        }
+        RowError::Invalid(reason)
     }
 
     /// Levels of sub-graphs and function calls around this node.

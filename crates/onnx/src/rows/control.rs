@@ -1,6 +1,6 @@
 //! `If`, `Loop`: sub-graphs with what they capture as operands.
 
-use alula_ir::{Attr, Attrs, ValueId};
+use alula_ir::{Attr, Attrs, Graph, ValueId};
 use alula_ops::control::{IF, LOOP};
 use alula_tensor::{DType, Dim, TensorType, ValueType};
 
@@ -24,7 +24,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
-fn graph_attr(graph: alula_ir::Graph) -> Attr {
+fn graph_attr(graph: Graph) -> Attr {
     Attr::Graph(Box::new(graph))
 }
 
@@ -46,9 +46,17 @@ fn build_if(ctx: &mut RowCtx<'_, '_>) -> Built {
         let taken = if holds { then } else { otherwise };
         return ctx.inline_graph(taken, &[]);
     }
+    if let Some(holds) = ctx.decision() {
+        return ctx.inline_graph(if holds { then } else { otherwise }, &[]);
+    }
     let cond = scalar_cond(ctx, cond)?;
-    let then = ctx.sub_graph(then, &[])?;
-    let otherwise = ctx.sub_graph(otherwise, &[])?;
+    let (then, otherwise) = match (ctx.branch(then)?, ctx.branch(otherwise)?) {
+        (Ok(then), Ok(otherwise)) => (then, otherwise),
+        (Err(reason), _) | (_, Err(reason)) => return Err(ctx.undecided(cond, reason)),
+    };
+    if let Some(reason) = disagreement(&then.graph, &otherwise.graph) {
+        return Err(ctx.undecided(cond, reason));
+    }
     let mut operands = vec![Some(cond)];
     operands.extend(
         then.captures
@@ -62,6 +70,19 @@ fn build_if(ctx: &mut RowCtx<'_, '_>) -> Built {
         .with("then", graph_attr(then.graph))
         .with("else", graph_attr(otherwise.graph));
     ctx.push_all(&IF, &operands, attrs)
+}
+
+/// Why results of two branches have no common type, if they have none.
+fn disagreement(then: &Graph, otherwise: &Graph) -> Option<String> {
+    let pairs = then.outputs().iter().zip(otherwise.outputs());
+    pairs.enumerate().find_map(|(result, ((_, a), (_, b)))| {
+        let (a, b) = (then.ty(*a), otherwise.ty(*b));
+        let agree = match (a.as_tensor(), b.as_tensor()) {
+            (Some(a), Some(b)) => a.dtype == b.dtype && a.rank() == b.rank(),
+            _ => std::mem::discriminant(a) == std::mem::discriminant(b),
+        };
+        (!agree).then(|| format!("result {result} is {a} in one branch, {b} in the other"))
+    })
 }
 
 /// Conditions and counts come as scalars or with one element; ours are scalars.

@@ -8,7 +8,7 @@ use alula_ir::{
     OpDef, Traits,
 };
 use alula_kernel::Compute;
-use alula_tensor::{Dim, ScalarOp};
+use alula_tensor::{DType, Dim, ScalarOp};
 
 use super::{infer_broadcast, map_elements};
 use crate::extent::at_least;
@@ -30,7 +30,15 @@ pub(crate) fn infer(op: ScalarOp, ctx: &InferCtx<'_>) -> Result<Vec<Inferred>, I
 /// Shape arithmetic on known dims: exact, so only where integers cannot wrap in practice.
 fn content(op: ScalarOp, ctx: &InferCtx<'_>) -> Option<Vec<Dim>> {
     let a = ctx.content(0)?;
+    let is_bool = ctx.tensor(0).ok()?.dtype == DType::Bool;
+    let one = Dim::new(1);
     let combine: fn(&Dim, &Dim) -> Dim = match op {
+        // Truth values are 0 and 1.
+        ScalarOp::Not if is_bool => {
+            return Some(a.iter().map(|dim| one.clone() - dim.clone()).collect());
+        }
+        ScalarOp::And if is_bool => |a, b| a.clone() * b.clone(),
+        ScalarOp::Or if is_bool => |a, b| a.clone() + b.clone() - a.clone() * b.clone(),
         ScalarOp::Neg => return Some(a.iter().map(|dim| -dim.clone()).collect()),
         ScalarOp::Add => |a, b| a.clone() + b.clone(),
         ScalarOp::Sub => |a, b| a.clone() - b.clone(),
@@ -40,7 +48,9 @@ fn content(op: ScalarOp, ctx: &InferCtx<'_>) -> Option<Vec<Dim>> {
         // Extents are not negative, so truncation and floor agree unless a constant is negative.
         ScalarOp::Div | ScalarOp::FloorDiv => Dim::floor_div,
         ScalarOp::FloorMod => Dim::modulo,
-        ScalarOp::Eq => return equal_content(a, ctx.content(1)?, paired(ctx)?),
+        ScalarOp::Eq | ScalarOp::Ne | ScalarOp::Lt | ScalarOp::Le | ScalarOp::Gt | ScalarOp::Ge => {
+            return compared(op, a, ctx.content(1)?, paired(ctx)?);
+        }
         _ => return None,
     };
     let b = ctx.content(1)?;
@@ -71,17 +81,35 @@ fn paired(ctx: &InferCtx<'_>) -> Option<usize> {
     }
 }
 
-/// 1 where dims are equal and 0 where they cannot be, if that is decided for all: models choose
-/// extents by comparing shape vectors to -1.
-fn equal_content(a: &[Dim], b: &[Dim], count: usize) -> Option<Vec<Dim>> {
-    let decide = |k: usize| {
-        let difference = a[k % a.len()].clone() - b[k % b.len()].clone();
-        let one = Dim::new(1);
-        let apart = at_least(&difference, &one) || at_least(&-difference.clone(), &one);
-        match difference.as_const() {
-            Some(value) => Some(Dim::new(i64::from(value == 0))),
-            None => apart.then_some(Dim::new(0)),
+/// Which comparisons of dims hold, if that is decided for all: models choose extents by comparing
+/// shape vectors to -1, and branches by comparing ranks.
+fn compared(op: ScalarOp, a: &[Dim], b: &[Dim], count: usize) -> Option<Vec<Dim>> {
+    let one = Dim::new(1);
+    let equal = |a: &Dim, b: &Dim| match (a.clone() - b.clone()).as_const() {
+        Some(value) => Some(value == 0),
+        None if at_least(a, &(b.clone() + one.clone())) => Some(false),
+        None if at_least(b, &(a.clone() + one.clone())) => Some(false),
+        None => None,
+    };
+    let less = |a: &Dim, b: &Dim| {
+        if at_least(b, &(a.clone() + one.clone())) {
+            Some(true)
+        } else {
+            at_least(a, b).then_some(false)
         }
+    };
+    let decide = |k: usize| {
+        let (a, b) = (&a[k % a.len()], &b[k % b.len()]);
+        let holds = match op {
+            ScalarOp::Eq => equal(a, b),
+            ScalarOp::Ne => equal(a, b).map(|holds| !holds),
+            ScalarOp::Lt => less(a, b),
+            ScalarOp::Ge => less(a, b).map(|holds| !holds),
+            ScalarOp::Gt => less(b, a),
+            ScalarOp::Le => less(b, a).map(|holds| !holds),
+            _ => None,
+        };
+        holds.map(|holds| Dim::new(i64::from(holds)))
     };
     (0..count).map(decide).collect()
 }

@@ -215,10 +215,14 @@ fn infer_cast(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
         (None, Some(_)) => matches!(to, DType::I32 | DType::I64),
         (_, None) => false,
     };
-    let content = ctx
-        .content(0)
-        .filter(|dims| dims.iter().all(fits))
-        .map(<[Dim]>::to_vec);
+    let truth = |dim: &Dim| Some(Dim::new(i64::from(dim.as_const()? != 0)));
+    let content = match ctx.content(0) {
+        Some(dims) if to == DType::Bool && x.dtype != DType::Bool => {
+            dims.iter().map(truth).collect()
+        }
+        Some(dims) if dims.iter().all(fits) => Some(dims.to_vec()),
+        _ => None,
+    };
     Ok(vec![
         Inferred::tensor(to, x.shape.clone()).with_content(content),
     ])
