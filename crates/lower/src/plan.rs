@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alula_ir::{Def, Graph, Origin, Requirement, ValueId};
 use alula_kernel::{Compute, Contract, Kernel};
 use alula_program::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
-use alula_tensor::{Dim, Symbol, Tensor, ValueType};
+use alula_tensor::{Dim, Symbol, Tensor, TensorType, ValueType};
 
 use crate::cluster::{FusionPlan, FusionReport, Item, Rules, Strategy, Work, cluster, items};
 use crate::layout::{LayoutReport, Layouts, lay_out};
@@ -191,6 +191,10 @@ fn late_symbols(graph: &Graph) -> BTreeSet<Symbol> {
     late
 }
 
+fn elements(ty: &ValueType) -> Dim {
+    ty.as_tensor().map_or(Dim::new(0), TensorType::num_elements)
+}
+
 /// Length in bytes; 0 for what is no tensor of numbers.
 fn slot_bytes(ty: &ValueType) -> Dim {
     match ty.as_tensor() {
@@ -290,6 +294,11 @@ impl Planner<'_> {
                 );
             }
             Work::View => {
+                let from = elements(&self.slots[present[0].0 as usize].ty);
+                let to = elements(self.graph.ty(item.results[0]));
+                if from != to {
+                    self.checks.push((from, to, name));
+                }
                 self.add_slot(item.results[0], Place::Alias(present[0]));
                 return Ok(());
             }

@@ -15,7 +15,7 @@ impl Default for ImportLimits {
     fn default() -> ImportLimits {
         ImportLimits {
             file_bytes: 4 << 30,
-            nodes: 1 << 20,
+            nodes: 1 << 17,
             depth: 64,
         }
     }

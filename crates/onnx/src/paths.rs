@@ -10,7 +10,7 @@ use alula_ir::{Attr, Attrs, ValueId};
 use alula_ops::control::IF;
 use alula_ops::elementwise::{arithmetic::EQ, choice::CAST};
 use alula_ops::shape::{AS_DIMS, RESHAPE};
-use alula_tensor::{DType, Dim};
+use alula_tensor::{DType, Dim, Tensor, TensorType};
 
 use crate::model::{Importer, SubGraph};
 use crate::proto::{NodeProto, ValueInfoProto};
@@ -132,8 +132,7 @@ impl Importer<'_> {
         ));
         let who = format!("{}, which could not run otherwise ({why}),", undecided.node);
         self.require(undecided.cond, holds, &who).map_err(fail)?;
-        let truth = Some(vec![Dim::new(i64::from(holds))]);
-        self.graph().set_content(undecided.given, truth);
+        self.rebind(undecided.given, holds);
         self.scopes.top().decisions.make(undecided.position, holds);
         Ok(false)
     }
@@ -196,6 +195,29 @@ impl Importer<'_> {
             graph.output(info.name(), id);
         }
         Ok(())
+    }
+
+    /// Lets names of a condition that is required stand for its truth. The condition itself stays
+    /// as it is computed: the requirement looks at it.
+    fn rebind(&mut self, given: ValueId, holds: bool) {
+        let graph = self.graph();
+        let shape = graph
+            .ty(given)
+            .as_tensor()
+            .and_then(TensorType::static_shape);
+        let truth = shape.and_then(|shape| {
+            let count = shape.iter().product();
+            Tensor::from_bools(&shape, &vec![holds; count]).ok()
+        });
+        let Some(truth) = truth else {
+            return;
+        };
+        let truth = Bound::Value(graph.constant(truth));
+        for bound in self.scopes.top_frame().names.values_mut() {
+            if *bound == Bound::Value(given) {
+                *bound = truth;
+            }
+        }
     }
 
     /// Requires a condition to hold, or not to: dims to be equal where it compares them.

@@ -258,11 +258,20 @@ fn transpose(ctx: &mut RowCtx<'_, '_>) -> Built {
 fn expand(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (x, to) = (ctx.input(0)?, ctx.input(1)?);
     let to = read_dims(ctx, to)?;
-    Ok(vec![ctx.push(
-        &EXPAND,
-        &[x],
-        Attrs::new().with("to", to),
-    )?])
+    let shape = ctx.ty(x)?.shape;
+    let who = ctx.name().to_owned();
+    for (own, target) in shape.iter().rev().zip(to.iter().rev()) {
+        let is_known = own.as_const().is_some() && target.as_const().is_some();
+        if own != target && !own.is(1) && !target.is(1) && !is_known {
+            // They are equal, or one of them is 1.
+            let one = Dim::new(1);
+            let apart = (own.clone() - one.clone()) * (target.clone() - one);
+            let wrong = apart * (own.clone() - target.clone());
+            ctx.graph().require(wrong, Dim::new(0), &who)?;
+        }
+    }
+    let attrs = Attrs::new().with("to", to);
+    Ok(vec![ctx.push(&EXPAND, &[x], attrs)?])
 }
 
 fn tile(ctx: &mut RowCtx<'_, '_>) -> Built {
@@ -389,6 +398,12 @@ fn slice(ctx: &mut RowCtx<'_, '_>) -> Built {
         .with("starts", bounded(starts))
         .with("ends", bounded(ends));
     if let Some(steps) = steps {
+        // No axis is that long: a longer step takes one element, too, and arithmetic stays in range.
+        const STEP_MAX: i64 = 1 << 40;
+        let steps: Vec<i64> = steps
+            .into_iter()
+            .map(|step| step.clamp(-STEP_MAX, STEP_MAX))
+            .collect();
         attrs.set("steps", steps);
     }
     Ok(vec![ctx.push(&SLICE, &[x], attrs)?])
