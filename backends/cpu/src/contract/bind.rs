@@ -4,7 +4,7 @@ use alula_microkernel::{
     ARows, BStrides, Batch, BatchReduceGemm, Bias, CStore, ChannelOrder, Depthwise, DepthwiseSpec,
     GemmSpec, Init, Offsets, PackedLayout, Window,
 };
-use alula_tensor::{Dim, Symbol};
+use alula_tensor::{DType, Dim, Symbol};
 
 use super::bound::{BoundContract, ContractError, Kernel};
 use super::image::Image;
@@ -196,7 +196,7 @@ impl CpuContract {
         let sizes = Sizes { bind };
         match &self.form {
             Form::Product(product) => self.pack_product(&sizes, product),
-            Form::Depthwise(map) => pack_depthwise(&sizes, map),
+            Form::Depthwise(map) => pack_depthwise(&sizes, map, self.b_dtype),
         }
     }
 
@@ -336,6 +336,7 @@ impl CpuContract {
         };
         Ok(Packing {
             first: sizes.offset(&product.offsets[1])?,
+            source: self.b_dtype,
             filters: Filters::Panels {
                 layout: layout(self.isa, count(&taps)?, depth.extent, count(&cols)?),
                 strides,
@@ -359,7 +360,7 @@ impl CpuContract {
             ..spec
         };
         Ok(BoundContract {
-            packing: pack_depthwise(sizes, map)?,
+            packing: pack_depthwise(sizes, map, self.b_dtype)?,
             kernel: Kernel::Depthwise(Box::new(Depthwise::new(spec)?)),
             image: None,
             first: [a_first, c_first, bias_first],
@@ -410,10 +411,12 @@ impl CpuContract {
 pub(super) fn pack_depthwise(
     sizes: &Sizes<'_>,
     map: &DepthwiseMap,
+    source: DType,
 ) -> Result<Packing, ContractError> {
     let [kh, kw] = sizes.extents(&map.window.kernel)?;
     Ok(Packing {
         first: sizes.offset(&map.offsets[1])?,
+        source,
         filters: Filters::Depthwise {
             channels: sizes.extent(&map.channels)?,
             taps: kh.checked_mul(kw).ok_or(ContractError::TooLarge)?,

@@ -3,17 +3,15 @@
 //! Sums are exact, in `i32` modulo 2^32. A compiled epilogue stores them in the result's dtype; the
 //! micro-kernels themselves never touch the result.
 
-use std::ops::Range;
-
 use alula_microkernel::{
     ByteSign, CStore, GemmSpec, Hook, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands,
-    KernelError, Pool, pack_b_i8,
+    KernelError, Pool,
 };
-use alula_tensor::{DType, Dim, Symbol};
+use alula_tensor::{Dim, Symbol};
 
 use super::bind::{Sizes, pack_depthwise};
 use super::bound::ContractError;
-use super::packing::{Filters, Packing};
+use super::packing::{Packing, sign};
 use super::{AxisMap, CpuContract, Form, TILE_SYMBOLS};
 
 /// A contraction of bytes that can run. Immutable; share it between threads.
@@ -64,13 +62,6 @@ pub struct IntegerOperands<'z> {
     pub b_zero: &'z [i32],
     /// Stores finished tiles.
     pub hook: Hook<i32>,
-}
-
-fn sign(dtype: DType) -> ByteSign {
-    match dtype {
-        DType::I8 => ByteSign::Signed,
-        _ => ByteSign::Unsigned,
-    }
 }
 
 /// Where a tile of this form goes: the distance of its rows and of its columns in the result. Rows
@@ -141,7 +132,7 @@ impl CpuContract {
                 ];
                 Ok(BoundInteger {
                     kernel: Kernel::Depthwise(Box::new(IntDepthwise::new(spec, signs)?)),
-                    packing: pack_depthwise(&sizes, map)?,
+                    packing: pack_depthwise(&sizes, map, self.b_dtype)?,
                     b_sign: signs[1],
                     first,
                     step: 1,
@@ -171,54 +162,12 @@ fn reach<'d>(
     Ok(if is_empty { 0 } else { last + 1 })
 }
 
-impl Packing {
-    /// As [`Packing::pack`], for bytes.
-    fn pack_bytes(
-        &self,
-        (source, sign): (&[u8], ByteSign),
-        parts: Range<usize>,
-        out: &mut [u8],
-    ) -> Result<(), ContractError> {
-        let behind = |source: &[u8], first: isize| -> Result<usize, ContractError> {
-            let what = "the right side";
-            let len = source.len();
-            let at = usize::try_from(first).ok().filter(|&first| first <= len);
-            at.ok_or(ContractError::First { what, first, len })
-        };
-        let source = &source[behind(source, self.first)?..];
-        match &self.filters {
-            Filters::Panels {
-                layout,
-                strides,
-                entries,
-            } => {
-                let panels = layout.panels();
-                for (part, out) in parts.zip(out.chunks_exact_mut(layout.panel_len().max(1))) {
-                    let (entry, at) = (entries[part / panels], part % panels);
-                    let from = &source[behind(source, entry)?..];
-                    pack_b_i8(layout, (from, sign), *strides, at..at + 1, out)?;
-                }
-            }
-            Filters::Depthwise {
-                channels,
-                taps,
-                transpose,
-            } => {
-                let len = channels * taps;
-                behind(source, len as isize)?;
-                for (at, slot) in out[..len].iter_mut().enumerate() {
-                    *slot = match transpose {
-                        true => source[at % channels * taps + at / channels],
-                        false => source[at],
-                    };
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 impl BoundInteger {
+    /// How the right side is packed.
+    pub fn packing(&self) -> &Packing {
+        &self.packing
+    }
+
     /// Bytes of the packed right side.
     ///
     /// # Errors
@@ -270,7 +219,6 @@ impl BoundInteger {
             let (what, first) = ("the packed right side", (parts * each) as isize);
             return Err(ContractError::First { what, first, len });
         };
-        let source = (source, self.b_sign);
         let Some(pool) = pool.filter(|pool| pool.threads() > 1 && parts > 1) else {
             return self.packing.pack_bytes(source, 0..parts, out);
         };

@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
-use alula_microkernel::{BStrides, Isa, PackedLayout, pack_b, pack_depthwise, repack_b};
+use alula_microkernel::{
+    BStrides, ByteSign, Isa, PackedLayout, pack_b, pack_b_i8, pack_depthwise, repack_b, repack_b_i8,
+};
 use alula_tensor::DType;
 
 use super::bound::ContractError;
@@ -16,6 +18,8 @@ use super::bound::ContractError;
 pub struct Packing {
     /// First element of the right side, unpacked.
     pub(super) first: isize,
+    /// Dtype of the right side.
+    pub(super) source: DType,
     pub(super) filters: Filters,
 }
 
@@ -37,9 +41,18 @@ pub(super) enum Filters {
 }
 
 impl Packing {
-    /// The dtype of the packed form's elements.
+    /// The dtype of the right side.
+    pub fn source(&self) -> DType {
+        self.source
+    }
+
+    /// The dtype of the packed form's elements: `f32`, or `u8` for bytes of either sign and the
+    /// sums of columns that follow them.
     pub fn dtype(&self) -> DType {
-        DType::F32
+        match self.source {
+            DType::F32 => DType::F32,
+            _ => DType::U8,
+        }
     }
 
     /// Elements of the packed form.
@@ -134,44 +147,110 @@ impl Packing {
         }
     }
 
+    /// As [`Packing::pack`], for a right side of bytes.
+    ///
+    /// # Errors
+    /// As [`Packing::pack`].
+    pub fn pack_bytes(
+        &self,
+        source: &[u8],
+        parts: Range<usize>,
+        out: &mut [u8],
+    ) -> Result<(), ContractError> {
+        let source = from_first("the right side", source, self.first)?;
+        let out = self.room(&parts, out)?;
+        match &self.filters {
+            Filters::Panels {
+                layout,
+                strides,
+                entries,
+            } => {
+                let panels = layout.panels();
+                for (part, out) in parts.zip(out.chunks_exact_mut(layout.panel_len().max(1))) {
+                    let (entry, at) = (entries[part / panels], part % panels);
+                    let from = from_first("the right side", source, entry)?;
+                    let sign = sign(self.source);
+                    pack_b_i8(layout, (from, sign), *strides, at..at + 1, out)?;
+                }
+                Ok(())
+            }
+            Filters::Depthwise {
+                channels,
+                taps,
+                transpose,
+            } => {
+                from_first("the right side", source, out.len() as isize)?;
+                for (at, slot) in out.iter_mut().enumerate() {
+                    *slot = match transpose {
+                        true => source[at % channels * taps + at / channels],
+                        false => source[at],
+                    };
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Writes the packed form to `out`, out of the form that the family `from` has of the same
     /// right side.
     ///
     /// # Errors
     /// [`ContractError`] if a slice is too short.
     pub fn repack(&self, from: Isa, source: &[f32], out: &mut [f32]) -> Result<(), ContractError> {
+        self.repack_with((source, out), |layout, source, out| {
+            let other = PackedLayout::f32(from, layout.taps, layout.k, layout.n);
+            repack_b(&other, source, layout, out)?;
+            Ok(other.len())
+        })
+    }
+
+    /// As [`Packing::repack`], for a right side of bytes.
+    ///
+    /// # Errors
+    /// As [`Packing::repack`].
+    pub fn repack_bytes(
+        &self,
+        from: Isa,
+        source: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), ContractError> {
+        self.repack_with((source, out), |layout, source, out| {
+            let other = PackedLayout::i8(from, layout.taps, layout.k, layout.n);
+            repack_b_i8(&other, source, layout, out)?;
+            Ok(other.len())
+        })
+    }
+
+    /// Has `entry` write each entry of a batch; it says how much of the source that took.
+    fn repack_with<T: Copy>(
+        &self,
+        (mut source, out): (&[T], &mut [T]),
+        entry: impl Fn(&PackedLayout, &[T], &mut [T]) -> Result<usize, ContractError>,
+    ) -> Result<(), ContractError> {
         let out = self.room(&(0..self.parts()), out)?;
         match &self.filters {
-            Filters::Panels {
-                layout, entries, ..
-            } => {
-                let other = PackedLayout::f32(from, layout.taps, layout.k, layout.n);
-                let (each, own) = (other.len(), layout.len().max(1));
-                for (entry, out) in (0..entries.len()).zip(out.chunks_exact_mut(own)) {
-                    let source = source.get(entry * each..).unwrap_or_default();
-                    repack_b(&other, source, layout, out)?;
+            Filters::Panels { layout, .. } => {
+                for out in out.chunks_exact_mut(layout.len().max(1)) {
+                    let taken = entry(layout, source, out)?;
+                    source = from_first("the packed right side", source, taken as isize)?;
                 }
                 Ok(())
             }
             // Every family takes the same.
             Filters::Depthwise { .. } => {
-                let source = source.get(..out.len()).ok_or(ContractError::First {
-                    what: "the packed right side",
-                    first: out.len() as isize,
-                    len: source.len(),
-                })?;
-                out.copy_from_slice(source);
+                from_first("the packed right side", source, out.len() as isize)?;
+                out.copy_from_slice(&source[..out.len()]);
                 Ok(())
             }
         }
     }
 
     /// What the parts fill of `out`.
-    fn room<'o>(
+    fn room<'o, T>(
         &self,
         parts: &Range<usize>,
-        out: &'o mut [f32],
-    ) -> Result<&'o mut [f32], ContractError> {
+        out: &'o mut [T],
+    ) -> Result<&'o mut [T], ContractError> {
         self.elements()?;
         let wanted = parts.len() * self.part_len();
         let len = out.len();
@@ -186,11 +265,11 @@ impl Packing {
 }
 
 /// What lies behind the first element.
-fn from_first<'s>(
+fn from_first<'s, T>(
     what: &'static str,
-    source: &'s [f32],
+    source: &'s [T],
     first: isize,
-) -> Result<&'s [f32], ContractError> {
+) -> Result<&'s [T], ContractError> {
     let rest = usize::try_from(first)
         .ok()
         .and_then(|first| source.get(first..));
@@ -199,4 +278,81 @@ fn from_first<'s>(
         first,
         len: source.len(),
     })
+}
+
+/// The sign of bytes.
+pub(super) fn sign(dtype: DType) -> ByteSign {
+    match dtype {
+        DType::I8 => ByteSign::Signed,
+        _ => ByteSign::Unsigned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two entries of 5 by 37, of a right side that begins at its fourth element.
+    fn panels(source: DType, isa: Isa) -> Packing {
+        let layout = match source {
+            DType::F32 => PackedLayout::f32(isa, 1, 5, 37),
+            _ => PackedLayout::i8(isa, 1, 5, 37),
+        };
+        Packing {
+            first: 3,
+            source,
+            filters: Filters::Panels {
+                layout,
+                strides: BStrides::rows(37),
+                entries: vec![0, 185],
+            },
+        }
+    }
+
+    #[test]
+    fn repacking_gives_what_packing_gives() {
+        let bytes: Vec<u8> = (0..3 + 370).map(|k| (k * 37 % 251) as u8).collect();
+        let floats: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte)).collect();
+        for (from, to) in Isa::ALL.into_iter().flat_map(|a| Isa::ALL.map(|b| (a, b))) {
+            let pack = |isa| {
+                let packing = panels(DType::F32, isa);
+                let mut out = vec![f32::NAN; packing.elements().expect("a length")];
+                let packed = packing.pack(&floats, 0..packing.parts(), &mut out);
+                packed.expect("packed");
+                out
+            };
+            let mut out = vec![f32::NAN; pack(to).len()];
+            let repacked = panels(DType::F32, to).repack(from, &pack(from), &mut out);
+            repacked.expect("repacked");
+            assert_eq!(out, pack(to), "{from:?} to {to:?}");
+            for source in [DType::I8, DType::U8] {
+                let pack = |isa| {
+                    let packing = panels(source, isa);
+                    let mut out = vec![0xAA; packing.elements().expect("a length")];
+                    let packed = packing.pack_bytes(&bytes, 0..packing.parts(), &mut out);
+                    packed.expect("packed");
+                    out
+                };
+                let mut out = vec![0xAA; pack(to).len()];
+                let repacked = panels(source, to).repack_bytes(from, &pack(from), &mut out);
+                repacked.expect("repacked");
+                assert_eq!(out, pack(to), "{source} from {from:?} to {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_that_are_not_there_and_short_slices_are_refused() {
+        let packing = panels(DType::F32, Isa::Portable);
+        let (source, parts) = (vec![0.0; 373], packing.parts());
+        let mut out = vec![0.0; packing.elements().expect("a length")];
+        let mut refused = |source: &[f32], parts: Range<usize>, len: usize| {
+            packing.pack(source, parts, &mut out[..len]).is_err()
+        };
+        let each = packing.part_len();
+        assert!(!refused(&source, 1..2, each));
+        assert!(refused(&source, parts..parts + 1, each));
+        assert!(refused(&source, 0..2, each));
+        assert!(refused(&source[..372], parts - 1..parts, each));
+    }
 }

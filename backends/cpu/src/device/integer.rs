@@ -2,14 +2,18 @@
 
 use std::sync::PoisonError;
 
+use alula_microkernel::Isa;
 use alula_program::DeviceError;
 use alula_tensor::{DType, Storage, Symbol};
 
 use super::TileKernel;
 use super::memory::Memory;
-use super::program::{CpuProgram, Kernel, Work, bind, failed};
+use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
 use super::tile::TileResult;
 use crate::{BoundInteger, ContractError, CpuContract, Epilogue, IntegerOperands};
+
+/// A right side, and the family that it is packed for if it is packed.
+type Source<'m> = (&'m Memory, Option<Isa>);
 
 /// Signed or unsigned bytes as numbers.
 fn zeros(bytes: &[u8], dtype: DType) -> Vec<i32> {
@@ -29,7 +33,12 @@ impl CpuProgram {
         values: &[i64],
         memories: &[Memory],
     ) -> Result<(), DeviceError> {
-        let Work::Contract { contract, tile, .. } = &kernel.work else {
+        let Work::Contract {
+            contract,
+            tile,
+            right: form,
+        } = &kernel.work
+        else {
             return Ok(());
         };
         let fail = |reason: String| DeviceError::Launch {
@@ -63,13 +72,20 @@ impl CpuProgram {
         let right = memory(contract.b)?;
         let wrong = |error: ContractError| fail(error.to_string());
         let mut own = Vec::new();
-        let b = match right.constant {
-            Some(position) => self.packed_bytes(kernel, bound, position, right)?,
-            None => {
+        let packed_for = match form {
+            Right::Plain | Right::Packed => None,
+            Right::PackedFor(isa) => Some(*isa),
+        };
+        let b = match (form, right.constant) {
+            (Right::Packed, _) => (right.bytes().as_ptr(), right.len),
+            (_, Some(position)) => {
+                self.packed_bytes(kernel, bound, position, (right, packed_for))?
+            }
+            (_, None) => {
                 let len = bound.packed_len().map_err(wrong)?;
                 own = self.take_bytes(len)?;
-                let packed = bound.pack(Some(&self.pool), right.bytes(), &mut own);
-                packed.map_err(wrong)?;
+                self.pack_bytes(bound, (right, packed_for), &mut own[..len])
+                    .map_err(wrong)?;
                 (own.as_ptr(), len)
             }
         };
@@ -128,7 +144,7 @@ impl CpuProgram {
         kernel: &Kernel,
         bound: &BoundInteger,
         position: usize,
-        source: &Memory,
+        source: Source<'_>,
     ) -> Result<(*const u8, usize), DeviceError> {
         let fail = |error: ContractError| DeviceError::Launch {
             kernel: kernel.name.clone(),
@@ -141,8 +157,8 @@ impl CpuProgram {
             Some(storage) => storage,
             None => {
                 let mut storage = Storage::zeroed(wanted);
-                let packed = bound.pack(Some(&self.pool), source.bytes(), storage.to_mut());
-                packed.map_err(fail)?;
+                self.pack_bytes(bound, source, storage.to_mut())
+                    .map_err(fail)?;
                 // Two first launches at once make the same bytes; the first to arrive stay.
                 lock().entry(position).or_insert(storage).clone()
             }
@@ -150,5 +166,17 @@ impl CpuProgram {
         // The kernel keeps the bytes alive: entries are never replaced.
         let bytes = storage.bytes();
         Ok((bytes.as_ptr(), bytes.len()))
+    }
+
+    fn pack_bytes(
+        &self,
+        bound: &BoundInteger,
+        (source, packed_for): Source<'_>,
+        out: &mut [u8],
+    ) -> Result<(), ContractError> {
+        match packed_for {
+            None => bound.pack(Some(&self.pool), source.bytes(), out),
+            Some(isa) => bound.packing().repack_bytes(isa, source.bytes(), out),
+        }
     }
 }

@@ -8,8 +8,9 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use alula_cpu::{CpuContract, Epilogue, Packing};
+use alula_cpu::{ContractError, CpuContract, Epilogue, Packing};
 use alula_lower::plan::Lowered;
 use alula_program::{Place, Plan, Slot, SlotId, Step};
 use alula_tensor::{DType, Dim, Tensor, TensorType, ValueType};
@@ -28,6 +29,17 @@ struct Job {
     target: usize,
 }
 
+/// What a launch reads in the place of a constant.
+#[derive(Clone, Copy)]
+struct Packed {
+    /// The launch's parameter.
+    param: usize,
+    /// Position of the packed form among the constants.
+    constant: usize,
+    dtype: DType,
+    elements: usize,
+}
+
 /// Replaces constant right sides by their packed form. `contracts` are those of the launches that
 /// are one; the result holds for each launch the elements of its right side if it is packed now.
 ///
@@ -40,8 +52,7 @@ pub(super) fn pack(
     let known = lowered.constants.len();
     let mut jobs: BTreeMap<usize, Vec<Job>> = BTreeMap::new();
     let mut count = known;
-    // For each launch the parameter and its packed form: position and elements.
-    let packed: Vec<Option<(usize, usize, usize)>> = contracts
+    let packed: Vec<Option<Packed>> = contracts
         .iter()
         .zip(&lowered.launches)
         .map(|(contract, launch)| {
@@ -49,17 +60,24 @@ pub(super) fn pack(
             let param = contract.b as usize;
             let source = (*launch.constants.get(param)?)?;
             let (packing, elements) = packing(contract, &lowered.constants[source].1)?;
+            let dtype = packing.dtype();
             let known = jobs.entry(source).or_default();
-            if let Some(same) = known.iter().find(|job| job.packing == packing) {
-                return Some((param, same.target, elements));
+            let same = known.iter().find(|job| job.packing == packing);
+            let constant = same.map_or(count, |same| same.target);
+            if constant == count {
+                known.push(Job {
+                    packing,
+                    elements,
+                    target: count,
+                });
+                count += 1;
             }
-            known.push(Job {
-                packing,
+            Some(Packed {
+                param,
+                constant,
+                dtype,
                 elements,
-                target: count,
-            });
-            count += 1;
-            Some((param, count - 1, elements))
+            })
         })
         .collect();
     for plan in &mut lowered.plans {
@@ -101,7 +119,7 @@ pub(super) fn pack(
     renumber(lowered, constants, &is_read);
     let lengths = packed.iter();
     Ok(lengths
-        .map(|packed| packed.map(|(_, _, elements)| elements as u64))
+        .map(|packed| packed.map(|packed| packed.elements as u64))
         .collect())
 }
 
@@ -128,44 +146,60 @@ fn packing(contract: &CpuContract, constant: &Tensor) -> Option<(Packing, usize)
     }
     let packing = contract.packing(&|_| None).ok()?;
     let elements = packing.elements().ok().filter(|&elements| elements > 0)?;
-    (packing.dtype() == constant.dtype()).then_some((packing, elements))
+    (packing.source() == constant.dtype()).then_some((packing, elements))
 }
 
-/// Makes a packed form, in parts side by side.
+/// Makes a packed form.
 fn make(job: &Job, source: &Tensor) -> Result<Tensor, String> {
-    let mut packed =
-        Tensor::zeros(job.packing.dtype(), &[job.elements]).map_err(|error| error.to_string())?;
-    let from = source
-        .as_slice::<f32>()
-        .ok_or("its elements are not aligned")?;
-    let out = packed.as_mut_slice::<f32>().expect("it was made so");
-    let each = job.packing.part_len();
+    let (packing, dtype) = (&job.packing, job.packing.dtype());
+    let mut packed = Tensor::zeros(dtype, &[job.elements]).map_err(|error| error.to_string())?;
+    let made = match dtype {
+        DType::F32 => {
+            let source = source.as_slice::<f32>();
+            let source = source.ok_or("its elements are not aligned")?;
+            let out = packed.as_mut_slice::<f32>().expect("it was made so");
+            side_by_side(out, packing.part_len(), |parts, out| {
+                packing.pack(source, parts, out)
+            })
+        }
+        _ => side_by_side(packed.bytes_mut(), packing.part_len(), |parts, out| {
+            packing.pack_bytes(source.bytes(), parts, out)
+        }),
+    };
+    made.map_err(|error| error.to_string())?;
+    Ok(packed)
+}
+
+/// Has `write` fill all of `out`, some parts of it at a time.
+fn side_by_side<T: Send>(
+    out: &mut [T],
+    each: usize,
+    write: impl Fn(Range<usize>, &mut [T]) -> Result<(), ContractError> + Sync,
+) -> Result<(), ContractError> {
     let parts = TASK_ELEMENTS.div_ceil(each);
     out.par_chunks_mut(parts * each)
         .enumerate()
         .try_for_each(|(task, out)| {
             let first = task * parts;
-            job.packing.pack(from, first..first + out.len() / each, out)
+            write(first..first + out.len() / each, out)
         })
-        .map_err(|error| error.to_string())?;
-    Ok(packed)
 }
 
 /// Passes packed forms to the launches that take them.
-fn redirect(plan: &mut Plan, packed: &[Option<(usize, usize, usize)>]) {
+fn redirect(plan: &mut Plan, packed: &[Option<Packed>]) {
     let mut slot_of: BTreeMap<usize, SlotId> = BTreeMap::new();
     for step in &mut plan.steps {
         let Step::Launch { kernel, args, .. } = step else {
             continue;
         };
-        let Some((param, constant, elements)) = packed[*kernel] else {
+        let Some(packed) = packed[*kernel] else {
             continue;
         };
-        args[param] = *slot_of.entry(constant).or_insert_with(|| {
+        args[packed.param] = *slot_of.entry(packed.constant).or_insert_with(|| {
             plan.slots.push(Slot {
-                ty: ValueType::Tensor(TensorType::of(DType::F32, &[elements])),
-                bytes: Dim::from(elements) * Dim::new(4),
-                place: Place::Constant(constant),
+                ty: ValueType::Tensor(TensorType::of(packed.dtype, &[packed.elements])),
+                bytes: Dim::from(packed.elements * packed.dtype.size_bytes()),
+                place: Place::Constant(packed.constant),
             });
             SlotId(plan.slots.len() as u32 - 1)
         });

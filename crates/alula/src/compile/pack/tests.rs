@@ -119,3 +119,22 @@ fn a_right_side_that_the_epilogue_reads_stays_as_it_is() {
     );
     assert_eq!((names.len(), packed(&names)), (1, 0), "{names:?}");
 }
+
+#[test]
+fn bytes_are_packed_with_the_sums_of_their_columns() {
+    let values = |shape: &[usize]| -> Value {
+        let bytes: Vec<u8> = (0..shape.iter().product::<usize>())
+            .map(|k| (k * 53 % 256) as u8)
+            .collect();
+        Tensor::from_slice(shape, &bytes).expect("a shape").into()
+    };
+    let names = names_after_running(
+        "graph @g(%x: u8[N, 3], %zero: u8[]) {
+            %w = const i8[3, 2] [-128, 127, 3, -4, 5, 6]
+            %y = matmul_integer %x, %w, %zero
+            return y: %y
+        }",
+        vec![values(&[5, 3]), values(&[])],
+    );
+    assert_eq!((names.len(), packed(&names)), (1, 1), "{names:?}");
+}
