@@ -398,7 +398,8 @@ fn slice(ctx: &mut RowCtx<'_, '_>) -> Built {
         .with("starts", bounded(starts))
         .with("ends", bounded(ends));
     if let Some(steps) = steps {
-        // No axis is that long: a longer step takes one element, too, and arithmetic stays in range.
+        // No axis is that long: a longer step takes one element, too, and arithmetic stays in
+        // range.
         const STEP_MAX: i64 = 1 << 40;
         let steps: Vec<i64> = steps
             .into_iter()

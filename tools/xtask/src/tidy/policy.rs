@@ -146,6 +146,9 @@ pub(super) const DEV_EVERYWHERE: &[&str] = &["alula-testkit"];
 /// Crates that nothing depends on and that may depend on everything.
 pub(super) const EDGES_FREE: &[&str] = &["alula-tests", "alula-benches", "xtask"];
 
+/// Folders of crates outside of the workspace, and why: fuzz targets need a nightly compiler.
+pub(super) const OUTSIDE_WORKSPACE: &[&str] = &["fuzz/"];
+
 /// Where rewrite rules live, and the tests of the same names.
 pub(super) const RULES_FOLDER: &str = "crates/opt/src/rules/";
 pub(super) const RULE_TESTS_FOLDER: &str = "tests/rules/";
