@@ -112,7 +112,7 @@ fn attention(ctx: &mut RowCtx<'_, '_>) -> Built {
         }
     };
     // Both sides are scaled by the root, so that narrow floats do not overflow.
-    let root = ctx.scalar(dtype, scale.sqrt());
+    let root = ctx.scalar(dtype, scale.sqrt())?;
     let left = ctx.push(&MUL, &[q, root], Attrs::new())?;
     let right = ctx.push(&MUL, &[key, root], Attrs::new())?;
     let left = grouped(ctx, left, &extents, true)?;
@@ -148,7 +148,10 @@ fn attention(ctx: &mut RowCtx<'_, '_>) -> Built {
     if may_see_nothing {
         // A query that must see no key weighs every key with 0 rather than 0 / 0.
         let dtype = ctx.ty(scores)?.dtype;
-        let (zero, never) = (ctx.scalar(dtype, 0.0), ctx.scalar(dtype, f64::NEG_INFINITY));
+        let (zero, never) = (
+            ctx.scalar(dtype, 0.0)?,
+            ctx.scalar(dtype, f64::NEG_INFINITY)?,
+        );
         let unseen = ctx.push(&EQ, &[scores, never], Attrs::new())?;
         weights = ctx.push(&SELECT, &[unseen, zero, weights], Attrs::new())?;
     }
@@ -206,7 +209,10 @@ fn mask_scores(
     let ty = ctx.ty(mask)?;
     let mut mask = mask;
     if ty.dtype == DType::Bool {
-        let (zero, never) = (ctx.scalar(dtype, 0.0), ctx.scalar(dtype, f64::NEG_INFINITY));
+        let (zero, never) = (
+            ctx.scalar(dtype, 0.0)?,
+            ctx.scalar(dtype, f64::NEG_INFINITY)?,
+        );
         mask = ctx.push(&SELECT, &[mask, zero, never], Attrs::new())?;
     }
     // Keys beyond the mask's end are not seen.
@@ -215,7 +221,7 @@ fn mask_scores(
     if !last.is(1) && missing.as_const().is_some_and(|missing| missing > 0) {
         let mut pads = vec![Dim::new(0); 2 * ty.rank()];
         pads[2 * ty.rank() - 1] = missing;
-        let never = ctx.scalar(dtype, f64::NEG_INFINITY);
+        let never = ctx.scalar(dtype, f64::NEG_INFINITY)?;
         mask = ctx.push(&PAD, &[mask, never], Attrs::new().with("pads", pads))?;
     }
     if extents.group.is(1) || ty.rank() < 3 {
@@ -274,7 +280,7 @@ fn limit(
 ) -> Result<ValueId, RowError> {
     let mut scores = scores;
     let rank = ctx.rank(scores)?;
-    let never = ctx.scalar(dtype, f64::NEG_INFINITY);
+    let never = ctx.scalar(dtype, f64::NEG_INFINITY)?;
     let mut first = dim(ctx, limits.past.clone())?;
     if let Some(lengths) = limits.lengths {
         let batch = ctx.ty(lengths)?.num_elements();
@@ -334,7 +340,7 @@ fn soft_capped(
     if cap == 0.0 {
         return Ok(scores);
     }
-    let cap = ctx.scalar(dtype, cap);
+    let cap = ctx.scalar(dtype, cap)?;
     let share = ctx.push(&DIV, &[scores, cap], Attrs::new())?;
     let bent = ctx.push(&TANH, &[share], Attrs::new())?;
     ctx.push(&MUL, &[bent, cap], Attrs::new())

@@ -43,7 +43,7 @@ impl RowCtx<'_, '_> {
     /// A number of the dtype of `like`.
     pub(super) fn number(&mut self, like: ValueId, value: f64) -> Value {
         let dtype = self.ty(like)?.dtype;
-        Ok(self.scalar(dtype, value))
+        self.scalar(dtype, value)
     }
 
     /// `x` plus a number.
@@ -158,7 +158,7 @@ impl RowCtx<'_, '_> {
 
     /// `0, 1, .. count - 1` of a dtype.
     pub(super) fn iota(&mut self, dtype: DType, count: Dim) -> Value {
-        let (zero, one) = (self.scalar(dtype, 0.0), self.scalar(dtype, 1.0));
+        let (zero, one) = (self.scalar(dtype, 0.0)?, self.scalar(dtype, 1.0)?);
         let attrs = Attrs::new().with("count", vec![count]);
         self.push(&alula_ops::shape::RANGE, &[zero, one], attrs)
     }

@@ -164,10 +164,14 @@ impl<'i, 'm> RowCtx<'i, 'm> {
     }
 
     /// Adds a float scalar of a dtype.
-    pub fn scalar(&mut self, dtype: DType, value: f64) -> ValueId {
+    ///
+    /// # Errors
+    /// [`RowError::Invalid`] if the dtype has no numbers, as that of a model's operand may.
+    pub fn scalar(&mut self, dtype: DType, value: f64) -> Result<ValueId, RowError> {
         let value = alula_tensor::Scalar::Float(value);
-        let tensor = Tensor::from_scalars(dtype, &[], &[value]).expect("one value fills a scalar");
-        self.graph().constant(tensor)
+        let tensor = Tensor::from_scalars(dtype, &[], &[value])
+            .map_err(|error| RowError::Invalid(error.to_string()))?;
+        Ok(self.graph().constant(tensor))
     }
 
     /// Applies an operator with one result to present operands.

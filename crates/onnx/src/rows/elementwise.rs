@@ -200,7 +200,7 @@ fn combine(ctx: &mut RowCtx<'_, '_>, op: &'static OpDef) -> Result<ValueId, RowE
 fn mean(ctx: &mut RowCtx<'_, '_>) -> Built {
     let sum = combine(ctx, &arithmetic::ADD)?;
     let dtype = ctx.ty(sum)?.dtype;
-    let count = ctx.scalar(dtype, ctx.num_inputs() as f64);
+    let count = ctx.scalar(dtype, ctx.num_inputs() as f64)?;
     Ok(vec![ctx.push(
         &arithmetic::DIV,
         &[sum, count],
@@ -276,7 +276,7 @@ fn bit_shift(ctx: &mut RowCtx<'_, '_>) -> Built {
 fn reciprocal(ctx: &mut RowCtx<'_, '_>) -> Built {
     let x = ctx.input(0)?;
     let dtype = ctx.ty(x)?.dtype;
-    let one = ctx.scalar(dtype, 1.0);
+    let one = ctx.scalar(dtype, 1.0)?;
     Ok(vec![ctx.push(&arithmetic::DIV, &[one, x], Attrs::new())?])
 }
 
@@ -299,8 +299,12 @@ fn clip(ctx: &mut RowCtx<'_, '_>) -> Built {
     let x = ctx.input(0)?;
     let dtype = ctx.ty(x)?.dtype;
     let (low, high) = if ctx.version < 11 {
-        let mut bound = |name: &str| ctx.float(name).map(|value| ctx.scalar(dtype, value));
-        (bound("min"), bound("max"))
+        let mut bound = |name: &str| {
+            ctx.float(name)
+                .map(|value| ctx.scalar(dtype, value))
+                .transpose()
+        };
+        (bound("min")?, bound("max")?)
     } else {
         (ctx.optional(1), ctx.optional(2))
     };
@@ -373,7 +377,7 @@ fn dropout(ctx: &mut RowCtx<'_, '_>) -> Built {
     } else {
         DType::Bool
     };
-    let one = ctx.scalar(dtype, 1.0);
+    let one = ctx.scalar(dtype, 1.0)?;
     let mask = ctx.push(&EXPAND, &[one], Attrs::new().with("to", ty.shape))?;
     Ok(vec![x, mask])
 }

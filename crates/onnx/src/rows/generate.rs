@@ -72,7 +72,7 @@ fn count_at_run_time(
     let span = ctx.push(&arithmetic::SUB, &[limit, start], Attrs::new())?;
     let ratio = ctx.push(&arithmetic::DIV, &[span, delta], Attrs::new())?;
     let steps = ctx.push(&arithmetic::CEIL, &[ratio], Attrs::new())?;
-    let zero = ctx.scalar(DType::F64, 0.0);
+    let zero = ctx.scalar(DType::F64, 0.0)?;
     let steps = ctx.push(&arithmetic::MAX, &[steps, zero], Attrs::new())?;
     let count = ctx.push(&choice::CAST, &[steps], Attrs::new().with("to", DType::I64))?;
     let count = ctx.push(&AS_DIMS, &[count], Attrs::new())?;

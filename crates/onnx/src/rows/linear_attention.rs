@@ -150,7 +150,7 @@ fn linear_attention(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (state, state_dtype) = match ctx.optional(3) {
         Some(past) => (ctx.cast(past, dtype)?, ctx.ty(past)?.dtype),
         None => {
-            let zero = ctx.scalar(dtype, 0.0);
+            let zero = ctx.scalar(dtype, 0.0)?;
             (ctx.expand(zero, state_shape.clone())?, ty.dtype)
         }
     };

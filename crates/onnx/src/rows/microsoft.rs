@@ -64,7 +64,7 @@ pub(super) const ROWS: &[Row] = &[
             .with("transpose_b", ctx.flag("transB", false));
         let product = ctx.push(&MATMUL, &[a, b], attrs)?;
         let dtype = ctx.ty(product)?.dtype;
-        let alpha = ctx.scalar(dtype, ctx.float_or("alpha", 1.0));
+        let alpha = ctx.scalar(dtype, ctx.float_or("alpha", 1.0))?;
         Ok(vec![ctx.push(&MUL, &[product, alpha], Attrs::new())?])
     }),
     row("BiasGelu", &[], |ctx| {
@@ -112,7 +112,7 @@ fn biased(ctx: &mut RowCtx<'_, '_>, value: ValueId, bias: Option<ValueId>) -> Bu
 fn qlinear_add(ctx: &mut RowCtx<'_, '_>) -> Built {
     let zero_of = |ctx: &mut RowCtx<'_, '_>, position: usize| match ctx.optional(position) {
         Some(zero) => ctx.push(&CAST, &[zero], Attrs::new().with("to", DType::F32)),
-        None => Ok(ctx.scalar(DType::F32, 0.0)),
+        None => ctx.scalar(DType::F32, 0.0),
     };
     let y_scale = ctx.input(6)?;
     let dtype = match ctx.optional(7) {
@@ -142,7 +142,7 @@ fn qlinear_add(ctx: &mut RowCtx<'_, '_>) -> Built {
     for term in terms {
         sum = ctx.push(&ADD, &[sum, term], Attrs::new())?;
     }
-    let one = ctx.scalar(DType::F32, 1.0);
+    let one = ctx.scalar(DType::F32, 1.0)?;
     let attrs = Attrs::new().with("dtype", dtype);
     Ok(vec![ctx.push(&QUANTIZE_LINEAR, &[sum, one], attrs)?])
 }
@@ -193,7 +193,7 @@ fn qgemm(ctx: &mut RowCtx<'_, '_>) -> Built {
     let alpha = ctx.float_or("alpha", 1.0);
     if alpha != 1.0 {
         let dtype = ctx.ty(a_scale)?.dtype;
-        let alpha = ctx.scalar(dtype, alpha);
+        let alpha = ctx.scalar(dtype, alpha)?;
         a_scale = ctx.push(&MUL, &[a_scale, alpha], Attrs::new())?;
     }
     let scale = ctx.push(&MUL, &[a_scale, b_scale], Attrs::new())?;

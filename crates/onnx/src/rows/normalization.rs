@@ -219,8 +219,8 @@ fn batch_norm_in_training(ctx: &mut RowCtx<'_, '_>) -> Built {
     let mut results = vec![ctx.push(&BATCH_NORM, &[x, scale, bias, here, spread], attrs)?];
     let momentum = ctx.float_or("momentum", 0.9);
     let (kept, taken) = (
-        ctx.scalar(dtype, momentum),
-        ctx.scalar(dtype, 1.0 - momentum),
+        ctx.scalar(dtype, momentum)?,
+        ctx.scalar(dtype, 1.0 - momentum)?,
     );
     for (running, now) in [(mean, here), (variance, spread)] {
         let old = ctx.push(&MUL, &[running, kept], none())?;
@@ -254,7 +254,7 @@ fn mean_variance(ctx: &mut RowCtx<'_, '_>) -> Built {
     let variance = ctx.push(&SUB, &[mean_of_square, square_of_mean], none())?;
     let deviation = ctx.push(&SQRT, &[variance], none())?;
     let dtype = ctx.ty(x)?.dtype;
-    let small = ctx.scalar(dtype, 1e-9);
+    let small = ctx.scalar(dtype, 1e-9)?;
     let below = ctx.push(&ADD, &[deviation, small], none())?;
     let distance = ctx.push(&SUB, &[x, mean], none())?;
     Ok(vec![ctx.push(&DIV, &[distance, below], none())?])

@@ -104,8 +104,8 @@ fn global_lp(ctx: &mut RowCtx<'_, '_>) -> Built {
         p => {
             let dtype = ctx.ty(x)?.dtype;
             let (power, root) = (
-                ctx.scalar(dtype, p as f64),
-                ctx.scalar(dtype, 1.0 / p as f64),
+                ctx.scalar(dtype, p as f64)?,
+                ctx.scalar(dtype, 1.0 / p as f64)?,
             );
             let attrs = spatial(ctx, x)?;
             let magnitude = ctx.push(&ABS, &[x], Attrs::new())?;

@@ -113,7 +113,7 @@ pub(super) fn dynamic_quantize(
             .with("keepdims", false)
     };
     let none = Attrs::new;
-    let (zero, steps) = (ctx.scalar(ty.dtype, 0.0), ctx.scalar(ty.dtype, 255.0));
+    let (zero, steps) = (ctx.scalar(ty.dtype, 0.0)?, ctx.scalar(ty.dtype, 255.0)?);
     let least = ctx.push(&REDUCE_MIN, &[x], over())?;
     let least = ctx.push(&MIN, &[least, zero], none())?;
     let most = ctx.push(&REDUCE_MAX, &[x], over())?;
@@ -122,7 +122,7 @@ pub(super) fn dynamic_quantize(
     let scale = ctx.push(&DIV, &[range, steps], none())?;
     // A tensor of zeros has no range; any scale will do.
     let is_flat = ctx.push(&EQ, &[range, zero], none())?;
-    let one = ctx.scalar(ty.dtype, 1.0);
+    let one = ctx.scalar(ty.dtype, 1.0)?;
     let scale = ctx.push(&SELECT, &[is_flat, one, scale], none())?;
     let offset = ctx.push(&SUB, &[zero, least], none())?;
     let place = ctx.push(&DIV, &[offset, scale], none())?;

@@ -425,7 +425,10 @@ fn pad(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (given, value) = if ctx.version < 11 {
         let pads = ctx.ints("pads");
         let pads = pads.ok_or_else(|| RowError::Invalid("attribute pads is absent".to_owned()))?;
-        let value = ctx.float("value").map(|value| ctx.scalar(ty.dtype, value));
+        let value = ctx
+            .float("value")
+            .map(|value| ctx.scalar(ty.dtype, value))
+            .transpose()?;
         (pads.into_iter().map(Dim::new).collect(), value)
     } else {
         let pads = ctx.input(1)?;

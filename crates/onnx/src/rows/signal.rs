@@ -117,7 +117,7 @@ fn mel_weights(ctx: &mut RowCtx<'_, '_>) -> Built {
         ctx.div(rise, run)
     };
     let (up, down) = (slope(ctx, low, center)?, slope(ctx, high, center)?);
-    let (zero, one) = (ctx.scalar(DType::F64, 0.0), ctx.scalar(DType::F64, 1.0));
+    let (zero, one) = (ctx.scalar(DType::F64, 0.0)?, ctx.scalar(DType::F64, 1.0)?);
     let both =
         |ctx: &mut RowCtx<'_, '_>, a: (&'static OpDef, ValueId), b: (&'static OpDef, ValueId)| {
             let (a, b) = (ctx.op(a.0, &[row, a.1])?, ctx.op(b.0, &[row, b.1])?);

@@ -142,7 +142,7 @@ fn vectorize(ctx: &mut RowCtx<'_, '_>) -> Built {
     let lines = ctx.ty(rows)?.shape[0].clone();
     let places = pools.iter().flat_map(|pool| &pool.places);
     let width = places.map(|(place, _)| place + 1).max().unwrap_or(0);
-    let zero = ctx.scalar(DType::F32, 0.0);
+    let zero = ctx.scalar(DType::F32, 0.0)?;
     let mut y = ctx.expand(zero, vec![lines.clone(), Dim::new(width)])?;
     for pool in pools
         .iter()

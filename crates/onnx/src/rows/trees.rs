@@ -283,7 +283,7 @@ fn tree_ensemble(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (weights, targets) = (ctx.unsqueeze(weights, 2)?, ctx.unsqueeze(targets, 2)?);
     let numbers = ctx.list(&(0..count).collect::<Vec<i64>>());
     let is_own = ctx.op(&EQ, &[targets, numbers])?;
-    let zero = ctx.scalar(ty.dtype, 0.0);
+    let zero = ctx.scalar(ty.dtype, 0.0)?;
     let combined = match ctx.int_or("aggregate_function", 1) {
         function @ (0 | 1) => {
             let own = ctx.select(is_own, weights, zero)?;
@@ -300,7 +300,7 @@ fn tree_ensemble(ctx: &mut RowCtx<'_, '_>) -> Built {
                 2 => (&REDUCE_MIN, f64::INFINITY),
                 _ => (&REDUCE_MAX, f64::NEG_INFINITY),
             };
-            let least = ctx.scalar(ty.dtype, least);
+            let least = ctx.scalar(ty.dtype, least)?;
             let own = ctx.select(is_own, weights, least)?;
             let best = ctx.reduce(op, own, vec![1], false)?;
             let has_own = ctx.reduce(&REDUCE_MAX, is_own, vec![1], false)?;
