@@ -1,12 +1,14 @@
 //! From an ONNX file to a compiled model.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alula_ir::Graph;
 use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::LayoutReport;
 use alula_onnx::{Import, ImportError, ImportOptions, Unsupported, import_file};
+use alula_program::Program;
 use alula_runtime::SessionOptions;
 
 use crate::compile::stages::{self, Stage, StageText};
@@ -136,37 +138,19 @@ impl ModelBuilder {
             let what = self.precision.name();
             tracing::warn!("precision {what} is not there yet: contractions stay exact");
         }
+        let reference = targets.contains(&Target::Reference).then(|| graph.clone());
+        let compiled = self.programs(graph, targets)?;
         let mut forms = Vec::with_capacity(targets.len());
-        let mut reports = Vec::new();
-        let mut optimized = None;
-        for &target in targets {
-            if target == Target::Reference {
-                forms.push(Form::Reference(Box::new(graph.clone())));
-                continue;
-            }
-            let (graph, rewrites, took) = match &optimized {
-                Some(optimized) => optimized,
-                None => optimized.insert(self.optimized(graph.clone())?),
-            };
-            let Compiled {
-                program,
-                fusion,
-                layouts,
-                times: stages,
-            } = self.on_threads(|| compile(graph.clone(), target, &self.compile))?;
-            let mut times = vec![("optimize", *took)];
-            times.extend(stages);
-            reports.push((
-                target,
-                CompileReport {
-                    rewrites: rewrites.clone(),
-                    fusion,
-                    layouts,
-                    times,
-                },
-            ));
-            forms.push(Form::Program(target, program));
+        let mut reports = Vec::with_capacity(compiled.len());
+        if let Some(graph) = reference {
+            forms.push(Form::Reference(Box::new(graph)));
         }
+        for (target, program, report) in compiled {
+            forms.push(Form::Program(target, program));
+            reports.push((target, report));
+        }
+        // In the order in which they were asked for: the first is what a session takes.
+        forms.sort_by_key(|form| targets.iter().position(|target| *target == form.target()));
         Ok(Model {
             forms,
             threads: self.threads,
@@ -174,6 +158,47 @@ impl ModelBuilder {
             reports,
             session: SessionOptions::default(),
         })
+    }
+
+    /// Compiles for every target that is compiled for. The last of them takes the graph whole, so
+    /// that each weight leaves memory as soon as it is packed.
+    fn programs(
+        &self,
+        graph: Graph,
+        targets: &[Target],
+    ) -> Result<Vec<(Target, Arc<Program>, CompileReport)>, Error> {
+        let mut left = targets.iter().copied().filter(|t| *t != Target::Reference);
+        let mut next = left.next();
+        if next.is_none() {
+            return Ok(Vec::new());
+        }
+        let (graph, rewrites, took) = self.optimized(graph)?;
+        let mut graph = Some(graph);
+        let mut programs = Vec::new();
+        while let Some(target) = next {
+            next = left.next();
+            let own = match next {
+                Some(_) => graph.clone(),
+                None => graph.take(),
+            };
+            let own = own.expect("only the last target takes the graph");
+            let Compiled {
+                program,
+                fusion,
+                layouts,
+                times: stages,
+            } = self.on_threads(|| compile(own, target, &self.compile))?;
+            let mut times = vec![("optimize", took)];
+            times.extend(stages);
+            let report = CompileReport {
+                rewrites: rewrites.clone(),
+                fusion,
+                layouts,
+                times,
+            };
+            programs.push((target, program, report));
+        }
+        Ok(programs)
     }
 
     /// The texts of a stage for a target: one, or one for each kernel.

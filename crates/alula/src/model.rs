@@ -32,7 +32,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         match self {
             #[cfg(feature = "emit")]
             Form::Reference(_) => Target::Reference,

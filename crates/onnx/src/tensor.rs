@@ -43,7 +43,8 @@ pub fn import_tensor(proto: &TensorProto, external: &ExternalFiles) -> Result<Te
     made.map_err(|error| fail(error.to_string()))
 }
 
-/// Shares the bytes if their address suits the elements, else copies.
+/// Shares the bytes if their address suits the elements, else copies: protobuf aligns nothing, and
+/// all that comes after reads slices of elements. A copied weight leaves memory when it is packed.
 fn share(bytes: Bytes, dtype: DType) -> Storage {
     let length = bytes.len();
     if length < 4096

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::builder;
 use crate::args::{Compile, Global};
 use crate::failure::Failure;
+use crate::measure::peak_rss_mb;
 use crate::{log, out};
 
 pub(crate) fn run(args: &Compile, global: &Global) -> Result<(), Failure> {
@@ -55,6 +56,7 @@ pub(crate) fn run(args: &Compile, global: &Global) -> Result<(), Failure> {
             "artifact": output,
             "bytes": bytes,
             "compile_s": seconds,
+            "rss_mb": peak_rss_mb(),
             "programs": programs,
         }));
         return Ok(());

@@ -3,6 +3,7 @@
 mod artifacts;
 mod documentation;
 mod fusion;
+mod memory;
 mod support;
 mod targets;
 mod verbs;

@@ -53,7 +53,7 @@ fn json_has_the_keys_that_tools_rely_on() {
     let keys = [
         (
             &["compile", &model, "-o", "a.alula"][..],
-            &["artifact", "bytes", "programs"][..],
+            &["artifact", "bytes", "rss_mb", "programs"][..],
         ),
         (
             &["run", &model, "--random", "1"],
