@@ -301,6 +301,9 @@ pub(crate) struct Conformance {
     /// Write the outcome of each test to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) list: Option<PathBuf>,
+    /// Write the score to this file: a table of operators, and the reason of each refusal
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
 }
 
 fn pair(text: &str) -> Result<(&str, &str), String> {
