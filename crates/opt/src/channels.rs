@@ -1,4 +1,7 @@
 //! Batch normalizations as what they are: a factor and a constant for each channel.
+//!
+//! They are computed in `f64`, and what they are folded into is rounded once: every rounding of a
+//! weight is an error of all results.
 
 use alula_ir::{Attr, Attrs, ValueId};
 use alula_tensor::DType;
@@ -8,7 +11,7 @@ use crate::pattern::Match;
 use crate::rule::{Miss, require};
 
 /// Factor and constant of a `batch_norm` whose operands `scale`, `bias`, `mean`, `variance` and
-/// attribute `e` a pattern has bound, each `[C]`:
+/// attribute `e` a pattern has bound, each `f64[C]`:
 /// `s = scale / sqrt(variance + e)` and `b = bias - mean * s`.
 pub(crate) fn batch_norm_affine(
     found: &Match<'_>,
@@ -17,22 +20,53 @@ pub(crate) fn batch_norm_affine(
     let Some(Attr::Float(epsilon)) = found.attr("e").cloned() else {
         return Err(Miss::NONE);
     };
-    let [scale, bias, mean, variance] =
-        ["scale", "bias", "mean", "variance"].map(|name| found.value(name));
-    for value in [scale, bias, mean, variance] {
+    let mut operands = Vec::with_capacity(4);
+    for name in ["scale", "bias", "mean", "variance"] {
         // Narrow floats would round the weights once more than the normalization does.
-        let dtype = patch.ty(value)?.dtype;
-        require(
-            matches!(dtype, DType::F32 | DType::F64),
-            "the statistics are narrow floats",
-        )?;
+        let value = found.value(name);
+        let is_wide = is_wide(patch.ty(value)?.dtype);
+        require(is_wide, "the statistics are narrow floats")?;
+        operands.push(cast(patch, value, DType::F64)?);
     }
-    let dtype = patch.ty(variance)?.dtype;
-    let epsilon = patch.scalar(dtype, epsilon);
+    let [scale, bias, mean, variance] = operands[..] else {
+        return Err(Miss::NONE);
+    };
+    let epsilon = patch.scalar(DType::F64, epsilon);
     let sum = patch.apply("add", &[variance, epsilon], Attrs::new())?;
     let deviation = patch.apply("sqrt", &[sum], Attrs::new())?;
     let factor = patch.apply("div", &[scale, deviation], Attrs::new())?;
     let moved = patch.apply("mul", &[mean, factor], Attrs::new())?;
     let constant = patch.apply("sub", &[bias, moved], Attrs::new())?;
     Ok((factor, constant))
+}
+
+/// Whether numbers of this dtype bear to be rounded once more.
+pub(crate) fn is_wide(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F64)
+}
+
+/// A value in another dtype; in its own it stays as it is.
+pub(crate) fn cast(patch: &mut Patch<'_>, value: ValueId, to: DType) -> Result<ValueId, Miss> {
+    if patch.ty(value)?.dtype == to {
+        return Ok(value);
+    }
+    patch.apply("cast", &[value], Attrs::new().with("to", to))
+}
+
+/// The bias of a convolution, if it has one, after a [`batch_norm_affine`], in `dtype`.
+pub(crate) fn moved_bias(
+    patch: &mut Patch<'_>,
+    bias: Option<ValueId>,
+    (scale, shift): (ValueId, ValueId),
+    dtype: DType,
+) -> Result<ValueId, Miss> {
+    let moved = match bias {
+        Some(bias) => {
+            let bias = cast(patch, bias, DType::F64)?;
+            let scaled = patch.apply("mul", &[bias, scale], Attrs::new())?;
+            patch.apply("add", &[scaled, shift], Attrs::new())?
+        }
+        None => shift,
+    };
+    cast(patch, moved, dtype)
 }

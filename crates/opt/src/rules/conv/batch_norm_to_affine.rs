@@ -2,8 +2,9 @@
 //! fuse with what is around them.
 
 use alula_ir::{Attrs, ValueId};
+use alula_tensor::TensorType;
 
-use crate::channels::batch_norm_affine;
+use crate::channels::{batch_norm_affine, cast, is_wide};
 use crate::patch::Patch;
 use crate::pattern::Match;
 use crate::rule::{Miss, Rule, fits};
@@ -11,8 +12,10 @@ use crate::rule::{Miss, Rule, fits};
 fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
     let (scale, shift) = batch_norm_affine(found, patch)?;
     let x = found.value("x");
-    let rank = patch.ty(x)?.rank();
-    fits(rank >= 2)?;
+    let TensorType { dtype, shape, .. } = patch.ty(x)?;
+    let rank = shape.len();
+    fits(rank >= 2 && is_wide(dtype))?;
+    let (scale, shift) = (cast(patch, scale, dtype)?, cast(patch, shift, dtype)?);
     let (scale, shift) = (
         patch.spread(scale, rank - 1, 0)?,
         patch.spread(shift, rank - 1, 0)?,

@@ -1,26 +1,24 @@
 //! A batch normalization of a convolution's result scales its weights and moves its bias.
 
 use alula_ir::{Attrs, ValueId};
+use alula_tensor::{DType, TensorType};
 
-use crate::channels::batch_norm_affine;
+use crate::channels::{batch_norm_affine, cast, is_wide, moved_bias};
 use crate::patch::Patch;
 use crate::pattern::Match;
-use crate::rule::{Miss, Rule};
+use crate::rule::{Miss, Rule, require};
 
 fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
     let (scale, shift) = batch_norm_affine(found, patch)?;
     let conv = found.node(patch.graph(), "c");
     let w = found.value("w");
-    let rank = patch.ty(w)?.rank();
-    let factor = patch.spread(scale, rank, 0)?;
-    let w = patch.apply("mul", &[w, factor], Attrs::new())?;
-    let bias = match found.optional("b") {
-        Some(bias) => {
-            let scaled = patch.apply("mul", &[bias, scale], Attrs::new())?;
-            patch.apply("add", &[scaled, shift], Attrs::new())?
-        }
-        None => shift,
-    };
+    let TensorType { dtype, shape, .. } = patch.ty(w)?;
+    require(is_wide(dtype), "the weights are narrow floats")?;
+    let wide = cast(patch, w, DType::F64)?;
+    let factor = patch.spread(scale, shape.len(), 0)?;
+    let scaled = patch.apply("mul", &[wide, factor], Attrs::new())?;
+    let w = cast(patch, scaled, dtype)?;
+    let bias = moved_bias(patch, found.optional("b"), (scale, shift), dtype)?;
     Ok(patch.with_operands(conv, &[Some(found.value("x")), Some(w), Some(bias)])?[0])
 }
 

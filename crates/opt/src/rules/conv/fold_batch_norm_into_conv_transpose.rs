@@ -2,24 +2,23 @@
 //! the output channels of a group are on axis 1.
 
 use alula_ir::{Attrs, NodeId, ValueId};
-use alula_tensor::Dim;
+use alula_tensor::{DType, Dim};
 
-use crate::channels::batch_norm_affine;
+use crate::channels::{batch_norm_affine, cast, is_wide, moved_bias};
 use crate::patch::Patch;
 use crate::pattern::Match;
-use crate::rule::{Miss, Rule};
+use crate::rule::{Miss, Rule, require};
 
 fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
     let (scale, shift) = batch_norm_affine(found, patch)?;
     let conv = found.node(patch.graph(), "c");
-    let w = scale_group_outputs(patch, conv, found.value("w"), scale)?;
-    let bias = match found.optional("b") {
-        Some(bias) => {
-            let scaled = patch.apply("mul", &[bias, scale], Attrs::new())?;
-            patch.apply("add", &[scaled, shift], Attrs::new())?
-        }
-        None => shift,
-    };
+    let w = found.value("w");
+    let dtype = patch.ty(w)?.dtype;
+    require(is_wide(dtype), "the weights are narrow floats")?;
+    let wide = cast(patch, w, DType::F64)?;
+    let scaled = scale_group_outputs(patch, conv, wide, scale)?;
+    let w = cast(patch, scaled, dtype)?;
+    let bias = moved_bias(patch, found.optional("b"), (scale, shift), dtype)?;
     Ok(patch.with_operands(conv, &[Some(found.value("x")), Some(w), Some(bias)])?[0])
 }
 
