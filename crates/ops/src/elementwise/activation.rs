@@ -218,10 +218,11 @@ rows! {
     HARD_SWISH "hard_swish" "`x * clamp(x/6 + 1/2, 0, 1)`" infer_float []
         |x, _| x * clamp64(x / 6.0 + 0.5, 0.0, 1.0),
         |pool, x, dtype, _| {
-            let (sixth, half) = (pool.float(dtype, 1.0 / 6.0), pool.float(dtype, 0.5));
-            let scaled = pool.mul(sixth, x);
-            let line = pool.add(scaled, half);
-            let gate = clamp(pool, line, dtype, 0.0, 1.0);
+            // No product with 1/6, which is no float: its error has one sign for all elements.
+            let (three, six) = (pool.float(dtype, 3.0), pool.float(dtype, 6.0));
+            let line = pool.add(x, three);
+            let clamped = clamp(pool, line, dtype, 0.0, 6.0);
+            let gate = pool.div(clamped, six);
             pool.mul(x, gate)
         },
         "graph @e(%x: f32[2, 3]) { %y = hard_swish %x return y: %y }";
