@@ -68,8 +68,9 @@ pub(super) fn free_vars(pool: &Pool) -> Vec<Vec<VarId>> {
     free
 }
 
-/// Replaces the indices of each load by one linear index, and makes the store's.
-pub(super) fn linearize(compute: &Compute, strides: &[Vec<Dim>]) -> Linear {
+/// Replaces the indices of each load by one linear index, and makes the store's, which begins at
+/// element `first` of the result.
+pub(super) fn linearize(compute: &Compute, strides: &[Vec<Dim>], first: &Dim) -> Linear {
     let mut pool = Pool::new();
     let axes: Vec<VarId> = compute
         .axes
@@ -96,6 +97,8 @@ pub(super) fn linearize(compute: &Compute, strides: &[Vec<Dim>]) -> Linear {
     );
     let index: Vec<ExprId> = axes.iter().map(|&var| pool.var_expr(var)).collect();
     let store = linear(&mut pool, &index, &strides[compute.operands.len()]);
+    let first = pool.dim(first.clone());
+    let store = pool.add(first, store);
     let axes = axes
         .into_iter()
         .filter(|&var| !pool.extent(var).is(1))

@@ -507,7 +507,7 @@ impl Emitter<'_> {
 }
 
 /// Symbols of every dim in a kernel, sorted.
-fn symbols(kernel: &Kernel) -> Vec<Symbol> {
+pub(super) fn symbols(kernel: &Kernel) -> Vec<Symbol> {
     let mut symbols = BTreeSet::new();
     kernel
         .params

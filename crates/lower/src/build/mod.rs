@@ -5,7 +5,8 @@
 //! row) are hoisted without a special case. Axes that every access walks as one are collapsed,
 //! indices are affine sums whose invariant part is computed outside.
 //!
-//! Steps: `access` makes indices linear and collapses axes; `nest` decides the order of loops and
+//! Steps: `split` cuts a definition where it reads other operands in other parts of an axis;
+//! `access` makes indices linear and collapses axes; `nest` decides the order of loops and
 //! what becomes grid, block, lanes; `emit` writes instructions. The kernel that comes out passes
 //! [`alula_kernel::verify()`] and computes what `alula_kernel::interpret::evaluate` does, up to the
 //! order of floating-point folds.
@@ -16,6 +17,7 @@ mod nest;
 #[cfg(test)]
 mod random_tests;
 mod reuse;
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -125,9 +127,27 @@ fn build_for(
             None => row_major(shape),
         })
         .collect();
-    let accesses = access::collapse(&access::linearize(compute, &strides));
-    let nest = nest::plan(accesses, policy, work);
-    emit::emit(kernel, &nest)
+    let result = strides.len() - 1;
+    let lay_out = |kernel: Kernel, compute: &Compute, first: &Dim| {
+        let linear = access::linearize(compute, &strides, first);
+        let nest = nest::plan(access::collapse(&linear), policy, work);
+        emit::emit(kernel, &nest)
+    };
+    let Some(pieces) = split::pieces(compute, policy) else {
+        return lay_out(kernel, compute, &Dim::new(0));
+    };
+    let parts = pieces.iter().map(|piece| {
+        let first = strides[result][piece.axis].clone() * Dim::new(piece.start);
+        lay_out(kernel.clone(), &piece.compute, &first)
+    });
+    let parts = parts.collect();
+    split::join(kernel, parts)
+}
+
+/// How many loops follow one another in the kernel that [`build`] makes for a definition: more
+/// than one where the definition reads other operands in other parts of an axis.
+pub fn num_parts(compute: &Compute, policy: Policy) -> usize {
+    split::pieces(compute, policy).map_or(1, |pieces| pieces.len())
 }
 
 /// Row-major strides of a shape.

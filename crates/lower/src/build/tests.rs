@@ -295,3 +295,72 @@ fn gathered_rows() {
     let value = compute.load(0, vec![row, index[1]]);
     check(&compute.finish(value), 10);
 }
+
+/// Operands of these extents one after the other along an axis, every element times 2.
+fn doubled_concat(shape: &[Dim], axis: usize, extents: &[i64]) -> Compute {
+    let part = |extent: i64| {
+        let mut shape = shape.to_vec();
+        shape[axis] = Dim::new(extent);
+        operand(DType::F32, &shape)
+    };
+    let mut whole = shape.to_vec();
+    whole[axis] = Dim::new(extents.iter().sum());
+    let operands = extents.iter().map(|&extent| part(extent)).collect();
+    let mut compute = Compute::begin(operands, DType::F32, &whole);
+    let indices = compute.indices();
+    let (mut end, mut value) = (extents.iter().sum::<i64>(), None);
+    for (position, extent) in extents.iter().enumerate().rev() {
+        let (start, bound) = (compute.pool.int(end - extent), compute.pool.int(end));
+        let mut index = indices.clone();
+        index[axis] = compute.pool.sub(index[axis], start);
+        let (_, index) = compute.clamp_inside(position, index, &[axis]);
+        let own = compute.load(position, index);
+        value = Some(match value {
+            None => own,
+            Some(behind) => {
+                let before = compute.pool.apply(ScalarOp::Lt, &[indices[axis], bound]);
+                compute.pool.select(before, own, behind)
+            }
+        });
+        end -= extent;
+    }
+    let value = value.expect("there are parts");
+    let two = compute.pool.float(DType::F32, 2.0);
+    let value = compute.pool.mul(value, two);
+    compute.finish(value)
+}
+
+fn selects(kernel: &Kernel) -> usize {
+    kernel.to_string().matches("select").count()
+}
+
+#[test]
+fn long_parts_of_an_axis_have_loops_of_their_own() {
+    let rows = [Dim::new(3), Dim::new(0), Dim::new(40), Dim::new(41)];
+    let inner = [n(), Dim::new(1), Dim::new(33), Dim::new(0)];
+    for (compute, parts) in [
+        (doubled_concat(&rows, 1, &[2, 9, 1]), 3),
+        (doubled_concat(&inner, 3, &[64, 32, 32, 128]), 4),
+        (doubled_concat(&[n(), n()], 1, &[300, 4000]), 2),
+        (doubled_concat(&[n()], 0, &[30_000, 5000]), 2),
+    ] {
+        check(&compute, 5);
+        let policy = Policy::Cpu { lanes: 4 };
+        assert_eq!(super::num_parts(&compute, policy), parts);
+        assert_eq!(selects(&build_with(&compute, policy)), 0);
+        assert!(selects(&build_with(&compute, Policy::Gpu { lanes: 64 })) > 0);
+    }
+}
+
+#[test]
+fn short_parts_of_an_axis_stay_selects() {
+    for compute in [
+        doubled_concat(&[n(), Dim::new(0)], 1, &[1, 1, 1, 1]),
+        doubled_concat(&[Dim::new(2), Dim::new(0)], 1, &[16, 16]),
+    ] {
+        check(&compute, 5);
+        let policy = Policy::Cpu { lanes: 4 };
+        assert_eq!(super::num_parts(&compute, policy), 1);
+        assert!(selects(&build_with(&compute, policy)) > 0);
+    }
+}
