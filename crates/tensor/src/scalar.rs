@@ -303,8 +303,11 @@ impl ScalarOp {
             ScalarOp::And => ("and", "logical or bitwise and"),
             ScalarOp::Or => ("or", "logical or bitwise or"),
             ScalarOp::Xor => ("xor", "logical or bitwise exclusive or"),
-            ScalarOp::Shl => ("shl", "a * 2^b, wrapping"),
-            ScalarOp::Shr => ("shr", "a shifted right; signed types keep the sign"),
+            ScalarOp::Shl => ("shl", "a * 2^b, wrapping; 0 if b < 0"),
+            ScalarOp::Shr => (
+                "shr",
+                "a shifted right, all of it if b < 0; signed types keep the sign",
+            ),
             ScalarOp::Eq => ("eq", "a = b; false with NaN; result bool"),
             ScalarOp::Ne => ("ne", "not eq; result bool"),
             ScalarOp::Lt => ("lt", "a < b; false with NaN; result bool"),

@@ -144,7 +144,9 @@ impl ScalarOp {
             ScalarOp::Xor => a ^ b,
             ScalarOp::Shl if b < 0 || b >= bits => 0,
             ScalarOp::Shl => wrapping_product(a, 1 << b, dtype),
-            ScalarOp::Shr => a >> b.clamp(0, 126),
+            // Out of range either way, as for shifts left.
+            ScalarOp::Shr if b < 0 => a >> 126,
+            ScalarOp::Shr => a >> b.min(126),
             _ => match self.compare(a.partial_cmp(&b)) {
                 Some(truth) => return Scalar::Int(i128::from(truth)),
                 None => panic!("{self} is not defined on {dtype}"),

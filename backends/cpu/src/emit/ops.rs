@@ -230,8 +230,7 @@ pub(super) fn shift(
     let width = i64::from(scalar.bits());
     let (zero, last) = (constant(b, scalar, 0), constant(b, scalar, width - 1));
     if op == ScalarOp::Shr && is_signed(dtype) {
-        let amount = b.ins().smin(amount, last);
-        let amount = b.ins().smax(amount, zero);
+        let amount = b.ins().umin(amount, last);
         return b.ins().sshr(a, amount);
     }
     // As an unsigned number a negative amount is too great as well.

@@ -277,11 +277,8 @@ fn divide(
 
 /// PTX takes amounts beyond the width as the width; amounts are 32 bits without sign.
 fn shift(printer: &mut Printer, op: ScalarOp, ty: &str, repr: Repr, a: &str, b: &str) -> String {
-    let keeps_sign = op == ScalarOp::Shr && ty.starts_with('s');
+    // As an unsigned number a negative amount is too great.
     let mut amount = b.to_owned();
-    if keeps_sign {
-        amount = printer.op(repr, &format!("max.{ty}"), &format!("{amount}, 0"));
-    }
     if repr == Repr::Long {
         amount = printer.op(repr, "min.u64", &format!("{amount}, 64"));
         amount = printer.op(Repr::Word, "cvt.u32.u64", &amount);

@@ -189,7 +189,8 @@ fn shift(op: ScalarOp, repr: Repr, a: &Operand, b: &Operand) -> Option<String> {
         return Some(match (op, amount) {
             (ScalarOp::Shl, amount) if !(0..=last).contains(&amount) => zero,
             (_, amount) if amount > last && !repr.is_signed() => zero,
-            (_, amount) => format!("({value} {sign} {}u)", amount.clamp(0, last)),
+            (_, amount) if amount < 0 => format!("({value} {sign} {last}u)"),
+            (_, amount) => format!("({value} {sign} {}u)", amount.min(last)),
         });
     }
     let (amount, greatest) = (&b.text, repr.number(width - 1));
@@ -200,7 +201,11 @@ fn shift(op: ScalarOp, repr: Repr, a: &Operand, b: &Operand) -> Option<String> {
         (_, false) => {
             format!("select({zero}, {value} {sign} u32({amount}), {amount} <= {greatest})")
         }
-        (_, true) => format!("({value} >> u32(clamp({amount}, {zero}, {greatest})))"),
+        // A negative amount is too great as an unsigned one.
+        (_, true) => {
+            let inside = format!("{amount} >= {zero} && {amount} <= {greatest}");
+            format!("({value} >> u32(select({greatest}, {amount}, {inside})))")
+        }
     })
 }
 

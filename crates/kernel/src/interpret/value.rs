@@ -146,7 +146,8 @@ fn i64_binary(op: ScalarOp) -> Option<Binary> {
         ScalarOp::Sub => |a, b| a.wrapping_sub(b),
         ScalarOp::Mul => |a, b| a.wrapping_mul(b),
         ScalarOp::Shl => |a, b| if b < 64 { a << b } else { 0 },
-        ScalarOp::Shr => |a, b| ((a as i64) >> (b as i64).clamp(0, 63)) as u64,
+        // A negative amount is too great as an unsigned one.
+        ScalarOp::Shr => |a, b| ((a as i64) >> b.min(63)) as u64,
         ScalarOp::FloorDiv => |a, b| {
             let (a, b) = (a as i64, b as i64);
             if b > 0 {
@@ -184,7 +185,8 @@ fn i32_binary(op: ScalarOp) -> Option<Binary> {
                 0
             }
         },
-        ScalarOp::Shr => |a, b| ((a as i64) >> (b as i64).clamp(0, 63)) as u64,
+        // A negative amount is too great as an unsigned one.
+        ScalarOp::Shr => |a, b| ((a as i64) >> b.min(63)) as u64,
         _ => return None,
     })
 }
