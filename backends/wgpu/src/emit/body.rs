@@ -60,7 +60,11 @@ impl<'k> Body<'k> {
             if position == 0 {
                 self.line(&format!("let {name} = {rest};"));
             } else {
-                let extent = self.dim(&axis.extent);
+                // Nothing runs in a grid without points, but the text must be valid.
+                let extent = match axis.extent.as_const() {
+                    Some(0) => "1i".to_owned(),
+                    _ => self.dim(&axis.extent),
+                };
                 self.line(&format!("let {name} = {rest} % {extent};"));
                 self.line(&format!("let rest{position} = {rest} / {extent};"));
                 rest = format!("rest{position}");
