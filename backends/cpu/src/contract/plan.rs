@@ -59,7 +59,8 @@ impl NotSupported {
 ///
 /// # Errors
 /// [`NotSupported`] for other dtypes than `f32` and bytes that are summed in `i32`, zero points of
-/// floats, more than two padded axes, and summed or column axes that no constant stride walks.
+/// floats, more than two padded axes, sides walked backwards, and summed or column axes that no
+/// constant stride walks.
 ///
 /// # Panics
 /// When the number of layouts or strides does not fit the contraction: a caller's bug.
@@ -93,6 +94,15 @@ pub fn plan_contract(
     }
     let skip: Vec<usize> = window.iter().filter_map(|axis| axis.axis).collect();
     let mut maps = Maps::new(contract, layouts, result, &skip);
+    if maps
+        .a
+        .terms
+        .values()
+        .chain(maps.b.terms.values())
+        .any(is_backward)
+    {
+        return Err(NotSupported::new("a side is walked backwards"));
+    }
     let fused = match is_integer {
         true => None,
         false => fused::find(&maps, layouts).filter(|fused| !depthwise || by_channel(&maps, fused)),
@@ -182,6 +192,11 @@ fn symbols(contract: &Contract, layouts: &[Layout], result: &Layout) -> Vec<Symb
             .for_each(|factor| factor.collect_symbols(&mut symbols));
     }
     symbols.into_iter().collect()
+}
+
+/// Whether a stride is less than 0: micro-kernels reach forward only.
+fn is_backward(stride: &Dim) -> bool {
+    !stride.is(0) && (Dim::new(0) - stride.clone()).is_nonnegative()
 }
 
 /// Whether it is one of bytes, and else one of floats.
