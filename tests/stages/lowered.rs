@@ -4,9 +4,10 @@ use alula_kernel::text::{Printed, parse_kernel};
 use alula_kernel::verify;
 use alula_lower::build::{ParamSpec, Policy, build};
 use alula_lower::cluster::Strategy;
-use alula_lower::legalize::{Caps, legalize};
+use alula_lower::legalize::legalize;
 use alula_lower::plan::{KernelWork, Lowered, lower};
 use alula_program::{Place, Plan, Slot, Step};
+use alula_tests::backends::Backend;
 
 use super::text::graph;
 
@@ -42,11 +43,7 @@ pub(crate) fn kernels(text: &str, options: &[&str]) -> Result<String, String> {
         Some(&"naive") => Policy::Naive,
         Some(other) => return Err(format!("there is no policy {other}")),
     };
-    let caps = Caps {
-        op: alula_cpu::is_native,
-        cast: alula_cpu::is_native_cast,
-        storage: alula_cpu::is_native_storage,
-    };
+    let caps = Backend::Cpu.caps().expect("it has words of its own");
     let mut shown = String::new();
     for launch in lowered(text, Strategy::Auto)?.launches {
         let mut kernel = match &launch.work {

@@ -1,10 +1,12 @@
-//! Files of text in which a graph stands beside what a stage makes of it: `infer`, `expand`,
-//! `fusion`, `kernel`, `plan`, `run`, each in the folder of that name. A file's first line names
-//! the stage, with its options.
+//! Files of text in which a graph or a kernel stands beside what a stage makes of it, each in the
+//! folder of the stage's name: `infer`, `expand`, `fusion`, `kernel`, `plan`, `run` of graphs,
+//! `launch` and `emit` of kernels. A file's first line names the stage, with its options.
 //!
 //! Every graph of `fusion`, `kernel` and `plan` runs on every target besides, as those of `run`
-//! do.
+//! do; every kernel of `emit` as those of `launch` do. A target that refuses one is named in the
+//! expectation.
 
+mod launch;
 mod lowered;
 mod run;
 mod text;
@@ -14,17 +16,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use alula_testkit::filetest;
-use alula_tests::differential::Devices;
+use alula_tests::backends::{Backend, Devices};
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let devices = Arc::new(Devices::open(true));
+    let devices = Arc::new(Devices::open());
     if let Some(reason) = devices.lacks_wgpu() {
         alula_testkit::skip("stages::wgpu", reason);
     }
     let mut trials = Vec::new();
-    for name in ["infer", "expand", "fusion", "kernel", "plan", "run"] {
+    for name in [
+        "infer", "expand", "fusion", "kernel", "plan", "run", "launch", "emit",
+    ] {
         let devices = Arc::clone(&devices);
         let stage = move |stage: &str, text: &str| stage_of(stage, text, &devices);
         trials.extend(filetest::trials(&folder.join(name), stage));
@@ -39,15 +43,19 @@ fn stage_of(stage: &str, text: &str, devices: &Devices) -> Result<String, String
     match name {
         "infer" => text::infer(text),
         "expand" => text::expanded(text),
-        "run" => run::run(text, devices),
+        "run" => run::run(text, devices).map(|ran| ran.outputs + &ran.refusals),
         "fusion" | "kernel" | "plan" => {
-            run::run(text, devices)?;
-            match name {
-                "fusion" => lowered::fusion(text, &options),
-                "kernel" => lowered::kernels(text, &options),
-                _ => lowered::plan(text, &options),
-            }
+            let ran = run::run(text, devices)?;
+            let shown = match name {
+                "fusion" => lowered::fusion(text, &options)?,
+                "kernel" => lowered::kernels(text, &options)?,
+                _ => lowered::plan(text, &options)?,
+            };
+            Ok(shown + &ran.refusals)
         }
+        "launch" => launch::run(text, devices).map(|ran| ran.outputs + &ran.refusals),
+        "wgsl" => launch::print(text, Backend::Wgpu, devices),
+        "ptx" => launch::print(text, Backend::Cuda, devices),
         _ => Err(format!("there is no stage {name}")),
     }
 }

@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use alula_ir::Graph;
 use alula_lower::build::Policy;
 use alula_lower::cluster::Strategy;
-use alula_tensor::{Symbol, Tensor};
+use alula_lower::layout::Layouts;
+use alula_tensor::{Scalar, Symbol, Tensor};
 use alula_testkit::SplitMix64;
-use alula_tests::differential::{Devices, Source, Stage, Target, check, references};
+use alula_tests::backends::Devices;
+use alula_tests::differential::{Checked, Source, Stage, Target, check, references};
 use alula_tests::random::{Case, Draw, draw};
 
 use super::text::graph;
@@ -28,7 +30,8 @@ fn stages() -> Vec<Stage> {
                 Target::Cpu(1),
                 Target::Built(Policy::Naive),
                 Target::Built(Policy::Gpu { lanes: 64 }),
-                Target::Legal,
+                Target::Legal(Layouts::RowMajor),
+                Target::Legal(Layouts::ChannelsLast),
             ] {
                 stages.push(Stage {
                     source,
@@ -45,10 +48,25 @@ fn stages() -> Vec<Stage> {
             target,
         });
     }
+    for target in [Target::Ptx, Target::Wgpu] {
+        stages.push(Stage {
+            source: Source::Plain,
+            strategy: Strategy::None,
+            target,
+        });
+    }
     stages
 }
 
-pub(crate) fn run(text: &str, devices: &Devices) -> Result<String, String> {
+/// What came of running something everywhere.
+pub(crate) struct Ran {
+    /// The outputs of the reference, a line each.
+    pub(crate) outputs: String,
+    /// A line for each target that refused.
+    pub(crate) refusals: String,
+}
+
+pub(crate) fn run(text: &str, devices: &Devices) -> Result<Ran, String> {
     let graph = graph(text)?;
     let bindings = bindings(text)?;
     let feeds = bindings
@@ -57,9 +75,19 @@ pub(crate) fn run(text: &str, devices: &Devices) -> Result<String, String> {
         .collect::<Result<Vec<_>, _>>()?;
     let case = Case { graph, feeds };
     let expected = references(&case);
+    let mut refusals = String::new();
     for stage in stages() {
-        check(&case, &expected, stage, devices)
+        let checked = check(&case, &expected, stage, devices)
             .map_err(|failure| format!("{stage:?}: {}: {}", failure.kind, failure.message))?;
+        if let Checked::Refused(why) = checked {
+            let target = match stage.target {
+                Target::Wgpu => "wgpu".to_owned(),
+                Target::Ptx => "cuda".to_owned(),
+                other => format!("{other:?}"),
+            };
+            let strategy = stage.strategy.name();
+            refusals.push_str(&format!("{target} refuses, {strategy}: {why}\n"));
+        }
     }
     let mut shown = String::new();
     for (binding, outputs) in bindings.iter().zip(&expected) {
@@ -78,11 +106,14 @@ pub(crate) fn run(text: &str, devices: &Devices) -> Result<String, String> {
             }
         }
     }
-    Ok(shown)
+    Ok(Ran {
+        outputs: shown,
+        refusals,
+    })
 }
 
 /// The bindings that the text asks for.
-fn bindings(text: &str) -> Result<Vec<BTreeMap<Symbol, i64>>, String> {
+pub(super) fn bindings(text: &str) -> Result<Vec<BTreeMap<Symbol, i64>>, String> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("; bind:"));
     let mut bindings = Vec::new();
     for line in lines {
@@ -118,11 +149,11 @@ fn feed(
 }
 
 /// A tensor's type and its first elements.
-fn show(tensor: &Tensor) -> String {
-    let values = tensor.to_f64s();
-    let number = |x: &f64| match tensor.dtype().is_float() {
-        true => format!("{x:.5}"),
-        false => format!("{x}"),
+pub(super) fn show(tensor: &Tensor) -> String {
+    let values = tensor.to_scalars();
+    let number = |value: &Scalar| match value {
+        Scalar::Float(x) => format!("{x:.5}"),
+        Scalar::Int(x) => x.to_string(),
     };
     let shown: Vec<String> = values.iter().take(SHOWN_MAX).map(number).collect();
     let rest = if values.len() > SHOWN_MAX { ", .." } else { "" };

@@ -8,7 +8,6 @@
 //! jump where it stands on the edge.
 
 pub mod evaluate;
-mod interpreter;
 mod noise;
 mod shrink;
 mod stage;
@@ -17,9 +16,10 @@ use alula_ir::HostValue;
 use alula_ops::evaluate as reference;
 use alula_testkit::tolerance::{Bound, Class, compare, compare_within};
 
+use crate::backends::Devices;
 use crate::random::Case;
 pub use shrink::{describe, shrink};
-pub use stage::{Devices, Failed, Source, Stage, Target};
+pub use stage::{Failed, Source, Stage, Target};
 
 /// How a stage went wrong.
 #[derive(Clone, Debug)]
@@ -40,7 +40,18 @@ pub fn references(case: &Case) -> Vec<Option<Vec<HostValue>>> {
     case.feeds.iter().map(run).collect()
 }
 
-/// Runs a case through a stage. `Ok` is the number of outputs compared.
+/// What became of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// So many outputs were compared, and are right.
+    Right(usize),
+    /// The target lacks what the graph needs, and says so.
+    Refused(String),
+    /// This machine has no such device.
+    Absent,
+}
+
+/// Runs a case through a stage.
 ///
 /// # Errors
 /// [`Failure`], the first that there is.
@@ -49,7 +60,7 @@ pub fn check(
     expected: &[Option<Vec<HostValue>>],
     stage: Stage,
     devices: &Devices,
-) -> Result<usize, Failure> {
+) -> Result<Checked, Failure> {
     let fail = |feed, kind, message| Failure {
         stage,
         feed,
@@ -60,8 +71,10 @@ pub fn check(
     let prepared = match stage::prepare(&case.graph, stage, devices) {
         Ok(prepared) => prepared,
         Err(Failed {
-            kind: "lacking", ..
-        }) => return Ok(0),
+            kind: "refused",
+            message,
+        }) => return Ok(Checked::Refused(message)),
+        Err(Failed { kind: "absent", .. }) => return Ok(Checked::Absent),
         Err(Failed { kind, message }) => return Err(fail(0, kind, message)),
     };
     for (number, (feed, expected)) in case.feeds.iter().zip(expected).enumerate() {
@@ -82,7 +95,7 @@ pub fn check(
             return Err(fail(number, "wrong", message));
         }
     }
-    Ok(compared)
+    Ok(Checked::Right(compared))
 }
 
 /// Compares an output with its reference, within the spread if there is one.

@@ -3,7 +3,8 @@
 use alula_ir::{Graph, HostValue, ValueId};
 
 use super::evaluate::State;
-use super::{Devices, Failure, check, references};
+use super::{Failure, check, references};
+use crate::backends::Devices;
 use crate::random::Case;
 
 /// Most cases tried.

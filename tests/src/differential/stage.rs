@@ -3,28 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use alula::compile::{CompileOptions, compile};
-use alula_cpu::CpuDevice;
-use alula_cuda::CudaDevice;
+use alula::compile::{CompileError, CompileOptions, compile};
 use alula_ir::{Graph, HostValue};
 use alula_kernel::{Compute, Kernel, verify};
 use alula_lower::build::{ParamSpec, Policy, build};
 use alula_lower::cluster::Strategy;
-use alula_lower::legalize::{Caps, legalize};
-use alula_lower::plan::{KernelWork, Launch, Lowered, lower};
+use alula_lower::layout::Layouts;
+use alula_lower::plan::{KernelWork, Launch, Lowered, lower_with};
 use alula_opt::{Options, optimize};
-use alula_program::{Constant, Device, KernelEntry, Program};
+use alula_program::{Constant, Device, Program};
 use alula_runtime::Session;
-use alula_wgpu::WgpuDevice;
 
-use super::interpreter::{self, Interpreter};
-
-#[allow(dead_code, reason = "the back end's own tests use more of it")]
-#[path = "../../../backends/cuda/tests/support/mod.rs"]
-mod support;
-
-/// Threads of a workgroup.
-const LANES: u32 = 64;
+use crate::backends::{Backend, Devices, Interpreter, NoRun, entry};
 
 /// Which graph a stage gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +32,9 @@ pub enum Target {
     Reference,
     /// The interpreter, on kernels as they are built for the policy.
     Built(Policy),
-    /// The interpreter, on kernels in the words of the CPU's code generator.
-    Legal,
+    /// The interpreter, on kernels in the words of the CPU's code generator, with buffers laid out
+    /// so.
+    Legal(Layouts),
     /// Machine code, on so many threads.
     Cpu(usize),
     /// WGSL on an adapter.
@@ -66,7 +57,8 @@ pub struct Stage {
 /// A stage that came to nothing.
 #[derive(Clone, Debug)]
 pub struct Failed {
-    /// `lacking` where the target says that it has not what the graph needs.
+    /// `refused` where the target says that it has not what the graph needs, `absent` where this
+    /// machine has no such device.
     pub kind: &'static str,
     /// What is wrong.
     pub message: String,
@@ -78,32 +70,6 @@ impl Failed {
             kind,
             message: error.to_string(),
         }
-    }
-}
-
-/// Devices that stages share.
-pub struct Devices {
-    cpu: Vec<CpuDevice>,
-    wgpu: Result<WgpuDevice, String>,
-}
-
-impl Devices {
-    /// Opens what there is; the adapter only if asked for.
-    pub fn open(with_wgpu: bool) -> Devices {
-        let open = |threads| CpuDevice::new(threads).expect("this machine has a processor");
-        let none = Err("not asked for".to_owned());
-        Devices {
-            cpu: vec![open(1), open(2)],
-            wgpu: match with_wgpu {
-                true => WgpuDevice::open(None).map_err(|error| error.to_string()),
-                false => none,
-            },
-        }
-    }
-
-    /// Why there is no adapter, if there is none.
-    pub fn lacks_wgpu(&self) -> Option<&str> {
-        self.wgpu.as_ref().err().map(String::as_str)
     }
 }
 
@@ -136,72 +102,53 @@ pub(super) fn prepare(graph: &Graph, stage: Stage, devices: &Devices) -> Result<
             };
             optimize(&mut graph, &options).map_err(|error| Failed::new("optimize", error))?;
         }
-        let session = |program: Program, device: &dyn Device| {
-            Session::new(Arc::new(program), device, Default::default())
+        let session = |program: Arc<Program>, device: &dyn Device| {
+            Session::new(program, device, Default::default())
                 .map(Prepared::Session)
                 .map_err(|error| Failed::new("load", error))
         };
-        let lowered = |graph: Graph| {
-            lower(graph, stage.strategy).map_err(|error| Failed::new("lower", error))
+        let compiled = |graph: Graph, target: alula::Target| {
+            let options = CompileOptions {
+                strategy: stage.strategy,
+                verify: true,
+                ..CompileOptions::default()
+            };
+            let compiled = compile(graph, target, &options);
+            compiled.map(|c| c.program).map_err(|error| match error {
+                CompileError::Refused { .. } => Failed::new("refused", error),
+                other => Failed::new("compile", other),
+            })
+        };
+        let interpreted = |graph: Graph, policy: Policy, layouts: Layouts, words: Backend| {
+            let lowered = lower_with(graph, stage.strategy, layouts);
+            let lowered = lowered.map_err(|error| Failed::new("lower", error))?;
+            let kernels = kernels(&lowered, policy, words)?;
+            let program = program(lowered, &kernels);
+            session(Arc::new(program), &Interpreter(Arc::new(kernels)))
         };
         match stage.target {
             Target::Reference => Ok(Prepared::Reference(graph)),
             Target::Cpu(threads) => {
-                let options = CompileOptions {
-                    strategy: stage.strategy,
-                    verify: true,
-                    ..CompileOptions::default()
-                };
-                let compiled = compile(graph, alula::Target::Cpu, &options);
-                let compiled = compiled.map_err(|error| Failed::new("compile", error))?;
-                let device = &devices.cpu[threads - 1];
-                Session::new(compiled.program, device, Default::default())
-                    .map(Prepared::Session)
-                    .map_err(|error| Failed::new("load", error))
-            }
-            Target::Built(policy) => {
-                let lowered = lowered(graph)?;
-                let kernels = kernels(&lowered, policy, None)?;
-                let (program, device) = interpreted(lowered, kernels);
-                session(program, &device)
-            }
-            Target::Legal => {
-                let lowered = lowered(graph)?;
-                let kernels = kernels(&lowered, Policy::Cpu { lanes: 4 }, Some(&CPU))?;
-                let (program, device) = interpreted(lowered, kernels);
-                session(program, &device)
+                session(compiled(graph, alula::Target::Cpu)?, devices.cpu(threads))
             }
             Target::Wgpu => {
-                let Ok(device) = &devices.wgpu else {
-                    return Err(Failed::new("lacking", "no adapter"));
-                };
-                let lowered = lowered(graph)?;
-                let kernels = kernels(&lowered, Policy::Gpu { lanes: LANES }, Some(&WGSL))?;
-                let emitted = kernels.iter().map(alula_wgpu::emit_kernel);
-                let emitted = emitted.collect::<Result<Vec<_>, _>>();
-                let code = alula_wgpu::link(emitted.map_err(|error| lacking(&error))?);
-                let program = program("wgpu", lowered, code.kernels, code.features, code.code);
-                session(program, device)
+                let program = compiled(graph, alula::Target::Wgpu)?;
+                let device = devices.wgpu();
+                session(
+                    program,
+                    device.map_err(|why| Failed::new("absent", format!("{why:?}")))?,
+                )
             }
-            Target::Ptx => {
-                let lowered = lowered(graph)?;
-                let kernels = kernels(&lowered, Policy::Gpu { lanes: LANES }, Some(&PTX))?;
-                let emitted = kernels.iter().map(alula_cuda::emit_kernel);
-                let emitted = emitted.collect::<Result<Vec<_>, _>>();
-                let code = alula_cuda::link(emitted.map_err(|error| Failed::new("emit", error))?);
-                let program = program("cuda", lowered, code.kernels, code.features, code.code);
-                let driver = Arc::new(support::InterpreterDriver::default());
-                session(program, &CudaDevice::with_driver(driver))
+            Target::Ptx => session(compiled(graph, alula::Target::Cuda)?, &devices.cuda()),
+            Target::Built(policy) => {
+                let layouts = Layouts::RowMajor;
+                interpreted(graph, policy, layouts, Backend::Interpreter)
+            }
+            Target::Legal(layouts) => {
+                interpreted(graph, Policy::Cpu { lanes: 4 }, layouts, Backend::Cpu)
             }
         }
     })
-}
-
-/// What shaders lack is known: 64-bit floats, and more than eight buffers.
-fn lacking(error: &impl std::fmt::Display) -> Failed {
-    let message = error.to_string();
-    let is_known = message.contains("f64") || message.contains("a shader binds 8");
-    Failed::new(if is_known { "lacking" } else { "emit" }, message)
 }
 
 /// Runs it on inputs.
@@ -226,26 +173,8 @@ pub(super) fn run(
     })
 }
 
-const CPU: Caps = Caps {
-    op: alula_cpu::is_native,
-    cast: alula_cpu::is_native_cast,
-    storage: alula_cpu::is_native_storage,
-};
-
-const WGSL: Caps = Caps {
-    op: alula_wgpu::is_native,
-    cast: alula_wgpu::is_native_cast,
-    storage: alula_wgpu::is_stored,
-};
-
-const PTX: Caps = Caps {
-    op: alula_cuda::is_native,
-    cast: alula_cuda::is_native_cast,
-    storage: alula_cuda::is_stored,
-};
-
-/// The kernel of every launch, verified, in the target's words if it has some.
-fn kernels(lowered: &Lowered, policy: Policy, caps: Option<&Caps>) -> Result<Vec<Kernel>, Failed> {
+/// The kernel of every launch, verified, in the back end's words.
+fn kernels(lowered: &Lowered, policy: Policy, words: Backend) -> Result<Vec<Kernel>, Failed> {
     let make = |launch: &Launch| {
         let lay_out = |compute: &Compute| {
             let params: Vec<ParamSpec> = (0..=compute.operands.len())
@@ -253,45 +182,23 @@ fn kernels(lowered: &Lowered, policy: Policy, caps: Option<&Caps>) -> Result<Vec
                 .collect();
             build(&launch.name, compute, &params, policy)
         };
-        let mut kernel = match &launch.work {
+        let kernel = match &launch.work {
             KernelWork::Compute(compute) => lay_out(compute),
             KernelWork::Contract(contract) => {
                 lay_out(&contract.to_compute().expect("a plain form"))
             }
             KernelWork::Kernel(kernel) => kernel.as_ref().clone(),
         };
-        let check = |kernel: &Kernel| {
-            verify(kernel).map_err(|errors| Failed::new("verify", format!("{errors:?}")))
-        };
-        check(&kernel)?;
-        if let Some(caps) = caps {
-            legalize(&mut kernel, caps).map_err(|error| lacking(&error))?;
-            check(&kernel)?;
-        }
-        Ok(kernel)
+        verify(&kernel).map_err(|errors| Failed::new("verify", format!("{errors:?}")))?;
+        words.legal(&kernel).map_err(|error| match error {
+            NoRun::Refused(why) => Failed::new("refused", why),
+            NoRun::Absent(why) | NoRun::Failed(why) => Failed::new("verify", why),
+        })
     };
     lowered.launches.iter().map(make).collect()
 }
 
-fn interpreted(lowered: Lowered, kernels: Vec<Kernel>) -> (Program, Interpreter) {
-    let entries = kernels.iter().map(interpreter::entry).collect();
-    let program = program(
-        interpreter::TARGET,
-        lowered,
-        entries,
-        Vec::new(),
-        Vec::new(),
-    );
-    (program, Interpreter(Arc::new(kernels)))
-}
-
-fn program(
-    target: &str,
-    lowered: Lowered,
-    kernels: Vec<KernelEntry>,
-    features: Vec<String>,
-    code: Vec<u8>,
-) -> Program {
+fn program(lowered: Lowered, kernels: &[Kernel]) -> Program {
     let (mut constants, mut data) = (Vec::new(), Vec::new());
     for (name, tensor) in lowered.constants {
         let storage = tensor.storage().expect("constants are numbers").clone();
@@ -304,12 +211,12 @@ fn program(
         data.push(storage);
     }
     Program {
-        target: target.to_owned(),
+        target: Backend::Interpreter.name().to_owned(),
         precision: "highest".to_owned(),
-        features,
+        features: Vec::new(),
         plans: lowered.plans,
-        kernels,
-        code,
+        kernels: kernels.iter().map(entry).collect(),
+        code: Vec::new(),
         constants,
         data,
     }

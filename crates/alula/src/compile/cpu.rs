@@ -24,6 +24,7 @@ const CAPS: Caps = Caps {
     op: is_native,
     cast: is_native_cast,
     storage: is_native_storage,
+    lanes: true,
 };
 
 /// A launch's kernel before code generation.

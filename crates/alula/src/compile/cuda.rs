@@ -18,6 +18,7 @@ const CAPS: Caps = Caps {
     op: alula_cuda::is_native,
     cast: alula_cuda::is_native_cast,
     storage: alula_cuda::is_stored,
+    lanes: false,
 };
 
 pub(super) fn words(options: &CompileOptions) -> Words {

@@ -18,6 +18,7 @@ const CAPS: Caps = Caps {
     op: alula_wgpu::is_native,
     cast: alula_wgpu::is_native_cast,
     storage: alula_wgpu::is_stored,
+    lanes: false,
 };
 
 pub(super) fn words(options: &CompileOptions) -> Words {

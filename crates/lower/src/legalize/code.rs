@@ -1,7 +1,8 @@
 //! A kernel copied instruction by instruction, expansions in place.
 
 use alula_kernel::{
-    Block, BufferId, Carried, GridAxis, Inst, Kernel, Literal, Local, Loop, Param, Rhs, ValueId,
+    Block, BufferId, Carried, GridAxis, Inst, Kernel, Literal, Local, Loop, LoopKind, Param, Rhs,
+    ValueId,
 };
 use alula_tensor::{DType, DTypeClass, MiniFloat, Scalar, ScalarOp};
 use indexmap::IndexMap;
@@ -168,7 +169,10 @@ impl Code<'_> {
         self.push(Inst::Loop(Loop {
             var,
             extent,
-            kind: inner.kind,
+            kind: match self.caps.lanes {
+                true => inner.kind,
+                false => LoopKind::Serial,
+            },
             carried,
             body,
         }));

@@ -7,6 +7,7 @@
 //! - A float format that the target cannot store is carried as the unsigned integer of its width;
 //!   conversions work on the bits and round correctly. Arithmetic on narrow floats happens in
 //!   `f32`, rounded back.
+//! - Loops of lanes become serial where there are no lanes; sums are rounded in another order then.
 //! - `exp`, `log`, `tanh` and `erf` of `f32` are pure `f32`, within 2 ULP; the other `f32`
 //!   functions are computed in `f64` and rounded. `f64` functions are within 4 ULP (`pow` 8).
 //!   `sin`, `cos` and `tan` hold that up to |x| = 1.6e6; beyond, the reduced argument loses one
@@ -38,6 +39,8 @@ pub struct Caps {
     pub cast: fn(DType, DType) -> bool,
     /// Formats that values, parameters and locals may have.
     pub storage: fn(DType) -> bool,
+    /// Loops of lanes. Without, their iterations run one after the other.
+    pub lanes: bool,
 }
 
 /// What cannot be expanded.

@@ -22,6 +22,7 @@ fn minimal() -> Caps {
             plain(from) && plain(to)
         },
         storage: |dtype| !dtype.is_float() || dtype == DType::F32 || dtype == DType::F64,
+        lanes: true,
     }
 }
 

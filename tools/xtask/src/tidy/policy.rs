@@ -97,17 +97,12 @@ pub(super) const EDGES: &[Edges] = &[
     Edges {
         name: "alula-wgpu",
         normal: &["alula-kernel", "alula-program", "alula-tensor"],
-        dev: &["alula-lower", "alula-ops", "alula-ir"],
+        dev: &[],
     },
     Edges {
         name: "alula-cuda",
         normal: &["alula-kernel", "alula-program", "alula-tensor"],
-        dev: &[
-            "alula-ptx-interpreter",
-            "alula-lower",
-            "alula-ops",
-            "alula-ir",
-        ],
+        dev: &[],
     },
     Edges {
         name: "alula",

@@ -13,13 +13,13 @@ use alula_program::{
 use alula_tensor::{Dim, Symbol};
 
 /// Interprets these kernels, which programs name by position.
-pub(super) struct Interpreter(pub(super) Arc<Vec<Kernel>>);
+pub(crate) struct Interpreter(pub(crate) Arc<Vec<Kernel>>);
 
 /// The name of the target.
-pub(super) const TARGET: &str = "interpreter";
+pub(crate) const TARGET: &str = "interpreter";
 
 /// What a program says of a kernel.
-pub(super) fn entry(kernel: &Kernel) -> KernelEntry {
+pub(crate) fn entry(kernel: &Kernel) -> KernelEntry {
     let param = |param: &alula_kernel::Param| KernelParam {
         access: match param.access {
             Access::Read => ParamAccess::Read,

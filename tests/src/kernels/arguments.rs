@@ -1,23 +1,21 @@
 //! What a device takes as arguments of a launch, and what it refuses before anything is run.
-//!
-//! Included by the tests of the back ends, beside `cases` and `scalars`.
 
 use alula_program::{Arg, DeviceError, Launch, Module};
 use alula_tensor::{DType, ScalarOp};
 use alula_testkit::tolerance::Class;
 
-use super::cases::Case;
-use super::scalars::scalar_cases;
+use super::Case;
+use super::scalar_cases;
 
 /// `out[i] = -x[i]` over `N` elements.
-pub(crate) fn negation() -> Case {
+pub fn negation() -> Case {
     let only = |op: ScalarOp, dtype: DType| op == ScalarOp::Neg && dtype == DType::F32;
     let mut cases = scalar_cases(only, |_, _| false, |_| Class::Exact);
     cases.pop().expect("one operator on one dtype")
 }
 
 /// `module` has the one kernel [`negation`], and four floats from 1 to 4 as its constant.
-pub(crate) fn check_arguments(module: &dyn Module) {
+pub fn check_arguments(module: &dyn Module) {
     let mut arena = module.arena(64).expect("64 bytes");
     let mut launch = |args: &mut [Arg<'_>], count: i64| {
         let launch = Launch {

@@ -1,7 +1,5 @@
 //! Every scalar operator and conversion that a back end claims, on edge values, against
 //! `ScalarOp::eval` and `Scalar::cast`.
-//!
-//! Included by the tests of the back ends, beside `cases`.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +9,17 @@ use alula_testkit::SplitMix64;
 use alula_testkit::tolerance::Class;
 use alula_testkit::values::{float_edges, integer_edges};
 
-use super::cases::Case;
+use super::Case;
 
 /// Most elements of a case.
 const ELEMENTS_MAX: usize = 600;
 
 /// One case for each operator and dtype that `native` says, and for each conversion that `cast`
 /// says. `class` is how far an operator's results on floats may be off.
-pub(crate) fn scalar_cases(
-    native: fn(ScalarOp, DType) -> bool,
-    cast: fn(DType, DType) -> bool,
-    class: fn(ScalarOp) -> Class,
+pub fn scalar_cases(
+    native: impl Fn(ScalarOp, DType) -> bool,
+    cast: impl Fn(DType, DType) -> bool,
+    class: impl Fn(ScalarOp) -> Class,
 ) -> Vec<Case> {
     let mut cases = Vec::new();
     for dtype in DType::ALL {

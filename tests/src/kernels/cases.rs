@@ -1,151 +1,25 @@
-//! Kernels that every GPU back end is tested with, their operands and the results that they must
-//! give: every operator's examples, lowered and built one by one.
-//!
-//! Included by the tests of the back ends, each of which brings its capabilities.
+//! Kernels of every operator's examples, lowered and built one by one, with their operands and the
+//! results that they must give.
 
 use std::collections::BTreeMap;
 
 use alula_ir::{Graph, HostValue, ValueId};
-use alula_kernel::{Kernel, verify};
+use alula_kernel::Kernel;
 use alula_lower::build::{ParamSpec, Policy, build};
 use alula_lower::cluster::{Item, Work, items};
 use alula_lower::expand;
-use alula_lower::legalize::{Caps, legalize};
 use alula_ops::{evaluate_node, registry};
-use alula_program::{Arg, DeviceError, Launch, Module};
 use alula_tensor::{DTypeClass, Scalar, Symbol, Tensor};
 use alula_testkit::SplitMix64;
-use alula_testkit::tolerance::{Class, compare};
+use alula_testkit::tolerance::Class;
 
-/// Threads of a workgroup.
-pub(crate) const LANES: u32 = 64;
+use super::Case;
 
-/// A kernel to run.
-pub(crate) struct Case {
-    /// Operator and which of its kernels.
-    pub(crate) name: String,
-    /// As built, not yet legalized.
-    pub(crate) kernel: Kernel,
-    /// Values of the parameters that are read, which come first.
-    pub(crate) operands: Vec<Tensor>,
-    /// What the others must hold afterwards.
-    pub(crate) results: Vec<Tensor>,
-    /// The symbols' values.
-    pub(crate) symbols: BTreeMap<Symbol, i64>,
-    /// How far results may be off.
-    pub(crate) class: Class,
-}
-
-impl Case {
-    /// Values of the kernel's symbols, in order.
-    pub(crate) fn symbol_values(&self, kernel: &Kernel) -> Vec<i64> {
-        kernel
-            .symbols
-            .iter()
-            .map(|symbol| self.symbols[symbol])
-            .collect()
-    }
-
-    /// The kernel in the words of a target. The error is a line for the list of refusals.
-    pub(crate) fn legal(&self, caps: &Caps) -> Result<Kernel, String> {
-        let mut kernel = self.kernel.clone();
-        legalize(&mut kernel, caps).map_err(|error| error.to_string())?;
-        verify(&kernel).map_err(|errors| format!("{errors:?}"))?;
-        Ok(kernel)
-    }
-
-    /// What is wrong with the results, if anything.
-    pub(crate) fn mismatch(&self, results: &[Vec<u8>]) -> Option<String> {
-        let wrong = self
-            .results
-            .iter()
-            .zip(results)
-            .find_map(|(expected, bytes)| {
-                let dtype = expected.dtype();
-                let size = dtype.size_bytes();
-                let actual: Vec<f64> = bytes
-                    .chunks(size)
-                    .map(|e| Scalar::load(dtype, e).to_f64())
-                    .collect();
-                let report = compare(&expected.to_f64s(), &actual, self.class, dtype);
-                (!report.is_ok()).then(|| report.to_string())
-            });
-        wrong.map(|report| format!("{}: {report}", self.name))
-    }
-}
-
-/// Runs a case: in an arena with its parameters at odd places, or on host memory.
-pub(crate) fn run(
-    module: &dyn Module,
-    index: usize,
-    case: &Case,
-) -> Result<Vec<Vec<u8>>, DeviceError> {
-    let symbols = case.symbol_values(&case.kernel);
-    let mut results: Vec<Vec<u8>> = case
-        .results
-        .iter()
-        .map(|result| vec![0xA5; result.bytes().len()])
-        .collect();
-    if index % 2 == 1 {
-        let mut arena = module.arena(0)?;
-        let reads = case
-            .operands
-            .iter()
-            .map(|operand| Arg::Host(operand.bytes()));
-        let writes = results.iter_mut().map(|result| Arg::HostMut(result));
-        let mut args: Vec<Arg<'_>> = reads.chain(writes).collect();
-        let launch = Launch {
-            kernel: index,
-            args: &mut args,
-            symbols: &symbols,
-        };
-        module.launch(arena.as_mut(), launch)?;
-        return Ok(results);
-    }
-    let sizes: Vec<usize> = case
-        .operands
-        .iter()
-        .chain(&case.results)
-        .map(|tensor| tensor.bytes().len())
-        .collect();
-    let mut at = 64;
-    let offsets: Vec<usize> = sizes
-        .iter()
-        .map(|size| {
-            let here = at;
-            at = (at + size).next_multiple_of(64) + 64;
-            here
-        })
-        .collect();
-    let mut arena = module.arena(at)?;
-    for (operand, &offset) in case.operands.iter().zip(&offsets) {
-        arena.write(offset, operand.bytes())?;
-    }
-    for (result, &offset) in results.iter().zip(&offsets[case.operands.len()..]) {
-        arena.write(offset, result)?;
-    }
-    let mut args: Vec<Arg<'_>> = offsets
-        .iter()
-        .zip(&sizes)
-        .map(|(&offset, size)| Arg::Arena(offset..offset + size))
-        .collect();
-    module.launch(
-        arena.as_mut(),
-        Launch {
-            kernel: index,
-            args: &mut args,
-            symbols: &symbols,
-        },
-    )?;
-    for (result, &offset) in results.iter_mut().zip(&offsets[case.operands.len()..]) {
-        let end = offset + result.len();
-        arena.read(offset..end, result)?;
-    }
-    Ok(results)
-}
-
-/// One case for each kernel of each operator's examples.
-pub(crate) fn operator_cases() -> Vec<Case> {
+/// One case for each kernel of each operator's examples, laid out under a policy.
+///
+/// # Panics
+/// When an example does not parse or expand.
+pub fn operator_cases(policy: Policy) -> Vec<Case> {
     let mut cases = Vec::new();
     for op in registry().iter() {
         // Random operators have no one right result.
@@ -156,13 +30,14 @@ pub(crate) fn operator_cases() -> Vec<Case> {
             let mut graph = alula_ir::parse(example, registry(), &|_| None)
                 .unwrap_or_else(|error| panic!("{}: {error}", op.name));
             expand(&mut graph).unwrap_or_else(|error| panic!("{}: {error}", op.name));
-            graph_cases(&format!("{}.{position}", op.name), &graph, &mut cases);
+            let name = format!("{}.{position}", op.name);
+            graph_cases(&name, &graph, policy, &mut cases);
         }
     }
     cases
 }
 
-fn graph_cases(name: &str, graph: &Graph, cases: &mut Vec<Case>) {
+fn graph_cases(name: &str, graph: &Graph, policy: Policy, cases: &mut Vec<Case>) {
     let Ok(items) = items(graph) else {
         return;
     };
@@ -191,7 +66,7 @@ fn graph_cases(name: &str, graph: &Graph, cases: &mut Vec<Case>) {
             }
         }
         let number = cases.len();
-        if let Some(kernel) = kernel(&format!("{name}.{number}"), item) {
+        if let Some(kernel) = kernel(&format!("{name}.{number}"), item, policy) {
             let tensors = |ids: &mut dyn Iterator<Item = ValueId>| -> Option<Vec<Tensor>> {
                 ids.map(|id| match value(graph, &values, id) {
                     HostValue::Tensor(tensor) => Some(tensor),
@@ -226,13 +101,12 @@ fn value(graph: &Graph, values: &BTreeMap<ValueId, HostValue>, id: ValueId) -> H
 }
 
 /// The kernel of a work item, if it has one.
-fn kernel(name: &str, item: &Item) -> Option<Kernel> {
+fn kernel(name: &str, item: &Item, policy: Policy) -> Option<Kernel> {
     let params = item.operands.len();
     let specs: Vec<ParamSpec> = (0..params)
         .map(|position| ParamSpec::row_major(format!("x{position}")))
         .chain([ParamSpec::row_major("out")])
         .collect();
-    let policy = Policy::Gpu { lanes: LANES };
     match &item.work {
         Work::Compute(compute) => Some(build(name, compute, &specs, policy)),
         Work::Contract(contract) => Some(build(name, &contract.to_compute()?, &specs, policy)),
