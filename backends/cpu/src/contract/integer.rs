@@ -8,11 +8,15 @@ use alula_microkernel::{
     KernelError, Pool,
 };
 use alula_tensor::{Dim, Symbol};
+use smallvec::SmallVec;
 
 use super::bind::{Sizes, pack_depthwise};
 use super::bound::ContractError;
 use super::packing::{Packing, sign};
 use super::{AxisMap, CpuContract, Form, TILE_SYMBOLS};
+
+/// Zero points, which fit without an allocation unless many columns have their own.
+pub(crate) type ZeroPoints = SmallVec<[i32; 256]>;
 
 /// A contraction of bytes that can run. Immutable; share it between threads.
 #[derive(Clone, Debug)]
@@ -269,7 +273,7 @@ impl BoundInteger {
                     ByteSign::Signed => 0,
                 };
                 let given = operands.b_zero;
-                let mut zeros: Vec<i32> = given.iter().map(|zero| zero - lower).collect();
+                let mut zeros: ZeroPoints = given.iter().map(|zero| zero - lower).collect();
                 if zeros.is_empty() {
                     zeros.push(-lower);
                 }

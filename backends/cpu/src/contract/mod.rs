@@ -26,9 +26,9 @@ mod tile;
 mod window;
 
 pub use bound::{BoundContract, ContractError, ContractOperands};
-#[cfg(feature = "device")]
-pub(crate) use integer::Place;
 pub use integer::{BoundInteger, IntegerOperands};
+#[cfg(feature = "device")]
+pub(crate) use integer::{Place, ZeroPoints};
 pub use packing::Packing;
 #[cfg(feature = "emit")]
 pub use plan::{Layout, NotSupported, plan_contract};

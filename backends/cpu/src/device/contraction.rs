@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use alula_microkernel::Isa;
 use alula_program::DeviceError;
 use alula_tensor::{Storage, Symbol};
+use smallvec::SmallVec;
 
 use super::TileKernel;
 use super::memory::Memory;
@@ -60,7 +61,7 @@ impl CpuProgram {
             }
         };
         let bind = |symbol: &Symbol| bind(&kernel.symbols, values, symbol);
-        let (mut bias, mut residual, mut operands) = (None, None, Vec::new());
+        let (mut bias, mut residual, mut operands) = (None, None, SmallVec::<[_; 16]>::new());
         match &contract.epilogue {
             Epilogue::Fused {
                 bias: b,

@@ -5,18 +5,20 @@ use std::sync::PoisonError;
 use alula_microkernel::Isa;
 use alula_program::DeviceError;
 use alula_tensor::{DType, Storage, Symbol};
+use smallvec::SmallVec;
 
 use super::TileKernel;
 use super::memory::Memory;
 use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
 use super::tile::TileResult;
+use crate::contract::ZeroPoints;
 use crate::{BoundInteger, ContractError, CpuContract, Epilogue, IntegerOperands};
 
 /// A right side, and the family that it is packed for if it is packed.
 type Source<'m> = (&'m Memory, Option<Isa>);
 
 /// Signed or unsigned bytes as numbers.
-fn zeros(bytes: &[u8], dtype: DType) -> Vec<i32> {
+fn zeros(bytes: &[u8], dtype: DType) -> ZeroPoints {
     let value = |&byte: &u8| match dtype {
         DType::I8 => i32::from(byte as i8),
         _ => i32::from(byte),
@@ -53,7 +55,7 @@ impl CpuProgram {
             return Err(fail("sums of integers are not stored".to_owned()));
         };
         let given = given.iter().map(|&position| Ok(memory(position)?.buffer()));
-        let given = given.collect::<Result<Vec<_>, DeviceError>>()?;
+        let given = given.collect::<Result<SmallVec<[_; 16]>, DeviceError>>()?;
         let bind = |symbol: &Symbol| bind(&kernel.symbols, values, symbol);
         let finish = TileKernel::new(&self.module, *tile, &bind, &given);
         let mut finish = finish.map_err(|error| failed(kernel, &error))?;
@@ -61,13 +63,13 @@ impl CpuProgram {
 
         let a_zero = match contract.a_zero {
             Some(position) => zeros(memory(position)?.bytes(), contract.a_dtype),
-            None => vec![0],
+            None => ZeroPoints::from_elem(0, 1),
         };
         let a_zero = a_zero.first().copied();
         let a_zero = a_zero.ok_or_else(|| fail("no zero point of the left side".to_owned()))?;
         let b_zero = match contract.b_zero {
             Some(position) => zeros(memory(position)?.bytes(), contract.b_dtype),
-            None => Vec::new(),
+            None => ZeroPoints::new(),
         };
         let right = memory(contract.b)?;
         let wrong = |error: ContractError| fail(error.to_string());

@@ -5,6 +5,7 @@ use std::ops::Range;
 use alula_kernel::Access;
 use alula_microkernel::{KernelError, Pool};
 use alula_tensor::Symbol;
+use smallvec::SmallVec;
 
 use super::module::Entry;
 use super::{CpuModule, LaunchError};
@@ -65,9 +66,6 @@ pub struct Launch<'m> {
     symbols: Vec<i64>,
     points: i64,
 }
-
-/// Buffers of most kernels fit here without an allocation.
-const INLINE_BUFFERS: usize = 16;
 
 impl<'m> Launch<'m> {
     /// Evaluates the kernel's sizes under a binding.
@@ -202,17 +200,8 @@ impl<'m> Launch<'m> {
 
     /// Gives `use_it` the function with the addresses of its buffers.
     fn call<R>(&self, buffers: &[Buffer], use_it: impl FnOnce(&Call<'_>) -> R) -> R {
-        let mut inline = [std::ptr::null_mut(); INLINE_BUFFERS];
-        let heap: Vec<*mut u8>;
-        let pointers: &[*mut u8] = if buffers.len() <= INLINE_BUFFERS {
-            for (slot, buffer) in inline.iter_mut().zip(buffers) {
-                *slot = buffer.pointer;
-            }
-            &inline[..buffers.len()]
-        } else {
-            heap = buffers.iter().map(|buffer| buffer.pointer).collect();
-            &heap
-        };
+        let pointers = buffers.iter().map(|buffer| buffer.pointer);
+        let pointers: SmallVec<[*mut u8; 24]> = pointers.collect();
         use_it(&Call {
             entry: self.entry,
             buffers: pointers.as_ptr(),

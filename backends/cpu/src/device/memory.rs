@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use alula_program::{Arg, DeviceError};
 use alula_tensor::Storage;
+use smallvec::SmallVec;
 
 use super::Buffer;
 use super::arena::CpuArena;
@@ -18,6 +19,9 @@ pub(super) struct Memory {
     pub(super) constant: Option<usize>,
 }
 
+/// Arguments of a launch; those of most kernels fit without an allocation.
+pub(super) type Memories = SmallVec<[Memory; 24]>;
+
 /// Addresses of the arguments, checked: long enough, and what is written overlaps nothing.
 pub(super) fn memories(
     kernel: &str,
@@ -25,7 +29,7 @@ pub(super) fn memories(
     data: &[Storage],
     arena: &mut CpuArena,
     args: &mut [Arg<'_>],
-) -> Result<Vec<Memory>, DeviceError> {
+) -> Result<Memories, DeviceError> {
     let bad = |param: usize, reason: String| DeviceError::BadArg {
         kernel: kernel.to_owned(),
         param,
@@ -37,7 +41,7 @@ pub(super) fn memories(
     }
     let arena = arena.0.to_mut();
     let (base, arena_len) = (arena.as_mut_ptr(), arena.len());
-    let mut memories = Vec::with_capacity(args.len());
+    let mut memories = Memories::with_capacity(args.len());
     for (param, (arg, &(bytes, is_written))) in args.iter_mut().zip(params).enumerate() {
         let memory = match arg {
             Arg::Arena(range) => {

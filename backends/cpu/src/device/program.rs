@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alula_microkernel::{Isa, KernelError, Pool};
 use alula_program::{Arena, DeviceError, Launch, Module, ParamAccess, Program};
 use alula_tensor::{Storage, Symbol};
+use smallvec::SmallVec;
 
 use super::arena::CpuArena;
 use super::cpu::TARGET;
@@ -22,9 +23,6 @@ use crate::{
 const BOUND_MAX: usize = 16;
 /// Grid points that a part of a launch has at least: each is some microseconds of work.
 const PART_POINTS: i64 = 4;
-
-/// Parameters of most kernels fit here without an allocation.
-const INLINE_PARAMS: usize = 16;
 
 /// A kernel that can be launched.
 pub(super) struct Kernel {
@@ -236,17 +234,8 @@ impl CpuProgram {
         values: &[i64],
         memories: &[Memory],
     ) -> Result<(), DeviceError> {
-        let mut inline = [std::ptr::null_mut(); INLINE_PARAMS];
-        let heap: Vec<*mut u8>;
-        let pointers: &[*mut u8] = if memories.len() <= INLINE_PARAMS {
-            for (slot, memory) in inline.iter_mut().zip(memories) {
-                *slot = memory.pointer;
-            }
-            &inline
-        } else {
-            heap = memories.iter().map(|memory| memory.pointer).collect();
-            &heap
-        };
+        let pointers = memories.iter().map(|memory| memory.pointer);
+        let pointers: SmallVec<[*mut u8; 24]> = pointers.collect();
         let call = Call {
             entry,
             buffers: pointers.as_ptr(),

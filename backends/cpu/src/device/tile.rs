@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use alula_kernel::Access;
 use alula_microkernel::{EpilogueTile, Hook};
 use alula_tensor::{Dim, Symbol};
+use smallvec::SmallVec;
 
 use super::module::Entry;
 use super::{Buffer, CpuModule, LaunchError};
@@ -30,10 +31,10 @@ pub struct TileKernel<'m> {
     entry: Entry,
     name: &'m str,
     names: &'m [Symbol],
-    sources: Vec<Source>,
+    sources: SmallVec<[Source; SLOTS_MAX]>,
     grid: &'m [Dim],
     /// The operands, then two places for the tile.
-    pointers: Vec<*mut u8>,
+    pointers: SmallVec<[*mut u8; SLOTS_MAX]>,
     /// Where sums of integers go.
     result: Option<TileResult>,
     failed: AtomicBool,
@@ -119,7 +120,7 @@ impl<'m> TileKernel<'m> {
                 });
             }
         }
-        let mut sources = Vec::with_capacity(kernel.symbols.len());
+        let mut sources = SmallVec::new();
         for symbol in &kernel.symbols {
             let of_tile = TILE_SYMBOLS.iter().position(|name| *name == symbol.name());
             sources.push(match of_tile {
@@ -131,7 +132,8 @@ impl<'m> TileKernel<'m> {
                 }
             });
         }
-        let mut pointers: Vec<*mut u8> = operands.iter().map(|buffer| buffer.pointer).collect();
+        let mut pointers: SmallVec<[*mut u8; SLOTS_MAX]> =
+            operands.iter().map(|buffer| buffer.pointer).collect();
         pointers.extend([std::ptr::null_mut(); 2]);
         let (names, grid) = (kernel.symbols.as_slice(), kernel.grid.as_slice());
         let failed = AtomicBool::new(false);
