@@ -26,6 +26,15 @@ impl CpuFeatures {
         }
     }
 
+    /// Whether this machine rounds a product and a sum once, in one instruction.
+    #[cfg(feature = "emit")]
+    pub(crate) fn host_has_fma() -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return std::is_x86_feature_detected!("fma");
+        #[cfg(not(target_arch = "x86_64"))]
+        true
+    }
+
     /// The first fact that keeps this code from running on `host`, in words.
     pub fn missing_on(&self, host: &CpuFeatures) -> Option<String> {
         if self.arch != host.arch {

@@ -157,12 +157,7 @@ impl Pool {
             op.arity()
         );
         let dtype = self.dtype(operands[operands.len() - 1]);
-        let typed = if op == ScalarOp::Select {
-            &operands[1..]
-        } else {
-            operands
-        };
-        for &operand in typed {
+        for &operand in &operands[op.first_typed()..] {
             assert_eq!(
                 self.dtype(operand),
                 dtype,

@@ -313,7 +313,7 @@ impl Verifier<'_> {
             }
             Rhs::Apply { op, operands } => {
                 let dtypes: Vec<Option<DType>> = operands.iter().map(|&v| self.used(v)).collect();
-                let first = usize::from(op.arity() == 3);
+                let first = op.first_typed();
                 if operands.len() != op.arity() {
                     self.error(3, format!("%{}: {op} of {} operands", id.0, operands.len()));
                 } else if let Some(dtypes) = dtypes.into_iter().collect::<Option<Vec<DType>>>() {

@@ -11,8 +11,6 @@
 mod activation;
 mod gru;
 mod lstm;
-mod place;
-mod quantized;
 mod rnn;
 mod scan;
 

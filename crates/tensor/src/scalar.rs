@@ -175,18 +175,19 @@ pub enum ScalarOp {
     Le,
     Gt,
     Ge,
+    Fma,
     Select,
 }
 
 impl ScalarOp {
     /// Every operator, in declaration order.
-    pub const ALL: [ScalarOp; 50] = {
+    pub const ALL: [ScalarOp; 51] = {
         use ScalarOp::*;
         [
             Neg, Abs, Sign, Floor, Ceil, Round, Trunc, Sqrt, Exp, Log, Expm1, Log1p, Sin, Cos, Tan,
             Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Erf, Not, IsNan, IsInf, Add,
             Sub, Mul, Div, Rem, FloorDiv, FloorMod, Pow, Min, Max, And, Or, Xor, Shl, Shr, Eq, Ne,
-            Lt, Le, Gt, Ge, Select,
+            Lt, Le, Gt, Ge, Fma, Select,
         ]
     };
 
@@ -209,8 +210,13 @@ impl ScalarOp {
             | Erf | Not | IsNan | IsInf => 1,
             Add | Sub | Mul | Div | Rem | FloorDiv | FloorMod | Pow | Min | Max | And | Or
             | Xor | Shl | Shr | Eq | Ne | Lt | Le | Gt | Ge => 2,
-            Select => 3,
+            Fma | Select => 3,
         }
+    }
+
+    /// The first operand that is of the operator's dtype: `select` begins with a bool.
+    pub const fn first_typed(self) -> usize {
+        matches!(self, ScalarOp::Select) as usize
     }
 
     /// The operator of that name, if there is one.
@@ -236,7 +242,7 @@ impl ScalarOp {
         match self {
             Floor | Ceil | Round | Trunc | Sqrt | Exp | Log | Expm1 | Log1p | Sin | Cos | Tan
             | Asin | Acos | Atan | Sinh | Cosh | Tanh | Asinh | Acosh | Atanh | Erf | IsNan
-            | IsInf => matches!(class, DTypeClass::Float),
+            | IsInf | Fma => matches!(class, DTypeClass::Float),
             Not | And | Or | Xor => !matches!(class, DTypeClass::Float | DTypeClass::String),
             Shl | Shr => matches!(class, DTypeClass::Signed | DTypeClass::Unsigned),
             Eq | Ne | Select => !matches!(class, DTypeClass::String),
@@ -314,6 +320,7 @@ impl ScalarOp {
             ScalarOp::Le => ("le", "a <= b; false with NaN; result bool"),
             ScalarOp::Gt => ("gt", "a > b; false with NaN; result bool"),
             ScalarOp::Ge => ("ge", "a >= b; false with NaN; result bool"),
+            ScalarOp::Fma => ("fma", "a * b + c, rounded once"),
             ScalarOp::Select => ("select", "b if the bool a, else c"),
         }
     }

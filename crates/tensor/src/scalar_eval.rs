@@ -6,6 +6,16 @@
 use crate::scalar::{round_to, wrap};
 use crate::{DType, Scalar, ScalarOp};
 
+/// `a * b + c` rounded once, to `f64` or `f32`; narrower floats go by way of `f32`, as they do for
+/// every operator.
+fn fma(a: f64, b: f64, c: f64, dtype: DType) -> f64 {
+    if dtype == DType::F64 {
+        return a.mul_add(b, c);
+    }
+    // Not in `f64`, where the sum would be rounded first.
+    round_to(f64::from((a as f32).mul_add(b as f32, c as f32)), dtype)
+}
+
 impl ScalarOp {
     /// The result on operands of `dtype` (for `select`: the dtype of the last two).
     ///
@@ -19,6 +29,9 @@ impl ScalarOp {
             self.arity()
         );
         match *operands {
+            [Scalar::Float(a), Scalar::Float(b), Scalar::Float(c)] if self == ScalarOp::Fma => {
+                Scalar::Float(fma(a, b, c, dtype))
+            }
             [cond, a, b] => {
                 if cond.is_true() {
                     a

@@ -100,6 +100,7 @@ fn apply_float(
         ScalarOp::Sub => b.ins().fsub(a, args[1]),
         ScalarOp::Mul => b.ins().fmul(a, args[1]),
         ScalarOp::Div => b.ins().fdiv(a, args[1]),
+        ScalarOp::Fma => b.ins().fma(a, args[1], args[2]),
         // The instruction for `x < y ? x : y` takes its second operand when either is NaN, so that
         // a NaN in `a` stays; one in `b` needs the second step.
         ScalarOp::Min => {

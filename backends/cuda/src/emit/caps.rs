@@ -13,7 +13,7 @@ pub fn is_native(op: ScalarOp, dtype: DType) -> bool {
         Select => true,
         _ if dtype == DType::F16 => false,
         Neg | Abs | Floor | Ceil | Round | Trunc | Sqrt | Not | IsNan | IsInf | Add | Sub | Mul
-        | Div | Min | Max | And | Or | Xor | Shl | Shr | Eq | Ne | Lt | Le | Gt | Ge => true,
+        | Div | Min | Max | And | Or | Xor | Shl | Shr | Eq | Ne | Lt | Le | Gt | Ge | Fma => true,
         Sign | Rem | FloorDiv | FloorMod => !is_float,
         Exp | Log | Expm1 | Log1p | Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh | Tanh
         | Asinh | Acosh | Atanh | Erf | Pow => false,

@@ -29,6 +29,11 @@ pub(super) fn apply(
     let repr = Repr::of(dtype)?;
     let register = |k: usize| operands[k].register.as_str();
     match operands.len() {
+        3 if op == ScalarOp::Fma => {
+            let operands = format!("{}, {}, {}", register(0), register(1), register(2));
+            let name = format!("fma.rn.{}", arithmetic(dtype));
+            Some(printer.op(repr, &name, &operands))
+        }
         3 => Some(select(printer, repr, register(0), register(1), register(2))),
         1 => unary(printer, op, dtype, repr, register(0)),
         _ if op.is_predicate() => compare(printer, op, dtype, repr, register(0), register(1)),

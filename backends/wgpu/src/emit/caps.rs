@@ -20,6 +20,8 @@ pub fn is_native(op: ScalarOp, dtype: DType) -> bool {
         | Tan | Asin | Acos | Atan | Sinh | Cosh | Asinh | Acosh | Atanh | Not | IsNan | IsInf
         | Add | Sub | Mul | Div | FloorDiv | Min | Max | And | Or | Xor | Shl | Shr | Eq | Ne
         | Lt | Le | Gt | Ge | Select => true,
+        // WGSL's may round the product.
+        Fma => false,
     }
 }
 

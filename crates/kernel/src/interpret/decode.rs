@@ -45,6 +45,12 @@ pub(super) enum Op {
         op: ScalarOp,
         dtype: DType,
     },
+    EvalTernary {
+        dst: Reg,
+        operands: [Reg; 3],
+        op: ScalarOp,
+        dtype: DType,
+    },
     Cast {
         dst: Reg,
         a: Reg,
@@ -108,6 +114,7 @@ impl Op {
             | Op::Select { .. }
             | Op::EvalUnary { .. }
             | Op::EvalBinary { .. }
+            | Op::EvalTernary { .. }
             | Op::Cast { .. }
             | Op::Bitcast { .. }
             | Op::Load { .. }
@@ -279,7 +286,7 @@ impl Decoder<'_> {
             .collect::<Result<Vec<Reg>, _>>()?;
         let dtypes: Vec<DType> = operands.iter().map(|&v| self.kernel.dtype(v)).collect();
         let dtype = dtypes[dtypes.len() - 1];
-        if !op.accepts(dtype.class()) || dtypes[usize::from(regs.len() == 3)] != dtype {
+        if !op.accepts(dtype.class()) || dtypes[op.first_typed()] != dtype {
             return Err(InterpretError::Malformed(format!("{op} of {dtypes:?}")));
         }
         Ok(match *regs {
@@ -302,7 +309,13 @@ impl Decoder<'_> {
                     dtype,
                 },
             },
-            [cond, a, b] => Op::Select { dst, cond, a, b },
+            [cond, a, b] if op == ScalarOp::Select => Op::Select { dst, cond, a, b },
+            [a, b, c] => Op::EvalTernary {
+                dst,
+                operands: [a, b, c],
+                op,
+                dtype,
+            },
             _ => return Err(InterpretError::Malformed(format!("{op} has no such arity"))),
         })
     }
@@ -311,6 +324,12 @@ impl Decoder<'_> {
 /// Applies a binary operator by its definition.
 pub(super) fn eval_binary(op: ScalarOp, dtype: DType, a: u64, b: u64) -> u64 {
     let operands: [Scalar; 2] = [value::to_scalar(dtype, a), value::to_scalar(dtype, b)];
+    value::from_scalar(op.result(dtype), op.eval(dtype, &operands))
+}
+
+/// Applies a ternary operator by its definition.
+pub(super) fn eval_ternary(op: ScalarOp, dtype: DType, operands: [u64; 3]) -> u64 {
+    let operands = operands.map(|bits| value::to_scalar(dtype, bits));
     value::from_scalar(op.result(dtype), op.eval(dtype, &operands))
 }
 

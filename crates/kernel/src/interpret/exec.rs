@@ -6,7 +6,7 @@
 
 use alula_tensor::{Symbol, Tensor};
 
-use super::decode::{Decoder, LoopOp, Op, Reg, eval_binary, eval_unary};
+use super::decode::{Decoder, LoopOp, Op, Reg, eval_binary, eval_ternary, eval_unary};
 use super::value;
 use super::{Bytes, InterpretError, Options, Stats};
 use crate::{Access, BufferId, Kernel};
@@ -344,6 +344,15 @@ impl Machine<'_, '_, '_> {
                 } => {
                     let (a, b) = (frame.regs[a as usize], frame.regs[b as usize]);
                     frame.regs[dst as usize] = eval_binary(op, dtype, a, b);
+                }
+                Op::EvalTernary {
+                    dst,
+                    operands,
+                    op,
+                    dtype,
+                } => {
+                    let operands = operands.map(|reg| frame.regs[reg as usize]);
+                    frame.regs[dst as usize] = eval_ternary(op, dtype, operands);
                 }
                 Op::Cast { dst, a, from, to } => {
                     let number = value::to_scalar(from, frame.regs[a as usize]).cast(to);

@@ -258,6 +258,11 @@ impl Code<'_> {
         self.apply_as(op, dtype, operands)
     }
 
+    /// Whether the target prints this operator.
+    pub(super) fn has(&self, op: ScalarOp, dtype: DType) -> bool {
+        (self.caps.op)(op, dtype)
+    }
+
     /// An operator on values that mean `dtype`, whatever carries them.
     fn apply_as(&mut self, op: ScalarOp, dtype: DType, operands: &[ValueId]) -> ValueId {
         let carried = self.stored(dtype) != dtype;
@@ -402,11 +407,20 @@ impl Code<'_> {
             .expect("a polynomial has coefficients");
         let mut sum = self.float(dtype, *last);
         for &coefficient in rest.iter().rev() {
-            let product = self.mul(sum, x);
             let constant = self.float(dtype, coefficient);
-            sum = self.add(product, constant);
+            sum = self.multiply_add(sum, x, constant);
         }
         sum
+    }
+
+    /// `a * b + c`: in one instruction where there is one, and rounded twice otherwise.
+    pub(super) fn multiply_add(&mut self, a: ValueId, b: ValueId, c: ValueId) -> ValueId {
+        let dtype = self.dtype(c);
+        if self.has(ScalarOp::Fma, dtype) {
+            return self.apply(ScalarOp::Fma, &[a, b, c]);
+        }
+        let product = self.mul(a, b);
+        self.add(product, c)
     }
 
     /// The magnitude of a float of 32 or 64 bits with the sign of another one.

@@ -48,6 +48,10 @@ pub(super) fn expand(
         (ScalarOp::Erf, &[x]) => erf(code, x),
         (ScalarOp::Pow, &[x, y]) => pow(code, x, y),
         (ScalarOp::Rem, &[a, b]) => remainder(code, a, b),
+        (ScalarOp::Fma, &[a, b, c]) => {
+            let product = code.mul(a, b);
+            code.add(product, c)
+        }
         _ => return None,
     })
 }

@@ -34,6 +34,7 @@ pub(super) fn expand(
         (ScalarOp::Tanh, &[x]) => tanh(code, x),
         (ScalarOp::Erf, &[x]) => erf(code, x),
         (ScalarOp::Rem, &[a, b]) => remainder(code, a, b),
+        (ScalarOp::Fma, &[a, b, c]) => multiply_add(code, a, b, c),
         (
             ScalarOp::Expm1
             | ScalarOp::Log1p
@@ -60,6 +61,16 @@ pub(super) fn expand(
         }
         _ => return None,
     })
+}
+
+/// `a * b + c`, where the target has no such instruction: by way of `f64`, of which the sum alone
+/// is rounded twice, or else as a product and a sum.
+fn multiply_add(code: &mut Code<'_>, a: ValueId, b: ValueId, c: ValueId) -> ValueId {
+    let is_wide = code.has(ScalarOp::Add, DType::F64);
+    let [a, b, c] = [a, b, c].map(|x| if is_wide { code.cast(x, DType::F64) } else { x });
+    let product = code.mul(a, b);
+    let sum = code.add(product, c);
+    if is_wide { code.cast(sum, F) } else { sum }
 }
 
 /// `x` limited to a range; NaN stays.

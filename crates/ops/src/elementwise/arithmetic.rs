@@ -159,6 +159,7 @@ macro_rules! rows {
 
 const ONE: &[&str] = &["a"];
 const TWO: &[&str] = &["a", "b"];
+const THREE: &[&str] = &["a", "b", "c"];
 
 rows! {
     NEG "neg" Neg ONE, "graph @e(%x: f32[2, 3]) { %y = neg %x return y: %y }";
@@ -210,4 +211,6 @@ rows! {
     LE "le" Le TWO, "graph @e(%x: f32[2, 3], %b: f32[3]) { %y = le %x, %b return y: %y }";
     GT "gt" Gt TWO, "graph @e(%x: f32[2, 3], %b: f32[3]) { %y = gt %x, %b return y: %y }";
     GE "ge" Ge TWO, "graph @e(%x: f32[2, 3], %b: f32[3]) { %y = ge %x, %b return y: %y }";
+    FMA "fma" Fma THREE,
+        "graph @e(%x: f32[2, 3], %b: f32[3], %c: f32[2, 1]) { %y = fma %x, %b, %c return y: %y }";
 }

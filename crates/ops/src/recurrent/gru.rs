@@ -7,8 +7,7 @@ use alula_kernel::{Kernel, ValueId};
 use alula_tensor::{Scalar, ScalarOp, Tensor};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP};
-use super::place::{self, Place};
-use super::scan::{self, FIRST_STATE, REVERSE, WEIGHTS};
+use super::scan::{self, FIRST_STATE, Place, REVERSE, WEIGHTS};
 use crate::loops::Loops;
 
 const RECURRENT_BIAS: usize = 4;
@@ -42,7 +41,7 @@ pub static GRU_SCAN: OpDef = OpDef {
             RECURRENT_BIAS,
             bias_shape as fn(&scan::Extents) -> alula_tensor::Shape,
         );
-        scan::infer(ctx, 3, 2, 1, &[bias], None)
+        scan::infer(ctx, 3, 2, 1, &[bias])
     },
     eval,
     lowering: Lowering::Kernel(lower),
@@ -74,7 +73,7 @@ fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let activations = activations.map_err(|error| EvalError::Value(error.to_string()))?;
     let bias = ctx.optional(RECURRENT_BIAS).map(Tensor::to_f64s);
     let linear = ctx.attrs.bool("linear_before_reset");
-    scan::eval(ctx, &[FIRST_STATE], None, |step| {
+    scan::eval(ctx, &[FIRST_STATE], |step| {
         let before = step.states[0].clone();
         let size = before.len();
         let gate = |row: usize| {
@@ -108,10 +107,9 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
     let bias = ctx.has(RECURRENT_BIAS).then(|| ctx.present(RECURRENT_BIAS));
     let cell = Cell { activations, bias };
     if ctx.attrs.bool("linear_before_reset") {
-        return place::lower(
+        return scan::lower(
             ctx,
             &[FIRST_STATE],
-            None,
             |_| {},
             |l, place| {
                 l.repeat(place.hidden.clone(), |l, j| {
@@ -139,7 +137,7 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
         l.local("update", dtype, size);
         l.local("shrunk", dtype, size);
     };
-    place::lower(ctx, &[FIRST_STATE], None, prepare, |l, place| {
+    scan::lower(ctx, &[FIRST_STATE], prepare, |l, place| {
         l.repeat(place.hidden.clone(), |l, j| {
             let sums = place.products(l, &[0, 1], j, |l, k| place.before(l, 0, k));
             let update = cell.gate(l, place, 0, j, sums[0]);
