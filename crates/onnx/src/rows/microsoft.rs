@@ -3,18 +3,18 @@
 use alula_ir::{Attrs, OpDef, ValueId};
 use alula_ops::contraction::MATMUL;
 use alula_ops::elementwise::activation::{GELU, SILU};
-use alula_ops::elementwise::arithmetic::{ADD, DIV, MUL, SUB};
+use alula_ops::elementwise::arithmetic::{ADD, FMA, MUL, SUB};
 use alula_ops::elementwise::choice::CAST;
 use alula_ops::normalization::{LAYER_NORM, RMS_NORM};
 use alula_ops::quantization::{DEQUANTIZE_LINEAR, QUANTIZE_LINEAR};
-use alula_ops::shape::{EXPAND, TRANSPOSE};
+use alula_ops::shape::TRANSPOSE;
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
 use super::contraction::{matmul, reshape};
 use super::quantization::{
-    dequantize, dynamic_quantize, integer_product, quantize, real, requantized, scaled_sums, steps,
+    dequantize, dynamic_quantize, integer_product, quantize, real, requantized, scaled_sums,
 };
-use super::recurrent::{Quantized, Sources, lstm_of};
+use super::recurrent::{Sources, lstm_of};
 use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
 
 /// The family's rows.
@@ -107,55 +107,48 @@ fn biased(ctx: &mut RowCtx<'_, '_>, value: ValueId, bias: Option<ValueId>) -> Bu
     }
 }
 
-/// The sum of quantized operands in steps of the result, in `f32`: `c + a * ra + b * rb`, where the
-/// factors are each scale over the result's and `c` is what zero points make.
+/// A sum of quantized operands in steps of the result, in `f32` and as ONNX Runtime rounds it:
+/// `a * ra + (b * rb + z)`, each product and sum rounded once, where the factors are each scale
+/// over the result's and `z` is what the zero points make.
 fn qlinear_add(ctx: &mut RowCtx<'_, '_>) -> Built {
     let zero_of = |ctx: &mut RowCtx<'_, '_>, position: usize| match ctx.optional(position) {
-        Some(zero) => ctx.push(&CAST, &[zero], Attrs::new().with("to", DType::F32)),
+        Some(zero) => ctx.cast(zero, DType::F32),
         None => ctx.scalar(DType::F32, 0.0),
     };
-    let y_scale = ctx.input(6)?;
-    let dtype = match ctx.optional(7) {
-        Some(zero) => ctx.ty(zero)?.dtype,
-        None => {
-            let a = ctx.input(0)?;
-            ctx.ty(a)?.dtype
-        }
-    };
-    let mut constant = zero_of(ctx, 7)?;
-    let (mut shift, mut terms) = (None, Vec::new());
-    for [value, scale, zero] in [[0, 1, 2], [3, 4, 5]] {
-        let (value, scale, zero) = (ctx.input(value)?, ctx.input(scale)?, zero_of(ctx, zero)?);
-        let ratio = ctx.push(&DIV, &[scale, y_scale], Attrs::new())?;
-        let moved = ctx.push(&MUL, &[ratio, zero], Attrs::new())?;
-        shift = Some(match shift {
-            None => moved,
-            Some(sum) => ctx.push(&ADD, &[sum, moved], Attrs::new())?,
-        });
-        let value = ctx.push(&CAST, &[value], Attrs::new().with("to", DType::F32))?;
-        terms.push(ctx.push(&MUL, &[value, ratio], Attrs::new())?);
-    }
-    if let Some(shift) = shift {
-        constant = ctx.push(&SUB, &[constant, shift], Attrs::new())?;
-    }
-    let mut sum = constant;
-    for term in terms {
-        sum = ctx.push(&ADD, &[sum, term], Attrs::new())?;
+    let (a, b, y_scale) = (ctx.input(0)?, ctx.input(3)?, ctx.input(6)?);
+    let dtype = ctx.ty(a)?.dtype;
+    let [a_ratio, b_ratio] = [ctx.input(1)?, ctx.input(4)?].map(|scale| ctx.div(scale, y_scale));
+    let (a_ratio, b_ratio) = (a_ratio?, b_ratio?);
+    let (a_zero, b_zero, zero) = (zero_of(ctx, 2)?, zero_of(ctx, 5)?, zero_of(ctx, 7)?);
+    let (a_moved, b_moved) = (ctx.mul(a_ratio, a_zero)?, ctx.mul(b_ratio, b_zero)?);
+    let moved = ctx.add(a_moved, b_moved)?;
+    let mut sum = ctx.sub(zero, moved)?;
+    for (value, ratio) in [(b, b_ratio), (a, a_ratio)] {
+        let value = ctx.cast(value, DType::F32)?;
+        sum = ctx.push(&FMA, &[value, ratio, sum], Attrs::new())?;
     }
     let one = ctx.scalar(DType::F32, 1.0)?;
-    let attrs = Attrs::new().with("dtype", dtype);
-    Ok(vec![ctx.push(&QUANTIZE_LINEAR, &[sum, one], attrs)?])
+    Ok(vec![ctx.push(
+        &QUANTIZE_LINEAR,
+        &[sum, one],
+        Attrs::new().with("dtype", dtype),
+    )?])
 }
 
-/// The product of quantized operands: real numbers in between.
+/// A product of quantized operands: of their real numbers, as steps of the result.
 fn qlinear_mul(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (a, a_scale, b, b_scale) = (ctx.input(0)?, ctx.input(1)?, ctx.input(3)?, ctx.input(4)?);
     let (a_zero, b_zero) = (ctx.optional(2), ctx.optional(5));
+    let dtype = ctx.ty(a)?.dtype;
     let a = real(ctx, a, a_scale, a_zero, 0)?;
     let b = real(ctx, b, b_scale, b_zero, 0)?;
-    let value = ctx.push(&MUL, &[a, b], Attrs::new())?;
-    let (scale, zero) = (ctx.input(6)?, ctx.input(7)?);
-    Ok(vec![steps(ctx, value, scale, zero)?])
+    let value = ctx.mul(a, b)?;
+    let operands = [Some(value), Some(ctx.input(6)?), ctx.optional(7)];
+    ctx.push_all(
+        &QUANTIZE_LINEAR,
+        &operands,
+        Attrs::new().with("dtype", dtype),
+    )
 }
 
 /// The product of quantized matrices as real numbers.
@@ -298,75 +291,60 @@ fn matmul_n_bits(ctx: &mut RowCtx<'_, '_>) -> Built {
     biased(ctx, product, ctx.optional(5))
 }
 
-/// A scale or zero point of each direction, or of each column of it, as one of each column:
-/// `[D, columns]`.
-fn for_columns(
+/// Weights given as `[D, I, G*H]` with a scale and zero point for each direction, or for each
+/// column of it, as `[D, G*H, I]` of real numbers.
+fn real_weights(
     ctx: &mut RowCtx<'_, '_>,
-    param: ValueId,
-    to: &[Dim; 2],
+    weights: ValueId,
+    scale: ValueId,
+    zero: ValueId,
 ) -> Result<ValueId, RowError> {
-    let given = ctx.ty(param)?;
-    let shape = match given.shape.as_slice() {
-        [] => Vec::new(),
-        [directions] => vec![directions.clone(), Dim::new(1)],
-        [_, _] => given.shape.clone(),
-        _ => {
-            return Err(RowError::Invalid(format!(
-                "scale or zero point {given} of weights"
-            )));
-        }
-    };
-    let param = reshape(ctx, param, shape)?;
-    ctx.push(&EXPAND, &[param], Attrs::new().with("to", to.to_vec()))
+    let dtype = ctx.ty(scale)?.dtype;
+    let to = || Attrs::new().with("to", dtype);
+    let ty = ctx.ty(weights)?;
+    if ty.rank() != 3 {
+        return Err(RowError::Invalid(format!(
+            "weights {ty} must have three axes"
+        )));
+    }
+    let mut value = ctx.push(&CAST, &[weights], to())?;
+    let zero = ctx.push(&CAST, &[zero], to())?;
+    for (param, op) in [(zero, &SUB), (scale, &MUL)] {
+        let given = ctx.ty(param)?;
+        let shape = match given.shape.as_slice() {
+            [] => Vec::new(),
+            [directions] => vec![directions.clone(), Dim::new(1), Dim::new(1)],
+            [directions, columns] => vec![directions.clone(), Dim::new(1), columns.clone()],
+            _ => {
+                return Err(RowError::Invalid(format!(
+                    "scale or zero point {given} of {ty}"
+                )));
+            }
+        };
+        let param = reshape(ctx, param, shape)?;
+        value = ctx.push(op, &[value, param], Attrs::new())?;
+    }
+    ctx.push(
+        &TRANSPOSE,
+        &[value],
+        Attrs::new().with("perm", vec![0_i64, 2, 1]),
+    )
 }
 
-/// An LSTM whose weights `[D, I, G*H]` and `[D, H, G*H]` are bytes, and whose inputs and states are
-/// quantized as they come: inputs by the range of all steps, states by that of their step.
+/// Only the weights are quantized here: inputs and states stay real numbers, which is nearer to
+/// the float model.
 fn quantized_lstm(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let mut turned = Vec::new();
-    let mut params = Vec::new();
-    for [weights, scale, zero] in [[1, 8, 9], [2, 10, 11]] {
-        let weights = ctx.input(weights)?;
-        let ty = ctx.ty(weights)?;
-        if ty.rank() != 3 {
-            return Err(RowError::Invalid(format!(
-                "weights {ty} must have three axes"
-            )));
-        }
-        let to = [ty.shape[0].clone(), ty.shape[2].clone()];
-        let scale = ctx.input(scale)?;
-        params.push(Some(for_columns(ctx, scale, &to)?));
-        params.push(match ctx.optional(zero) {
-            Some(zero) if !is_zero(ctx, zero) => Some(for_columns(ctx, zero, &to)?),
-            _ => None,
-        });
-        let attrs = Attrs::new().with("perm", vec![0_i64, 2, 1]);
-        turned.push(ctx.push(&TRANSPOSE, &[weights], attrs)?);
-    }
-    let [Some(w_scale), w_zero, Some(r_scale), r_zero] = params[..] else {
-        return Err(RowError::Invalid("weights need scales".to_owned()));
-    };
+    let (w, r) = (ctx.input(1)?, ctx.input(2)?);
+    let [w_scale, w_zero, r_scale, r_zero] = [8, 9, 10, 11].map(|position| ctx.input(position));
+    let w = real_weights(ctx, w, w_scale?, w_zero?)?;
+    let r = real_weights(ctx, r, r_scale?, r_zero?)?;
     let sources = Sources {
         x: ctx.input(0)?,
-        w: turned[0],
-        r: turned[1],
+        w,
+        r,
         bias: ctx.optional(3),
-        quantized: Some(Quantized {
-            w_scale,
-            w_zero,
-            r_scale,
-            r_zero,
-        }),
     };
     lstm_of(ctx, &sources)
-}
-
-/// Whether a value is known to be nothing but zeros.
-fn is_zero(ctx: &mut RowCtx<'_, '_>, value: ValueId) -> bool {
-    ctx.as_constant(value).is_some_and(|tensor| {
-        let mut values = tensor.to_scalars().into_iter();
-        values.all(|value| !value.is_true())
-    })
 }
 
 /// `norm(x + skip + bias)`; the fourth result is the sum.

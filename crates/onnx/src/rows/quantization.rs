@@ -150,7 +150,7 @@ pub(super) fn real(
 }
 
 /// Real numbers as steps of this scale; the stored type is the zero point's.
-pub(super) fn steps(
+fn steps(
     ctx: &mut RowCtx<'_, '_>,
     value: ValueId,
     scale: ValueId,
