@@ -1,7 +1,7 @@
 //! Batch normalizations as what they are: a factor and a constant for each channel.
 //!
-//! They are computed in `f64`, and what they are folded into is rounded once: every rounding of a
-//! weight is an error of all results.
+//! What is folded into weights is computed in `f64` and rounded once: every rounding of a weight is
+//! an error of all results. What stays a product and a sum is computed as the operator does.
 
 use alula_ir::{Attr, Attrs, ValueId};
 use alula_tensor::DType;
@@ -11,11 +11,12 @@ use crate::pattern::Match;
 use crate::rule::{Miss, require};
 
 /// Factor and constant of a `batch_norm` whose operands `scale`, `bias`, `mean`, `variance` and
-/// attribute `e` a pattern has bound, each `f64[C]`:
+/// attribute `e` a pattern has bound, each `[C]` of the dtype `to`:
 /// `s = scale / sqrt(variance + e)` and `b = bias - mean * s`.
 pub(crate) fn batch_norm_affine(
     found: &Match<'_>,
     patch: &mut Patch<'_>,
+    to: DType,
 ) -> Result<(ValueId, ValueId), Miss> {
     let Some(Attr::Float(epsilon)) = found.attr("e").cloned() else {
         return Err(Miss::NONE);
@@ -26,12 +27,12 @@ pub(crate) fn batch_norm_affine(
         let value = found.value(name);
         let is_wide = is_wide(patch.ty(value)?.dtype);
         require(is_wide, "the statistics are narrow floats")?;
-        operands.push(cast(patch, value, DType::F64)?);
+        operands.push(cast(patch, value, to)?);
     }
     let [scale, bias, mean, variance] = operands[..] else {
         return Err(Miss::NONE);
     };
-    let epsilon = patch.scalar(DType::F64, epsilon);
+    let epsilon = patch.scalar(to, epsilon);
     let sum = patch.apply("add", &[variance, epsilon], Attrs::new())?;
     let deviation = patch.apply("sqrt", &[sum], Attrs::new())?;
     let factor = patch.apply("div", &[scale, deviation], Attrs::new())?;

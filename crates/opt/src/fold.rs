@@ -2,7 +2,7 @@
 //!
 //! Never folded: what is random, what holds sub-graphs, what has dims that are not numbers, and
 //! what would grow the model by more than the budget. Dequantized constants stay compressed unless
-//! asked for.
+//! asked for, or small and no operand of a contraction, which may take them as integers.
 
 mod fast;
 
@@ -15,6 +15,9 @@ use crate::Options;
 
 /// Most products that the reference of a contraction is asked to add up.
 const PRODUCTS_MAX: f64 = 5e7;
+
+/// Most bytes of a dequantized constant that is folded unasked: parameters of channels, say.
+const DEQUANTIZED_BYTES_MAX: u64 = 64 << 10;
 
 /// Folds nodes, and counts what that made.
 #[derive(Debug, Default)]
@@ -44,9 +47,6 @@ impl Folder {
         if node.op.traits.random || node.op.traits.control_flow {
             return None;
         }
-        if node.op.name.starts_with("dequantize") && !self.folds_dequantize {
-            return None;
-        }
         let mut given = 0;
         for operand in node.operands.iter().flatten() {
             given += graph.as_constant(*operand)?.bytes().len() as u64;
@@ -66,6 +66,12 @@ impl Folder {
                 .ok()?
                 .checked_mul(ty.dtype.size_bytes() as u64)?;
             needed = needed.checked_add(bytes)?;
+        }
+        if node.op.name.starts_with("dequantize")
+            && !self.folds_dequantize
+            && (needed > DEQUANTIZED_BYTES_MAX || feeds_contraction(graph, id))
+        {
+            return None;
         }
         if needed > given.saturating_add(self.bytes_max) || is_heavy(graph, id) {
             self.refused.insert(node.name.clone(), needed);
@@ -97,6 +103,16 @@ fn by_reference(graph: &Graph, id: NodeId) -> Option<Vec<Tensor>> {
             None
         }
     }
+}
+
+/// Whether a result is an operand of a contraction, or of what may stand before one.
+fn feeds_contraction(graph: &Graph, id: NodeId) -> bool {
+    let results = &graph.node(id).results;
+    let mut users = results.iter().flat_map(|value| graph.uses(*value));
+    users.any(|(user, _)| {
+        let op = graph.node(user).op;
+        matches!(op.lowering, Lowering::Contract(_)) || matches!(op.name, "transpose" | "reshape")
+    })
 }
 
 /// Whether the reference of a contraction would take too long: k = sqrt(mk * kn / mn).

@@ -117,6 +117,17 @@ fn dequantized_weights_stay_compressed_unless_asked_for() {
 }
 
 #[test]
+fn dequantized_parameters_that_feed_no_contraction_are_folded() {
+    let text = "graph @g(%x: f32[N, 2]) {
+        %w = const i32[2] [1, -2]
+        %s = const f32[] [0.5]
+        %d = dequantize_linear %w, %s
+        %y = add %x, %d
+        return y: %y }";
+    check(text, &verified(), &["add"]);
+}
+
+#[test]
 fn transposed_weights_are_not_copied() {
     let text = "graph @g(%x: f32[N, 2], %i: i64[N]) {
         %w = const f32[3, 2] [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]

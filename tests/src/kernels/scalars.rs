@@ -25,10 +25,8 @@ pub fn scalar_cases(
     for dtype in DType::ALL {
         for op in ScalarOp::ALL.into_iter().filter(|&op| native(op, dtype)) {
             let result = op.result(dtype);
-            let dtypes = match op.arity() {
-                3 => vec![DType::Bool, dtype, dtype],
-                arity => vec![dtype; arity],
-            };
+            let mut dtypes = vec![dtype; op.arity()];
+            dtypes[..op.first_typed()].fill(DType::Bool);
             let columns = columns(&dtypes, op);
             let rhs = |values: &[alula_kernel::ValueId]| Rhs::Apply {
                 op,

@@ -4,18 +4,17 @@
 use alula_ir::{Attrs, ValueId};
 use alula_tensor::TensorType;
 
-use crate::channels::{batch_norm_affine, cast, is_wide};
+use crate::channels::{batch_norm_affine, is_wide};
 use crate::patch::Patch;
 use crate::pattern::Match;
 use crate::rule::{Miss, Rule, fits};
 
 fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
-    let (scale, shift) = batch_norm_affine(found, patch)?;
     let x = found.value("x");
     let TensorType { dtype, shape, .. } = patch.ty(x)?;
     let rank = shape.len();
     fits(rank >= 2 && is_wide(dtype))?;
-    let (scale, shift) = (cast(patch, scale, dtype)?, cast(patch, shift, dtype)?);
+    let (scale, shift) = batch_norm_affine(found, patch, dtype)?;
     let (scale, shift) = (
         patch.spread(scale, rank - 1, 0)?,
         patch.spread(shift, rank - 1, 0)?,

@@ -9,7 +9,7 @@ use crate::pattern::Match;
 use crate::rule::{Miss, Rule, require};
 
 fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
-    let (scale, shift) = batch_norm_affine(found, patch)?;
+    let (scale, shift) = batch_norm_affine(found, patch, DType::F64)?;
     let conv = found.node(patch.graph(), "c");
     let w = found.value("w");
     let TensorType { dtype, shape, .. } = patch.ty(w)?;
