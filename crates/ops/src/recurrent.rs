@@ -11,6 +11,8 @@
 mod activation;
 mod gru;
 mod lstm;
+mod place;
+mod quantized;
 mod rnn;
 mod scan;
 

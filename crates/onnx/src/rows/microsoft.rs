@@ -7,14 +7,14 @@ use alula_ops::elementwise::arithmetic::{ADD, FMA, MUL, SUB};
 use alula_ops::elementwise::choice::CAST;
 use alula_ops::normalization::{LAYER_NORM, RMS_NORM};
 use alula_ops::quantization::{DEQUANTIZE_LINEAR, QUANTIZE_LINEAR};
-use alula_ops::shape::TRANSPOSE;
+use alula_ops::shape::{EXPAND, TRANSPOSE};
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
 use super::contraction::{matmul, reshape};
 use super::quantization::{
     dequantize, dynamic_quantize, integer_product, quantize, real, requantized, scaled_sums,
 };
-use super::recurrent::{Sources, lstm_of};
+use super::recurrent::{Quantized, Sources, lstm_of};
 use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
 
 /// The family's rows.
@@ -291,60 +291,75 @@ fn matmul_n_bits(ctx: &mut RowCtx<'_, '_>) -> Built {
     biased(ctx, product, ctx.optional(5))
 }
 
-/// Weights given as `[D, I, G*H]` with a scale and zero point for each direction, or for each
-/// column of it, as `[D, G*H, I]` of real numbers.
-fn real_weights(
+/// A scale or zero point of each direction, or of each column of it, as one of each column:
+/// `[D, columns]`.
+fn for_columns(
     ctx: &mut RowCtx<'_, '_>,
-    weights: ValueId,
-    scale: ValueId,
-    zero: ValueId,
+    param: ValueId,
+    to: &[Dim; 2],
 ) -> Result<ValueId, RowError> {
-    let dtype = ctx.ty(scale)?.dtype;
-    let to = || Attrs::new().with("to", dtype);
-    let ty = ctx.ty(weights)?;
-    if ty.rank() != 3 {
-        return Err(RowError::Invalid(format!(
-            "weights {ty} must have three axes"
-        )));
-    }
-    let mut value = ctx.push(&CAST, &[weights], to())?;
-    let zero = ctx.push(&CAST, &[zero], to())?;
-    for (param, op) in [(zero, &SUB), (scale, &MUL)] {
-        let given = ctx.ty(param)?;
-        let shape = match given.shape.as_slice() {
-            [] => Vec::new(),
-            [directions] => vec![directions.clone(), Dim::new(1), Dim::new(1)],
-            [directions, columns] => vec![directions.clone(), Dim::new(1), columns.clone()],
-            _ => {
-                return Err(RowError::Invalid(format!(
-                    "scale or zero point {given} of {ty}"
-                )));
-            }
-        };
-        let param = reshape(ctx, param, shape)?;
-        value = ctx.push(op, &[value, param], Attrs::new())?;
-    }
-    ctx.push(
-        &TRANSPOSE,
-        &[value],
-        Attrs::new().with("perm", vec![0_i64, 2, 1]),
-    )
+    let given = ctx.ty(param)?;
+    let shape = match given.shape.as_slice() {
+        [] => Vec::new(),
+        [directions] => vec![directions.clone(), Dim::new(1)],
+        [_, _] => given.shape.clone(),
+        _ => {
+            return Err(RowError::Invalid(format!(
+                "scale or zero point {given} of weights"
+            )));
+        }
+    };
+    let param = reshape(ctx, param, shape)?;
+    ctx.push(&EXPAND, &[param], Attrs::new().with("to", to.to_vec()))
 }
 
-/// Only the weights are quantized here: inputs and states stay real numbers, which is nearer to
-/// the float model.
+/// An LSTM whose weights `[D, I, G*H]` and `[D, H, G*H]` are bytes, and whose inputs and states are
+/// quantized as they come: inputs by the range of all steps, states by that of their step.
 fn quantized_lstm(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let (w, r) = (ctx.input(1)?, ctx.input(2)?);
-    let [w_scale, w_zero, r_scale, r_zero] = [8, 9, 10, 11].map(|position| ctx.input(position));
-    let w = real_weights(ctx, w, w_scale?, w_zero?)?;
-    let r = real_weights(ctx, r, r_scale?, r_zero?)?;
+    let mut turned = Vec::new();
+    let mut params = Vec::new();
+    for [weights, scale, zero] in [[1, 8, 9], [2, 10, 11]] {
+        let weights = ctx.input(weights)?;
+        let ty = ctx.ty(weights)?;
+        if ty.rank() != 3 {
+            return Err(RowError::Invalid(format!(
+                "weights {ty} must have three axes"
+            )));
+        }
+        let to = [ty.shape[0].clone(), ty.shape[2].clone()];
+        let scale = ctx.input(scale)?;
+        params.push(Some(for_columns(ctx, scale, &to)?));
+        params.push(match ctx.optional(zero) {
+            Some(zero) if !is_zero(ctx, zero) => Some(for_columns(ctx, zero, &to)?),
+            _ => None,
+        });
+        let attrs = Attrs::new().with("perm", vec![0_i64, 2, 1]);
+        turned.push(ctx.push(&TRANSPOSE, &[weights], attrs)?);
+    }
+    let [Some(w_scale), w_zero, Some(r_scale), r_zero] = params[..] else {
+        return Err(RowError::Invalid("weights need scales".to_owned()));
+    };
     let sources = Sources {
         x: ctx.input(0)?,
-        w,
-        r,
+        w: turned[0],
+        r: turned[1],
         bias: ctx.optional(3),
+        quantized: Some(Quantized {
+            w_scale,
+            w_zero,
+            r_scale,
+            r_zero,
+        }),
     };
     lstm_of(ctx, &sources)
+}
+
+/// Whether a value is known to be nothing but zeros.
+fn is_zero(ctx: &mut RowCtx<'_, '_>, value: ValueId) -> bool {
+    ctx.as_constant(value).is_some_and(|tensor| {
+        let mut values = tensor.to_scalars().into_iter();
+        values.all(|value| !value.is_true())
+    })
 }
 
 /// `norm(x + skip + bias)`; the fourth result is the sum.

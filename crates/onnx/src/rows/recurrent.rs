@@ -2,12 +2,13 @@
 
 use alula_ir::{Attrs, OpDef, ValueId};
 use alula_ops::contraction::MATMUL;
-use alula_ops::elementwise::arithmetic::ADD;
+use alula_ops::elementwise::arithmetic::{ADD, MUL};
 use alula_ops::recurrent::{GRU_SCAN, LSTM_SCAN, RNN_SCAN};
 use alula_ops::shape::{SLICE, TRANSPOSE};
 use alula_tensor::Dim;
 
 use super::contraction::reshape;
+use super::quantization::{dynamic_quantize, integer_product, scaled_sums};
 use super::{Built, Row, RowCtx, RowError, row};
 
 /// The family's rows.
@@ -83,6 +84,17 @@ pub(super) struct Sources {
     pub(super) r: ValueId,
     /// `[D, 2*G*H]`: of the input, then recurrent.
     pub(super) bias: Option<ValueId>,
+    /// How weights are quantized, if they are bytes.
+    pub(super) quantized: Option<Quantized>,
+}
+
+/// Scales and zero points of weights, `[D, G*H]`; no zero point is 0.
+#[derive(Clone, Copy)]
+pub(super) struct Quantized {
+    pub(super) w_scale: ValueId,
+    pub(super) w_zero: Option<ValueId>,
+    pub(super) r_scale: ValueId,
+    pub(super) r_zero: Option<ValueId>,
 }
 
 impl Cells {
@@ -135,8 +147,13 @@ impl Cells {
             sources.w,
             vec![all_rows.clone(), w_ty.shape[2].clone()],
         )?;
-        let turned = Attrs::new().with("transpose_b", true);
-        let mut inputs = ctx.push(&MATMUL, &[x, w], turned)?;
+        let mut inputs = match sources.quantized {
+            Some(quantized) => integer_inputs(ctx, x, w, quantized)?,
+            None => {
+                let turned = Attrs::new().with("transpose_b", true);
+                ctx.push(&MATMUL, &[x, w], turned)?
+            }
+        };
         if let Some(bias) = sources.bias {
             let sum = input_bias(ctx, bias, gates, &hidden, keep_last_bias)?;
             let sum = reshape(ctx, sum, vec![all_rows])?;
@@ -192,6 +209,27 @@ impl Cells {
         }
         Ok(results)
     }
+}
+
+/// The inputs, quantized by the range of them all, times bytes `[D*G*H, I]`.
+fn integer_inputs(
+    ctx: &mut RowCtx<'_, '_>,
+    x: ValueId,
+    w: ValueId,
+    quantized: Quantized,
+) -> Result<ValueId, RowError> {
+    let [x, x_scale, x_zero] = dynamic_quantize(ctx, x)?;
+    let rows = ctx.ty(w)?.shape[0].clone();
+    let turned = Attrs::new().with("perm", vec![1_i64, 0]);
+    let w = ctx.push(&TRANSPOSE, &[w], turned)?;
+    let w_zero = match quantized.w_zero {
+        Some(zero) => Some(reshape(ctx, zero, vec![rows.clone()])?),
+        None => None,
+    };
+    let sums = integer_product(ctx, x, w, Some(x_zero), w_zero)?;
+    let w_scale = reshape(ctx, quantized.w_scale, vec![rows])?;
+    let scale = ctx.push(&MUL, &[x_scale, w_scale], Attrs::new())?;
+    scaled_sums(ctx, sums, scale)
 }
 
 fn swap_first(ctx: &mut RowCtx<'_, '_>, value: ValueId) -> Result<ValueId, RowError> {
@@ -303,6 +341,7 @@ fn sources(ctx: &RowCtx<'_, '_>) -> Result<Sources, RowError> {
         w: ctx.input(1)?,
         r: ctx.input(2)?,
         bias: ctx.optional(3),
+        quantized: None,
     })
 }
 
@@ -311,7 +350,7 @@ fn lstm(ctx: &mut RowCtx<'_, '_>) -> Built {
     lstm_of(ctx, &sources)
 }
 
-/// An LSTM whose weights may have been computed.
+/// An LSTM with weights as ONNX lays them out, which may be quantized.
 pub(super) fn lstm_of(ctx: &mut RowCtx<'_, '_>, sources: &Sources) -> Built {
     let cells = Cells::new(ctx, sources, 4, &["Sigmoid", "Tanh", "Tanh"], false)?;
     let first = cells.state(ctx, ctx.optional(5))?;
@@ -320,7 +359,10 @@ pub(super) fn lstm_of(ctx: &mut RowCtx<'_, '_>, sources: &Sources) -> Built {
         .attrs
         .clone()
         .with("input_forget", ctx.flag("input_forget", false));
-    let others = [first, ctx.optional(4), first_cell, ctx.optional(7)];
+    let mut others = vec![first, ctx.optional(4), first_cell, ctx.optional(7)];
+    if let Some(quantized) = sources.quantized {
+        others.extend([Some(quantized.r_scale), quantized.r_zero]);
+    }
     cells.run(ctx, &LSTM_SCAN, &others, attrs)
 }
 

@@ -7,7 +7,8 @@ use alula_kernel::{Kernel, ValueId};
 use alula_tensor::{Scalar, ScalarOp, Tensor};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP};
-use super::scan::{self, FIRST_STATE, Place, REVERSE, WEIGHTS};
+use super::place::{self, Place};
+use super::scan::{self, FIRST_STATE, REVERSE, WEIGHTS};
 use crate::loops::Loops;
 
 const RECURRENT_BIAS: usize = 4;
@@ -41,7 +42,7 @@ pub static GRU_SCAN: OpDef = OpDef {
             RECURRENT_BIAS,
             bias_shape as fn(&scan::Extents) -> alula_tensor::Shape,
         );
-        scan::infer(ctx, 3, 2, 1, &[bias])
+        scan::infer(ctx, 3, 2, 1, &[bias], None)
     },
     eval,
     lowering: Lowering::Kernel(lower),
@@ -73,7 +74,7 @@ fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let activations = activations.map_err(|error| EvalError::Value(error.to_string()))?;
     let bias = ctx.optional(RECURRENT_BIAS).map(Tensor::to_f64s);
     let linear = ctx.attrs.bool("linear_before_reset");
-    scan::eval(ctx, &[FIRST_STATE], |step| {
+    scan::eval(ctx, &[FIRST_STATE], None, |step| {
         let before = step.states[0].clone();
         let size = before.len();
         let gate = |row: usize| {
@@ -107,9 +108,10 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
     let bias = ctx.has(RECURRENT_BIAS).then(|| ctx.present(RECURRENT_BIAS));
     let cell = Cell { activations, bias };
     if ctx.attrs.bool("linear_before_reset") {
-        return scan::lower(
+        return place::lower(
             ctx,
             &[FIRST_STATE],
+            None,
             |_| {},
             |l, place| {
                 l.repeat(place.hidden.clone(), |l, j| {
@@ -137,7 +139,7 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
         l.local("update", dtype, size);
         l.local("shrunk", dtype, size);
     };
-    scan::lower(ctx, &[FIRST_STATE], prepare, |l, place| {
+    place::lower(ctx, &[FIRST_STATE], None, prepare, |l, place| {
         l.repeat(place.hidden.clone(), |l, j| {
             let sums = place.products(l, &[0, 1], j, |l, k| place.before(l, 0, k));
             let update = cell.gate(l, place, 0, j, sums[0]);

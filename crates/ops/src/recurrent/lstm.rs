@@ -7,11 +7,14 @@ use alula_kernel::{Kernel, ValueId};
 use alula_tensor::{Dim, Scalar, ScalarOp, Tensor};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP};
-use super::scan::{self, FIRST_STATE, Place, REVERSE};
+use super::place::{self, Place};
+use super::quantized::Quantized;
+use super::scan::{self, FIRST_STATE, REVERSE};
 use crate::loops::Loops;
 
 const FIRST_CELL: usize = 4;
 const PEEPHOLES: usize = 5;
+const QUANTIZED: Quantized = Quantized { scale: 6, zero: 7 };
 
 /// At each step, with gates in the order input `i`, output `o`, forget `f`, cell `c`:
 ///
@@ -20,10 +23,23 @@ const PEEPHOLES: usize = 5;
 ///
 /// `r` is `[D, 4H, H]`; `peepholes` `p` is `[D, 3H]` in the order `i`, `o`, `f`. Activations are
 /// `f`, `g`, `h` for each direction. Results: all `h`, the last `h`, the last `c`.
+///
+/// With `r_scale`, `f32[D, 4H]`, `r` is bytes: its rows have these scales and the zero points
+/// `r_zero` (0 if absent), and each step quantizes `h` of all sequences together, as
+/// `DynamicQuantizeLinear` does.
 pub static LSTM_SCAN: OpDef = OpDef {
     name: "lstm_scan",
     summary: "c = f c + i g(..), h = o h(c) at each step; all h, the last h, the last c",
-    operands: &["gates", "r", "h0?", "lengths?", "c0?", "peepholes?"],
+    operands: &[
+        "gates",
+        "r",
+        "h0?",
+        "lengths?",
+        "c0?",
+        "peepholes?",
+        "r_scale?",
+        "r_zero?",
+    ],
     attrs: &[
         ACTIVATIONS,
         ALPHAS,
@@ -51,6 +67,7 @@ pub static LSTM_SCAN: OpDef = OpDef {
                     vec![e.directions.clone(), e.hidden.clone() * Dim::new(3)]
                 }),
             ],
+            Some(QUANTIZED),
         )
     },
     eval,
@@ -74,6 +91,17 @@ pub static LSTM_SCAN: OpDef = OpDef {
              alphas = [0.0, 0.0, 0.0], betas = [0.0, 0.0, 0.0], reverse = true,
              input_forget = true}
            return y: %y, h: %h, c: %c }",
+        "graph @e(%g: f32[T, N, 2, 8], %r: i8[2, 8, 2], %h0: f32[2, N, 2], %s: f32[2, 8]) {
+           %y, %h, %c = lstm_scan %g, %r, %h0, _, _, _, %s {
+             activations = [\"sigmoid\", \"tanh\", \"tanh\", \"sigmoid\", \"tanh\", \"tanh\"],
+             alphas = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0], betas = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]}
+           return y: %y, h: %h, c: %c }",
+        "graph @e(%g: f32[3, 3, 1, 12], %r: u8[1, 12, 3], %s: f32[1, 12], %z: u8[1, 12]) {
+           %l = const i32[3] [3, 1, 0]
+           %y, %h, %c = lstm_scan %g, %r, _, %l, _, _, %s, %z {
+             activations = [\"sigmoid\", \"tanh\", \"tanh\"],
+             alphas = [0.0, 0.0, 0.0], betas = [0.0, 0.0, 0.0], reverse = true}
+           return y: %y, h: %h, c: %c }",
     ],
 };
 
@@ -82,7 +110,7 @@ fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let activations = activations.map_err(|error| EvalError::Value(error.to_string()))?;
     let peepholes = ctx.optional(PEEPHOLES).map(Tensor::to_f64s);
     let tied = ctx.attrs.bool("input_forget");
-    scan::eval(ctx, &[FIRST_STATE, FIRST_CELL], |step| {
+    scan::eval(ctx, &[FIRST_STATE, FIRST_CELL], Some(QUANTIZED), |step| {
         let (before, cell) = (step.states[0].clone(), step.states[1].clone());
         let size = before.len();
         let peep = |gate: usize, j: usize, cell: f64| match &peepholes {
@@ -113,9 +141,10 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
     let activations = activations.map_err(|error| LowerError::Unsupported(error.to_string()))?;
     let tied = ctx.attrs.bool("input_forget");
     let peepholes = ctx.has(PEEPHOLES).then(|| ctx.present(PEEPHOLES));
-    scan::lower(
+    place::lower(
         ctx,
         &[FIRST_STATE, FIRST_CELL],
+        Some(QUANTIZED),
         |_| {},
         |l, place| {
             l.repeat(place.hidden.clone(), |l, j| {

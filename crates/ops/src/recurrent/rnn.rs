@@ -3,6 +3,7 @@
 use alula_ir::{Lowering, OpDef, Traits};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP};
+use super::place;
 use super::scan::{self, FIRST_STATE, REVERSE};
 
 /// `h = f(gates + r h)` at each step.
@@ -12,11 +13,11 @@ pub static RNN_SCAN: OpDef = OpDef {
     operands: &["gates", "r", "h0?", "lengths?"],
     attrs: &[ACTIVATIONS, ALPHAS, BETAS, CLIP, REVERSE],
     traits: Traits::NONE,
-    infer: |ctx| scan::infer(ctx, 1, 1, 1, &[]),
+    infer: |ctx| scan::infer(ctx, 1, 1, 1, &[], None),
     eval: |ctx| {
         let activations = Activations::new(ctx.attrs, 1)
             .map_err(|error| alula_ir::EvalError::Value(error.to_string()))?;
-        scan::eval(ctx, &[FIRST_STATE], |step| {
+        scan::eval(ctx, &[FIRST_STATE], None, |step| {
             let before = step.states[0].clone();
             for j in 0..before.len() {
                 let input = step.gates[j] + step.product(j, &before);
@@ -27,9 +28,10 @@ pub static RNN_SCAN: OpDef = OpDef {
     lowering: Lowering::Kernel(|ctx| {
         let activations = Activations::new(ctx.attrs, 1)
             .map_err(|error| alula_ir::LowerError::Unsupported(error.to_string()))?;
-        scan::lower(
+        place::lower(
             ctx,
             &[FIRST_STATE],
+            None,
             |_| {},
             |l, place| {
                 l.repeat(place.hidden.clone(), |l, j| {
