@@ -1,5 +1,5 @@
-//! `DynamicQuantizeLSTM` against ONNX Runtime 1.32 on made-up numbers: two directions, two sequences
-//! of which one is shorter, a scale for each direction.
+//! `DynamicQuantizeLSTM` against ONNX Runtime 1.32 on made-up numbers: two directions, two
+//! sequences of which one is shorter, a scale for each direction.
 
 use alula_onnx::proto::tensor_proto::DataType;
 use alula_onnx::proto::{

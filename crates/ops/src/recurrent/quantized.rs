@@ -5,7 +5,8 @@
 //! that ended earlier do not count. As in
 //! `DynamicQuantizeLinear`, it is divided into 255 steps: `scale = (most - least) / 255` (1 for an
 //! empty range), `zero = round(-least / scale)`, and a state's code less the zero point is
-//! `round(h / scale)` within `-zero..255 - zero`. All of this is `f32`: codes depend on the last bit.
+//! `round(h / scale)` within `-zero..255 - zero`. All of this is `f32`: codes depend on the last
+//! bit.
 
 use alula_ir::{EvalCtx, InferCtx, InferError, LowerCtx};
 use alula_kernel::ValueId;
@@ -36,7 +37,7 @@ impl Quantized {
         let is_byte = matches!(weights.dtype, DType::I8 | DType::U8);
         if !is_byte || scale.dtype != DType::F32 || gates.dtype != DType::F32 {
             return Err(InferError::Mismatch(format!(
-                "quantized weights {weights} with scale {scale} must be bytes and f32, as gates {gates}"
+                "quantized weights {weights} with scale {scale} must be bytes and f32, gates {gates} f32"
             )));
         }
         let mut params = vec![scale];
