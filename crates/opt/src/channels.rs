@@ -8,7 +8,7 @@ use alula_tensor::DType;
 
 use crate::patch::Patch;
 use crate::pattern::Match;
-use crate::rule::{Miss, require};
+use crate::rule::{Miss, fits, require};
 
 /// Factor and constant of a `batch_norm` whose operands `scale`, `bias`, `mean`, `variance` and
 /// attribute `e` a pattern has bound, each `[C]` of the dtype `to`:
@@ -70,4 +70,34 @@ pub(crate) fn moved_bias(
         None => shift,
     };
     cast(patch, moved, dtype)
+}
+
+/// Constant weights times a factor for each output channel, `f64[M]`, rounded once. `channel` tells
+/// the channel of an element by its place.
+pub(crate) fn scaled_weights(
+    patch: &mut Patch<'_>,
+    weights: ValueId,
+    factors: ValueId,
+    channel: impl Fn(usize) -> usize,
+) -> Result<ValueId, Miss> {
+    let constant = |value: ValueId| {
+        let tensor = patch.graph().as_constant(value).cloned();
+        tensor.ok_or(Miss::from("an operand is no constant"))
+    };
+    let (mut weights, factors) = (constant(weights)?, constant(factors)?.to_f64s());
+    let last = weights.len().checked_sub(1);
+    fits(last.is_none_or(|last| channel(last) < factors.len()))?;
+    // Elements in place: widened, the weights of a large model would not fit beside it.
+    if let Some(narrow) = weights.as_mut_slice::<f32>() {
+        for (at, weight) in narrow.iter_mut().enumerate() {
+            *weight = (f64::from(*weight) * factors[channel(at)]) as f32;
+        }
+    } else if let Some(wide) = weights.as_mut_slice::<f64>() {
+        for (at, weight) in wide.iter_mut().enumerate() {
+            *weight *= factors[channel(at)];
+        }
+    } else {
+        return Err("the weights are narrow floats".into());
+    }
+    Ok(patch.constant(weights))
 }

@@ -215,3 +215,23 @@ fn a_near_miss_says_why() {
     assert_eq!((miss.rule, miss.node.as_str()), ("recognise_silu", "y"));
     assert_eq!(miss.reason, "sigmoid s is an output, too");
 }
+
+#[test]
+fn batch_normalizations_fold_into_weights_of_any_size() {
+    let weights = vec!["0.5"; 64].join(", ");
+    let text = format!(
+        "graph @g(%x: f32[N, 32, 4]) {{
+        %w = const f32[2, 32, 1] [{weights}]
+        %s = const f32[2] [1.5, -0.5]
+        %v = const f32[2] [2.0, 0.75]
+        %c = conv %x, %w
+        %y = batch_norm %c, %s, %s, %s, %v
+        return y: %y }}"
+    );
+    let options = Options {
+        fold_bytes_max: 16,
+        ..verified()
+    };
+    let report = check(&text, &options, &["conv"]);
+    assert!(report.fold_refused.is_empty(), "{:?}", report.fold_refused);
+}

@@ -1,23 +1,21 @@
 //! A batch normalization of a convolution's result scales its weights and moves its bias.
 
-use alula_ir::{Attrs, ValueId};
-use alula_tensor::{DType, TensorType};
+use alula_ir::ValueId;
+use alula_tensor::{Dim, TensorType};
 
-use crate::channels::{batch_norm_affine, cast, is_wide, moved_bias};
+use crate::channels::{batch_norm_affine, moved_bias, scaled_weights};
 use crate::patch::Patch;
 use crate::pattern::Match;
-use crate::rule::{Miss, Rule, require};
+use crate::rule::{Miss, Rule};
 
 fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
     let (scale, shift) = batch_norm_affine(found, patch, DType::F64)?;
     let conv = found.node(patch.graph(), "c");
     let w = found.value("w");
     let TensorType { dtype, shape, .. } = patch.ty(w)?;
-    require(is_wide(dtype), "the weights are narrow floats")?;
-    let wide = cast(patch, w, DType::F64)?;
-    let factor = patch.spread(scale, shape.len(), 0)?;
-    let scaled = patch.apply("mul", &[wide, factor], Attrs::new())?;
-    let w = cast(patch, scaled, dtype)?;
+    let count = |extents: &[Dim]| extents.iter().map(Dim::as_const).product::<Option<i64>>();
+    let per_channel = count(&shape[1..]).ok_or(Miss::NONE)?.max(1) as usize;
+    let w = scaled_weights(patch, w, scale, |at| at / per_channel)?;
     let bias = moved_bias(patch, found.optional("b"), (scale, shift), dtype)?;
     Ok(patch.with_operands(conv, &[Some(found.value("x")), Some(w), Some(bias)])?[0])
 }

@@ -1,45 +1,34 @@
 //! A batch normalization of a transposed convolution's result. Its weights are `[C, M / group, ..]`, so
 //! the output channels of a group are on axis 1.
 
-use alula_ir::{Attrs, NodeId, ValueId};
-use alula_tensor::{DType, Dim};
+use alula_ir::ValueId;
+use alula_tensor::{Dim, TensorType};
 
-use crate::channels::{batch_norm_affine, cast, is_wide, moved_bias};
+use crate::channels::{batch_norm_affine, moved_bias, scaled_weights};
 use crate::patch::Patch;
 use crate::pattern::Match;
-use crate::rule::{Miss, Rule, require};
+use crate::rule::{Miss, Rule};
 
 fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
     let (scale, shift) = batch_norm_affine(found, patch, DType::F64)?;
     let conv = found.node(patch.graph(), "c");
     let w = found.value("w");
-    let dtype = patch.ty(w)?.dtype;
-    require(is_wide(dtype), "the weights are narrow floats")?;
-    let wide = cast(patch, w, DType::F64)?;
-    let scaled = scale_group_outputs(patch, conv, wide, scale)?;
-    let w = cast(patch, scaled, dtype)?;
+    let TensorType { dtype, shape, .. } = patch.ty(w)?;
+    let extent = |dim: &Dim| dim.as_const().map(|extent| extent.max(1) as usize);
+    let shape: Vec<usize> = shape
+        .iter()
+        .map(extent)
+        .collect::<Option<_>>()
+        .ok_or(Miss::NONE)?;
+    let group = patch.graph().node(conv).attrs.int("group").max(1) as usize;
+    let (own, outputs) = (shape[0] / group, shape[1]);
+    let spatial: usize = shape[2..].iter().product();
+    let w = scaled_weights(patch, w, scale, |at| {
+        let (input, output) = (at / spatial / outputs, at / spatial % outputs);
+        input / own.max(1) * outputs + output
+    })?;
     let bias = moved_bias(patch, found.optional("b"), (scale, shift), dtype)?;
     Ok(patch.with_operands(conv, &[Some(found.value("x")), Some(w), Some(bias)])?[0])
-}
-
-/// Weights `[C, M / group, ..]` times a factor for each of the M output channels.
-fn scale_group_outputs(
-    patch: &mut Patch<'_>,
-    conv: NodeId,
-    w: ValueId,
-    scale: ValueId,
-) -> Result<ValueId, Miss> {
-    let group = patch.graph().node(conv).attrs.int("group");
-    let shape = patch.shape(w)?;
-    let own = shape[0].as_const().ok_or(Miss::NONE)? / group;
-    let mut grouped = vec![Dim::new(group), Dim::new(own)];
-    grouped.extend_from_slice(&shape[1..]);
-    let mut factor_shape = vec![Dim::new(1); grouped.len()];
-    (factor_shape[0], factor_shape[2]) = (Dim::new(group), shape[1].clone());
-    let w = patch.reshape(w, grouped)?;
-    let factor = patch.reshape(scale, factor_shape)?;
-    let w = patch.apply("mul", &[w, factor], Attrs::new())?;
-    patch.reshape(w, shape)
 }
 
 /// The rule.
