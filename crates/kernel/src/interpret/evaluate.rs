@@ -1,6 +1,6 @@
 //! Naive evaluation of definitions.
 
-use alula_tensor::{DType, Scalar, Symbol, Tensor};
+use alula_tensor::{DType, Scalar, ScalarOp, Symbol, Tensor};
 
 use super::InterpretError;
 use crate::{Compute, Expr, ExprId, FoldOp, VarId};
@@ -170,13 +170,13 @@ impl Evaluator<'_> {
             Expr::Var(var) => Scalar::Int(i128::from(self.values[var.0 as usize])),
             Expr::Load { operand, index } => self.load(*operand as usize, index)?,
             Expr::Apply { op, operands } => match operands.as_slice() {
-                [cond, a, b] => {
+                [cond, a, b] if *op == ScalarOp::Select => {
                     let chosen = if self.value(*cond)?.is_true() { a } else { b };
                     self.value(*chosen)?
                 }
                 operands => {
                     let dtype = compute.pool.dtype(operands[0]);
-                    let mut values = Vec::with_capacity(2);
+                    let mut values = Vec::with_capacity(3);
                     for &operand in operands {
                         values.push(self.value(operand)?);
                     }
