@@ -3,7 +3,7 @@
 use alula_ir::{Attrs, OpDef, ValueId};
 use alula_ops::contraction::MATMUL;
 use alula_ops::elementwise::activation::{GELU, SILU};
-use alula_ops::elementwise::arithmetic::{ADD, FMA, MUL, SUB};
+use alula_ops::elementwise::arithmetic::{ADD, FMA, MUL};
 use alula_ops::elementwise::choice::CAST;
 use alula_ops::normalization::{LAYER_NORM, RMS_NORM};
 use alula_ops::quantization::{DEQUANTIZE_LINEAR, QUANTIZE_LINEAR};

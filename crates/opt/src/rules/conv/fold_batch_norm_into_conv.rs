@@ -1,7 +1,7 @@
 //! A batch normalization of a convolution's result scales its weights and moves its bias.
 
 use alula_ir::ValueId;
-use alula_tensor::{Dim, TensorType};
+use alula_tensor::{DType, Dim, TensorType};
 
 use crate::channels::{batch_norm_affine, moved_bias, scaled_weights};
 use crate::patch::Patch;

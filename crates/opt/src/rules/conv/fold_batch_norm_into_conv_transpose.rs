@@ -2,7 +2,7 @@
 //! the output channels of a group are on axis 1.
 
 use alula_ir::ValueId;
-use alula_tensor::{Dim, TensorType};
+use alula_tensor::{DType, Dim, TensorType};
 
 use crate::channels::{batch_norm_affine, moved_bias, scaled_weights};
 use crate::patch::Patch;
