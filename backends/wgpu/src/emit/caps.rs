@@ -15,11 +15,10 @@ pub fn is_native(op: ScalarOp, dtype: DType) -> bool {
         // Expanded in `f32` by legalization, or by squaring for integers.
         Exp | Log | Tanh | Erf => false,
         Pow => dtype.is_float(),
-        Rem | FloorMod => !dtype.is_float(),
         Neg | Abs | Sign | Floor | Ceil | Round | Trunc | Sqrt | Expm1 | Log1p | Sin | Cos
         | Tan | Asin | Acos | Atan | Sinh | Cosh | Asinh | Acosh | Atanh | Not | IsNan | IsInf
-        | Add | Sub | Mul | Div | FloorDiv | Min | Max | And | Or | Xor | Shl | Shr | Eq | Ne
-        | Lt | Le | Gt | Ge | Select => true,
+        | Add | Sub | Mul | Div | Rem | FloorDiv | FloorMod | Min | Max | And | Or | Xor | Shl
+        | Shr | Eq | Ne | Lt | Le | Gt | Ge | Select => true,
         // WGSL's may round the product.
         Fma => false,
     }

@@ -179,4 +179,39 @@ const TABLE: &[Row] = &[
   return select(q, q - 1.0f, high && abs(q) < 16777216.0f);
 }",
     ),
+    (
+        // Long division of the significands, a bit at a time: exact, whatever the quotient.
+        "rem_f32",
+        &["nan_f32"],
+        "fn rem_f32(a: f32, b: f32) -> f32 {
+  let x = bitcast<u32>(a) & 0x7fffffffu;
+  let y = bitcast<u32>(b) & 0x7fffffffu;
+  if (x >= 0x7f800000u || y > 0x7f800000u || y == 0u) { return nan_f32(); }
+  if (x < y) { return a; }
+  let start = max(i32(x >> 23u), 1i);
+  var exponent = max(i32(y >> 23u), 1i);
+  let divisor = (y & 0x7fffffu) | select(0u, 0x800000u, y > 0x7fffffu);
+  var rest = ((x & 0x7fffffu) | select(0u, 0x800000u, x > 0x7fffffu)) % divisor;
+  for (var k = exponent; k < start; k += 1i) {
+    rest <<= 1u;
+    rest -= select(0u, divisor, rest >= divisor);
+  }
+  let shift = min(i32(countLeadingZeros(rest)) - 8i, exponent - 1i);
+  rest <<= u32(shift);
+  exponent -= shift;
+  let normal = (u32(exponent) << 23u) | (rest & 0x7fffffu);
+  let bits = select(rest, normal, rest > 0x7fffffu);
+  return bitcast<f32>(bits | (bitcast<u32>(a) & 0x80000000u));
+}",
+    ),
+    (
+        "floor_mod_f32",
+        &["rem_f32"],
+        "fn floor_mod_f32(a: f32, b: f32) -> f32 {
+  let rest = rem_f32(a, b);
+  let bits = bitcast<u32>(rest);
+  let apart = ((bits ^ bitcast<u32>(b)) >> 31u) != 0u;
+  return select(rest, rest + b, apart && (bits & 0x7fffffffu) != 0u);
+}",
+    ),
 ];

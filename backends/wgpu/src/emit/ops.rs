@@ -99,6 +99,8 @@ fn float_binary(functions: &mut Functions, op: ScalarOp, a: &str, b: &str) -> Op
         ScalarOp::Min => "min_f32",
         ScalarOp::Max => "max_f32",
         ScalarOp::FloorDiv => "floor_div_f32",
+        ScalarOp::Rem => "rem_f32",
+        ScalarOp::FloorMod => "floor_mod_f32",
         ScalarOp::Pow => "pow_f32",
         _ => return None,
     };
