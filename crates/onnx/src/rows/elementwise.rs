@@ -5,7 +5,7 @@ use alula_ops::elementwise::bits::BIT_CAST;
 use alula_ops::elementwise::{activation, arithmetic, choice};
 use alula_ops::host_ops::STRING_EQUAL;
 use alula_ops::shape::EXPAND;
-use alula_tensor::{DType, DTypeClass, Tensor};
+use alula_tensor::{DType, Tensor};
 
 use super::legacy::{BROADCAST, aligned, only_before};
 use super::{Built, Row, RowCtx, RowError, row};
@@ -264,24 +264,13 @@ fn modulo(ctx: &mut RowCtx<'_, '_>) -> Built {
 }
 
 fn bit_shift(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let (x, mut amount) = (ctx.input(0)?, ctx.input(1)?);
+    let inputs = ctx.all_inputs()?;
     let op = match ctx.str_or("direction", "").as_str() {
         "LEFT" => &arithmetic::SHL,
         "RIGHT" => &arithmetic::SHR,
         other => return Err(RowError::Invalid(format!("direction {other:?}"))),
     };
-    let dtype = ctx.ty(amount)?.dtype;
-    if dtype.class() == DTypeClass::Signed {
-        // An amount below 0 is out of range as one beyond the width is, and shifts everything out.
-        let (zero, all) = (
-            ctx.number(amount, 0.0)?,
-            ctx.number(amount, f64::from(dtype.bits()))?,
-        );
-        let op = &arithmetic::LT;
-        let is_negative = ctx.op(op, &[amount, zero])?;
-        amount = ctx.select(is_negative, all, amount)?;
-    }
-    Ok(vec![ctx.op(op, &[x, amount])?])
+    Ok(vec![ctx.push(op, &inputs, Attrs::new())?])
 }
 
 fn reciprocal(ctx: &mut RowCtx<'_, '_>) -> Built {
