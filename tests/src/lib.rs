@@ -1,10 +1,12 @@
 //! What tests across crates share: random graphs ([`random`]), every stage of the pipeline as a
 //! function from a graph and inputs to outputs ([`differential`]), whatever runs kernels
 //! ([`backends`]) and kernels to run ([`kernels`]), graphs made again with something changed
-//! ([`rebuild`]), and whole models from ONNX messages ([`model`]) to results ([`pipeline`]).
+//! ([`rebuild`]), ONNX's own tests ([`judge`]), and whole models from ONNX messages ([`model`]) to
+//! results ([`pipeline`]).
 
 pub mod backends;
 pub mod differential;
+pub mod judge;
 pub mod kernels;
 pub mod model;
 pub mod pipeline;
