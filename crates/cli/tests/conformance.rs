@@ -1,5 +1,5 @@
-//! ONNX's own tests on the CPU: none is wrong, none crashes, and every one passes that is not in the
-//! list of those that do not, `conformance/cpu.txt`. `BLESS=1` renews the list and the page.
+//! ONNX's own tests on the CPU: none is wrong, none crashes, and every one passes that is not in
+//! the list of those that do not, `conformance/cpu.txt`. `BLESS=1` renews the list and the page.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
