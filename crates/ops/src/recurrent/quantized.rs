@@ -37,7 +37,8 @@ impl Quantized {
         let is_byte = matches!(weights.dtype, DType::I8 | DType::U8);
         if !is_byte || scale.dtype != DType::F32 || gates.dtype != DType::F32 {
             return Err(InferError::Mismatch(format!(
-                "quantized weights {weights} with scale {scale} must be bytes and f32, gates {gates} f32"
+                "quantized weights {weights} with scale {scale} must be bytes and f32, \
+                 gates {gates} f32"
             )));
         }
         let mut params = vec![scale];

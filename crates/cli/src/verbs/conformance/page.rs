@@ -19,10 +19,10 @@ ONNX's own tests: the node tests of onnx 1.23.2 and the model tests of its last 
 A test passes where each element of a float is within the tolerance of ONNX's runner
 (`1e-7 + 1e-3 |reference|`, in bf16 `1e-7 + 2^-6 |reference|`) and all else is equal. An element
 beyond that is *near* if it is within 2 units in the last place of the tensor's largest: what is
-left where the terms of a sum cancel. The references of *random* tests come from NumPy's generator, which
-ONNX does not ask for; there types and statistics are judged. Tests of an operator's function body
-count as the operator's. *ULP* is the largest error of a float element, over the spacing of its
-dtype at the reference, or at a thousandth of the largest reference where that is wider.
+left where the terms of a sum cancel. The references of *random* tests come from NumPy's generator,
+which ONNX does not ask for; there types and statistics are judged. Tests of an operator's function
+body count as the operator's. *ULP* is the largest error of a float element, over the spacing of
+its dtype at the reference, or at a thousandth of the largest reference where that is wider.
 ";
 
 /// What the tests of one operator say.
