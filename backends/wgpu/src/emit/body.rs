@@ -281,6 +281,12 @@ impl<'k> Body<'k> {
                 }
             }
         }
+        // Drivers take x - x for 0 and x / x for 1, which infinities and NaN do not give.
+        let is_same = operands.len() == 2 && operands[0] == operands[1];
+        if repr == Repr::F32 && is_same && matches!(op, ScalarOp::Sub | ScalarOp::Div) {
+            self.functions.need("opaque");
+            listed[1].text = format!("opaque({})", listed[1].text);
+        }
         if let Some(value) = ops::fold(op, dtype, &listed) {
             return Ok(Applied::Constant(value));
         }
