@@ -94,6 +94,14 @@ const TABLE: &[Row] = &[
 }",
     ),
     (
+        // The same for 64-bit integers, and not known to be 32 bits made wider.
+        "opaque_i64",
+        &[],
+        "fn opaque_i64(x: i64) -> i64 {
+  return x + (i64(sizes[0].x) << 32u);
+}",
+    ),
+    (
         "is_nan_f32",
         &[],
         "fn is_nan_f32(x: f32) -> bool {

@@ -131,6 +131,7 @@ fn compare(
         functions.need("ne_f32");
         return Some(format!("ne_f32({}, {})", a.text, b.text));
     }
+    let [a, b] = &compared(functions, repr, operands);
     let sign = match op {
         ScalarOp::Eq => "==",
         ScalarOp::Ne => "!=",
@@ -140,7 +141,22 @@ fn compare(
         ScalarOp::Ge => ">=",
         _ => return None,
     };
-    Some(format!("({} {sign} {})", a.text, b.text))
+    Some(format!("({a} {sign} {b})"))
+}
+
+/// Two operands as they are compared. Drivers (Mesa 22.3 for one) compare a 32-bit integer that was
+/// made 64 bits wide wrongly with constants, also with those that they find on their own: one side
+/// is a number that they know nothing of.
+fn compared(functions: &mut Functions, repr: Repr, operands: &[Operand]) -> [String; 2] {
+    let [a, b] = [&operands[0], &operands[1]].map(|operand| operand.text.clone());
+    if repr != Repr::I64 {
+        return [a, b];
+    }
+    functions.need("opaque_i64");
+    match operands[0].constant.is_some() {
+        true => [a, format!("opaque_i64({b})")],
+        false => [format!("opaque_i64({a})"), b],
+    }
 }
 
 fn logic(op: ScalarOp, a: &str, b: &str) -> Option<String> {
@@ -168,8 +184,11 @@ fn integer(
         ScalarOp::And => format!("({a} & {b})"),
         ScalarOp::Or => format!("({a} | {b})"),
         ScalarOp::Xor => format!("({a} ^ {b})"),
-        ScalarOp::Min => format!("select({a}, {b}, {b} < {a})"),
-        ScalarOp::Max => format!("select({a}, {b}, {b} > {a})"),
+        ScalarOp::Min | ScalarOp::Max => {
+            let sign = if op == ScalarOp::Min { "<" } else { ">" };
+            let [x, y] = compared(functions, repr, operands);
+            format!("select({a}, {b}, {y} {sign} {x})")
+        }
         ScalarOp::Div | ScalarOp::FloorDiv if plain => format!("({a} / {b})"),
         ScalarOp::Rem | ScalarOp::FloorMod if plain => format!("({a} % {b})"),
         ScalarOp::Div | ScalarOp::FloorDiv | ScalarOp::Rem | ScalarOp::FloorMod => {
