@@ -249,7 +249,11 @@ rows! {
         "graph @e(%x: f32[2, 3]) { %y = mish %x return y: %y }";
     CELU "celu" "`max(x, 0) + min(0, alpha * (e^(x / alpha) - 1))`, alpha not 0" infer_celu
         [AttrSpec::float("alpha", 1.0, "scale below zero")]
-        |x, a| x.max(0.0) + (a.float("alpha") * (x / a.float("alpha")).exp_m1()).min(0.0),
+        |x, a| {
+            // Of the two terms, one is 0 whatever the sign of alpha.
+            let alpha = a.float("alpha");
+            if x > 0.0 { x } else { alpha * (x / alpha).exp_m1() }
+        },
         |pool, x, dtype, attrs| {
             let (zero, alpha) = (pool.float(dtype, 0.0), pool.float(dtype, attrs.float("alpha")));
             let positive = pool.apply(ScalarOp::Max, &[x, zero]);

@@ -77,7 +77,13 @@ impl Activation {
     /// The value at `x`: the reference.
     pub(super) fn eval(self, x: f64) -> f64 {
         match self {
-            Activation::Relu => x.max(0.0),
+            Activation::Relu => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
             Activation::Tanh => x.tanh(),
             Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Activation::Affine(a, b) => a * x + b,
