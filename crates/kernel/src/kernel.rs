@@ -98,6 +98,24 @@ pub struct Kernel {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Block(pub Vec<Inst>);
 
+impl Block {
+    /// Every buffer that is loaded from or stored to, inner blocks included.
+    fn each_buffer(&self, seen: &mut dyn FnMut(BufferId)) {
+        for inst in &self.0 {
+            match inst {
+                Inst::Let {
+                    rhs: Rhs::Load { buffer, .. },
+                    ..
+                }
+                | Inst::Store { buffer, .. } => seen(*buffer),
+                Inst::Let { .. } | Inst::Barrier => {}
+                Inst::Loop(inner) => inner.body.each_buffer(seen),
+                Inst::If { then, .. } => then.each_buffer(seen),
+            }
+        }
+    }
+}
+
 /// An instruction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Inst {
@@ -240,6 +258,19 @@ impl Kernel {
                 self.locals[position as usize].dtype
             }
         }
+    }
+
+    /// For each local array, whether the lanes of a workgroup share it.
+    pub fn shared_locals(&self) -> Vec<bool> {
+        let mut shared = vec![false; self.locals.len()];
+        self.body.each_buffer(&mut |buffer| {
+            if let BufferId::Shared(position) = buffer
+                && let Some(is_shared) = shared.get_mut(position as usize)
+            {
+                *is_shared = true;
+            }
+        });
+        shared
     }
 
     /// The number of grid points.

@@ -4,6 +4,7 @@
 //! and constants. The runtime runs plans and hands launches to a [`Module`], which a back end's
 //! device makes of the program. It never sees an operator.
 
+mod check;
 mod device;
 mod host;
 mod pack;
@@ -13,6 +14,7 @@ mod program;
 mod slots;
 mod text;
 
+pub use check::{Sizes, check_launch};
 pub use device::{Arena, Arg, Device, DeviceError, Launch, Module};
 pub use host::{HostFn, LetterCase};
 pub use pack::{Lifetime, pack};

@@ -12,7 +12,7 @@ mod ops;
 mod printer;
 mod repr;
 
-use alula_kernel::{Access, BufferId, Inst, Kernel};
+use alula_kernel::{Access, BufferId, Kernel};
 use alula_program::{KernelEntry, KernelParam, ParamAccess};
 use alula_tensor::Dim;
 
@@ -174,34 +174,11 @@ fn entry_name(name: &str) -> String {
 
 /// Declares local and shared arrays.
 fn arrays(kernel: &Kernel) -> String {
-    let mut shared = vec![false; kernel.locals.len()];
-    visit(&kernel.body.0, &mut |buffer| {
-        if let BufferId::Shared(n) = buffer
-            && let Some(is_shared) = shared.get_mut(n as usize)
-        {
-            *is_shared = true;
-        }
-    });
+    let shared = kernel.shared_locals();
     let declare = |(position, local): (usize, &alula_kernel::Local)| {
         let bytes = local.elements as usize * local.dtype.size_bytes();
         let space = if shared[position] { "shared" } else { "local" };
         format!("\t.{space} .align 16 .b8 {space}{position}[{bytes}];\n")
     };
     kernel.locals.iter().enumerate().map(declare).collect()
-}
-
-/// Every buffer that is loaded from or stored to.
-fn visit(insts: &[Inst], seen: &mut dyn FnMut(BufferId)) {
-    for inst in insts {
-        match inst {
-            Inst::Let {
-                rhs: alula_kernel::Rhs::Load { buffer, .. },
-                ..
-            }
-            | Inst::Store { buffer, .. } => seen(*buffer),
-            Inst::Let { .. } | Inst::Barrier => {}
-            Inst::Loop(inner) => visit(&inner.body.0, seen),
-            Inst::If { then, .. } => visit(&then.0, seen),
-        }
-    }
 }

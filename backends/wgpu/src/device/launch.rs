@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use alula_program::{Arena, Arg, DeviceError, KernelEntry, Launch, ParamAccess};
-use alula_tensor::{Dim, Symbol};
+use alula_program::{Arena, Arg, DeviceError, Launch, ParamAccess, Sizes, check_launch};
 
 use super::arena::{read, upload};
 use super::{WgpuArena, WgpuModule, checked, wait};
@@ -37,17 +36,20 @@ pub(super) fn launch(
         .as_any()
         .downcast_mut::<WgpuArena>()
         .ok_or_else(|| failed("the arena is another device's".to_owned()))?;
-    let sizes = Sizes {
-        entry,
-        symbols: launch.symbols,
-    };
-    if launch.symbols.len() != entry.symbols.len() || launch.args.len() != entry.params.len() {
-        return Err(failed(
-            "the number of arguments or symbols is wrong".to_owned(),
-        ));
-    }
+    let sizes = Sizes::new(entry, launch.symbols);
+    let constant = |index: usize| Some(module.constants.get(index)?.1);
+    let needed = check_launch(&sizes, launch.args, arena.len(), &constant)?;
     let points = sizes.eval(&kernel.points)?.max(0);
-    let bound = bind(module, arena, entry, launch.args, &sizes)?;
+    let mut bound = Vec::with_capacity(needed.len());
+    for ((arg, param), needed) in launch.args.iter().zip(&entry.params).zip(needed) {
+        bound.push(match needed == 0 && param.access == ParamAccess::Read {
+            true => Bound {
+                buffer: module.nothing.clone(),
+                range: 0..0,
+            },
+            false => bind(module, arena, arg, needed)?,
+        });
+    }
     if points > 0 {
         run(module, launch.kernel, kernel, &bound, &sizes, points).map_err(failed)?;
     }
@@ -59,119 +61,23 @@ pub(super) fn launch(
     Ok(())
 }
 
-/// Evaluates dims under a launch's symbols.
-struct Sizes<'l> {
-    entry: &'l KernelEntry,
-    symbols: &'l [i64],
-}
-
-impl Sizes<'_> {
-    fn eval(&self, dim: &Dim) -> Result<i64, DeviceError> {
-        let bind = |symbol: &Symbol| {
-            let position = self
-                .entry
-                .symbols
-                .iter()
-                .position(|known| known == symbol)?;
-            self.symbols.get(position).copied()
-        };
-        dim.eval(&bind).map_err(|error| DeviceError::Launch {
-            kernel: self.entry.name.clone(),
-            reason: error.to_string(),
-        })
-    }
-}
-
-/// Finds and checks the memory of every parameter. Host memory is copied to buffers of its own.
+/// The memory of a parameter. Host memory is copied to a buffer of its own.
 fn bind(
     module: &WgpuModule,
     arena: &WgpuArena,
-    entry: &KernelEntry,
-    args: &[Arg<'_>],
-    sizes: &Sizes<'_>,
-) -> Result<Vec<Bound>, DeviceError> {
-    let mut bound: Vec<Bound> = Vec::with_capacity(args.len());
-    for (position, (arg, param)) in args.iter().zip(&entry.params).enumerate() {
-        let bad = |reason: String| DeviceError::BadArg {
-            kernel: entry.name.clone(),
-            param: position,
-            reason,
-        };
-        let writes = param.access == ParamAccess::Write;
-        let wanted = usize::try_from(sizes.eval(&param.bytes)?.max(0)).unwrap_or(usize::MAX);
-        let host = |bytes: &[u8]| -> Result<Bound, DeviceError> {
-            let buffer = upload(&module.owner, "host", bytes)?;
-            Ok(Bound {
-                buffer,
-                range: 0..bytes.len(),
-            })
-        };
-        let found = match arg {
-            Arg::Arena(range) => {
-                if range.start > range.end || range.end > arena.len() {
-                    return Err(bad(format!("{range:?} lies outside of the arena")));
-                }
-                Bound {
-                    buffer: arena.buffer.clone(),
-                    range: range.clone(),
-                }
-            }
-            Arg::Constant(_) | Arg::Host(_) if writes => {
-                return Err(bad("it is written, but was given for reading".to_owned()));
-            }
-            Arg::Constant(index) => {
-                let (buffer, len) = module
-                    .constants
-                    .get(*index)
-                    .ok_or_else(|| bad(format!("constant {index} does not exist")))?;
-                Bound {
-                    buffer: buffer.clone(),
-                    range: 0..*len,
-                }
-            }
-            Arg::Host(bytes) => host(bytes)?,
-            Arg::HostMut(bytes) => host(bytes)?,
-        };
-        if found.range.len() < wanted {
-            let given = found.range.len();
-            return Err(bad(format!("it has {given} bytes, {wanted} are needed")));
-        }
-        if wanted == 0 && !writes {
-            bound.push(Bound {
-                buffer: module.nothing.clone(),
-                range: 0..0,
-            });
-            continue;
-        }
-        bound.push(Bound {
-            range: found.range.start..found.range.start + wanted,
-            ..found
-        });
-    }
-    overlaps(entry, args, &bound)?;
-    Ok(bound)
-}
-
-/// Memory that is written must be no other parameter's, unless it is exactly the same range.
-fn overlaps(entry: &KernelEntry, args: &[Arg<'_>], bound: &[Bound]) -> Result<(), DeviceError> {
-    let in_arena = |k: usize| matches!(args[k], Arg::Arena(_)) && !bound[k].range.is_empty();
-    for (position, param) in entry.params.iter().enumerate() {
-        if param.access != ParamAccess::Write || !in_arena(position) {
-            continue;
-        }
-        let range = &bound[position].range;
-        for (other, against) in bound.iter().enumerate() {
-            let apart = against.range.end <= range.start || range.end <= against.range.start;
-            if other != position && in_arena(other) && !apart && against.range != *range {
-                return Err(DeviceError::BadArg {
-                    kernel: entry.name.clone(),
-                    param: position,
-                    reason: format!("it is written and overlaps parameter {other}"),
-                });
-            }
-        }
-    }
-    Ok(())
+    arg: &Arg<'_>,
+    needed: usize,
+) -> Result<Bound, DeviceError> {
+    let (buffer, start) = match arg {
+        Arg::Arena(range) => (arena.buffer.clone(), range.start),
+        Arg::Constant(index) => (module.constants[*index].0.clone(), 0),
+        Arg::Host(bytes) => (upload(&module.owner, "host", bytes)?, 0),
+        Arg::HostMut(bytes) => (upload(&module.owner, "host", bytes)?, 0),
+    };
+    Ok(Bound {
+        buffer,
+        range: start..start + needed,
+    })
 }
 
 fn run(

@@ -16,7 +16,7 @@ mod ops;
 mod repr;
 mod validate;
 
-use alula_kernel::{Access, BufferId, Inst, Kernel};
+use alula_kernel::{Access, Kernel};
 use alula_program::{KernelEntry, KernelParam, ParamAccess};
 use alula_tensor::Dim;
 
@@ -214,14 +214,7 @@ fn text_needs_zero(statements: &str) -> bool {
 
 /// Declares the arrays of one address space.
 fn locals(kernel: &Kernel, text: &mut String, space: &str) -> Result<(), String> {
-    let mut shared = vec![false; kernel.locals.len()];
-    visit(&kernel.body.0, &mut |buffer| {
-        if let BufferId::Shared(n) = buffer
-            && let Some(is_shared) = shared.get_mut(n as usize)
-        {
-            *is_shared = true;
-        }
-    });
+    let shared = kernel.shared_locals();
     for (position, local) in kernel.locals.iter().enumerate() {
         let repr = Repr::of(local.dtype, true)
             .ok_or_else(|| format!("a local array of {}", local.dtype))?;
@@ -238,20 +231,4 @@ fn locals(kernel: &Kernel, text: &mut String, space: &str) -> Result<(), String>
         }
     }
     Ok(())
-}
-
-/// Every buffer that is loaded from or stored to.
-fn visit(insts: &[Inst], seen: &mut dyn FnMut(BufferId)) {
-    for inst in insts {
-        match inst {
-            Inst::Let {
-                rhs: alula_kernel::Rhs::Load { buffer, .. },
-                ..
-            }
-            | Inst::Store { buffer, .. } => seen(*buffer),
-            Inst::Let { .. } | Inst::Barrier => {}
-            Inst::Loop(inner) => visit(&inner.body.0, seen),
-            Inst::If { then, .. } => visit(&then.0, seen),
-        }
-    }
 }
