@@ -3,14 +3,18 @@
 Each example k of each model gives input_NAME.npy, output_NAME.npy (the optimised run) and
 record.json; in file names a character outside A-Za-z0-9._- becomes _. The record:
 
-  model, sha256, onnxruntime, example
+  model, sha256, onnxruntime, example, method, unordered
   inputs   [{name, file, dtype, shape}]
   outputs  [{name, file, dtype, shape, max_abs, spread, different, nonfinite}], in graph order
 
-`max_abs` is the greatest finite magnitude, `spread` how far the output moves between ONNX Runtime
-with all optimisations and with none, over max_abs: no tolerance should be asked below it. For
-other than floats `different` counts the elements that moved. Both are null where even the shape
-moved. int8 arithmetic and reduction order depend on the CPU, so references belong to one machine.
+`max_abs` is the greatest finite magnitude, `spread` the farthest that the output moves, over
+max_abs, between the optimised run and others that nobody could call wrong: ONNX Runtime without
+optimisations, and with inputs moved by at most one unit in the last place. No tolerance should be
+asked below it. For other than floats `different` counts the elements that moved. Both are null
+where even the shape moved. `unordered` tells that rows of the outputs (a detection's box, score and
+label) change places in such a run, where scores are all but equal: then rows are compared wherever
+they lie, here and by who uses the record. int8 arithmetic and reduction order depend on the CPU,
+so references belong to one machine.
 """
 import gc
 import json
@@ -23,6 +27,11 @@ import onnxruntime as ort
 
 import common
 import examples
+
+METHOD = 2              # of measuring the spread: a record of another is made again
+NUDGES = 8              # runs with inputs moved
+ROWS_MAX = 4096         # more are not looked for in other places
+NEAR = 1e-4             # of the largest element: rows that far apart are one row
 
 
 def session(path, level):
@@ -39,22 +48,76 @@ def outputs(path, feeds, level):
     return names, [[np.asarray(value) for value in running.run(None, feed)] for feed in feeds]
 
 
-def compare(value, other):
+def nudge(feed, seed):
+    """The feed with each float moved to a neighbour or left alone, as a seed has it."""
+    random = np.random.default_rng(seed)
+    def moved(array):
+        if array.dtype.kind != "f":
+            return array
+        toward = random.choice(np.array([-np.inf, 0, np.inf], array.dtype), array.shape)
+        return np.where(toward == 0, array, np.nextafter(array, toward))
+    return {name: moved(array) for name, array in feed.items()}
+
+
+def compare(value, others):
     """The measured part of an output's record."""
     result = {"max_abs": None, "spread": None, "different": None, "nonfinite": 0}
-    same_shape = value.shape == other.shape
+    others = [other if other.shape == value.shape else None for other in others]
     if value.dtype.kind == "f":
-        a, b = value.astype(np.float64), other.astype(np.float64)
+        a = value.astype(np.float64)
         finite = np.isfinite(a)
-        result["nonfinite"] = int(a.size - finite.sum())
-        result["max_abs"] = float(np.abs(a[finite]).max(initial=0.0))
-        if same_shape:
-            both = finite & np.isfinite(b)
-            moved = float(np.abs(a[both] - b[both]).max(initial=0.0))
-            result["spread"] = moved / result["max_abs"] if result["max_abs"] else moved
-    elif same_shape:
-        result["different"] = int((value != other).sum())
+        largest = float(np.abs(a[finite]).max(initial=0.0))
+        result |= {"nonfinite": int(a.size - finite.sum()), "max_abs": largest}
+
+        def spread(other):
+            both = finite & np.isfinite(other)
+            moved = float(np.abs(a[both] - other[both].astype(np.float64)).max(initial=0.0))
+            return moved / largest if largest else moved
+        key, measure = "spread", spread
+    else:
+        key, measure = "different", lambda other: int((value != other).sum())
+    if all(other is not None for other in others):
+        result[key] = max(map(measure, others))
     return result
+
+
+def matched(values, others):
+    """`others` with their rows in the places of the near rows of `values`; None if they have none.
+
+    Values that share their first extent are columns of one table of rows.
+    """
+    count = {array.shape[:1] for array in values}
+    if len(count) != 1 or not (0 < (rows := next(iter(count))[0]) <= ROWS_MAX):
+        return None
+    if any(a.shape != b.shape or a.dtype.kind not in "fiub" for a, b in zip(values, others)):
+        return None
+
+    def table(arrays):
+        return np.concatenate([a.reshape(rows, -1).astype(np.float64) for a in arrays], 1)
+    bound = np.concatenate([
+        np.full(a[0].size, NEAR * np.abs(a.astype(np.float64)).max(initial=0.0)
+                if a.dtype.kind == "f" else 0.0) for a in values])
+    left, order = list(range(rows)), []
+    right, found = table(values), table(others)
+    for row in right:
+        near = next((i for i in left if (np.abs(found[i] - row) <= bound).all()), None)
+        if near is None:
+            return None
+        left.remove(near)
+        order.append(near)
+    return [array[order] for array in others]
+
+
+def settle(values, runs):
+    """(runs with rows in the places of `values`, whether any had to be moved)"""
+    settled, unordered = [], False
+    for run in runs:
+        integers = [(a, b) for a, b in zip(values, run) if a.dtype.kind in "iu"]
+        if any(a.shape == b.shape and (a != b).any() for a, b in integers):
+            if (moved := matched(values, run)) is not None:
+                run, unordered = moved, True
+        settled.append(run)
+    return settled, unordered
 
 
 def save(folder, prefix, name, array):
@@ -71,7 +134,8 @@ def present(folder, record):
     for k in range(len(record["examples"])):
         path = folder / str(k) / "record.json"
         have = json.loads(path.read_text()) if path.is_file() else {}
-        if (have.get("sha256"), have.get("onnxruntime")) != (record["sha256"], ort.__version__):
+        known = (have.get("sha256"), have.get("onnxruntime"), have.get("method"))
+        if known != (record["sha256"], ort.__version__, METHOD):
             return False
     return True
 
@@ -80,7 +144,9 @@ def write(path, record, folder):
     """References of one model; the folder appears only when they are complete."""
     seed = record.get("input_seed", record["name"])
     feeds = [examples.example(seed, k, recipe) for k, recipe in enumerate(record["examples"])]
-    names, optimised = outputs(path, feeds, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    has_floats = any(array.dtype.kind == "f" for feed in feeds for array in feed.values())
+    moved = [nudge(feed, seed) for seed in range(NUDGES if has_floats else 0) for feed in feeds]
+    names, optimised = outputs(path, feeds + moved, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
     gc.collect()
     _, plain = outputs(path, feeds, ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
     partial, widest = folder.with_name(folder.name + ".part"), 0.0
@@ -89,12 +155,14 @@ def write(path, record, folder):
         run_folder = partial / str(k)
         run_folder.mkdir(parents=True)
         inputs = [save(run_folder, "input", name, array) for name, array in feed.items()]
-        outs = [save(run_folder, "output", name, a) | compare(a, b)
-                for name, a, b in zip(names, optimised[k], plain[k], strict=True)]
+        runs, unordered = settle(optimised[k], [plain[k], *optimised[k + len(feeds)::len(feeds)]])
+        outs = [save(run_folder, "output", name, value) | compare(value, others)
+                for name, value, *others in zip(names, optimised[k], *runs, strict=True)]
         widest = max([widest, *(out["spread"] or 0.0 for out in outs)])
         common.write_json(run_folder / "record.json", {
             "model": record["name"], "sha256": record["sha256"], "onnxruntime": ort.__version__,
-            "example": k, "inputs": inputs, "outputs": outs})
+            "example": k, "method": METHOD, "unordered": unordered,
+            "inputs": inputs, "outputs": outs})
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return widest

@@ -10,6 +10,7 @@ mod log;
 mod manifest;
 mod measure;
 mod out;
+mod rows;
 mod verbs;
 
 use std::process::ExitCode;
