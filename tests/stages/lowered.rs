@@ -2,10 +2,11 @@
 
 use alula_kernel::text::{Printed, parse_kernel};
 use alula_kernel::verify;
-use alula_lower::build::{ParamSpec, Policy, build};
+use alula_lower::build::{ParamSpec, Policy};
 use alula_lower::cluster::Strategy;
 use alula_lower::legalize::legalize;
 use alula_lower::plan::{KernelWork, Lowered, lower};
+use alula_lower::schedule::schedule;
 use alula_program::{Place, Plan, Slot, Step};
 use alula_tests::backends::Backend;
 
@@ -51,7 +52,7 @@ pub(crate) fn kernels(text: &str, options: &[&str]) -> Result<String, String> {
                 let params: Vec<ParamSpec> = (0..=compute.operands.len())
                     .map(|k| ParamSpec::row_major(format!("p{k}")))
                     .collect();
-                build(&launch.name, compute, &params, policy)
+                schedule(&launch.name, compute, &params, policy)
             }
             KernelWork::Contract(contract) => {
                 shown.push_str(&format!("{}\n", Printed(contract.as_ref())));

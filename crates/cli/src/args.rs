@@ -116,8 +116,8 @@ pub(crate) struct Compile {
     /// Fuse what this file says, in place of a strategy; --emit fusion prints such a file
     #[arg(long, value_name = "FILE", conflicts_with = "fusion")]
     pub(crate) fusion_plan: Option<PathBuf>,
-    /// Print stages as text instead: import, opt, prim, fusion, kernel, legal, plan; clif and asm
-    /// of cpu, wgsl of wgpu, ptx of cuda
+    /// Print stages as text instead: import, opt, prim, fusion, kernel, sched, legal, plan; clif
+    /// and asm of cpu, wgsl of wgpu, ptx of cuda
     #[arg(long, value_delimiter = ',', value_name = "STAGE")]
     pub(crate) emit: Vec<Stage>,
     /// Write stages to this folder instead, a file for each and for each kernel; without --emit,

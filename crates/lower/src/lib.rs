@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod layout;
 pub mod legalize;
 pub mod plan;
+pub mod schedule;
 
 mod error;
 mod expand;

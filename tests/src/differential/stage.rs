@@ -6,10 +6,11 @@ use std::sync::Arc;
 use alula::compile::{CompileError, CompileOptions, compile};
 use alula_ir::{Graph, HostValue};
 use alula_kernel::{Compute, Kernel, verify};
-use alula_lower::build::{ParamSpec, Policy, build};
+use alula_lower::build::{ParamSpec, Policy};
 use alula_lower::cluster::Strategy;
 use alula_lower::layout::Layouts;
 use alula_lower::plan::{KernelWork, Launch, Lowered, lower_with};
+use alula_lower::schedule::schedule;
 use alula_opt::{Options, optimize};
 use alula_program::{Constant, Device, Program};
 use alula_runtime::Session;
@@ -180,7 +181,7 @@ fn kernels(lowered: &Lowered, policy: Policy, words: Backend) -> Result<Vec<Kern
             let params: Vec<ParamSpec> = (0..=compute.operands.len())
                 .map(|k| ParamSpec::row_major(format!("p{k}")))
                 .collect();
-            build(&launch.name, compute, &params, policy)
+            schedule(&launch.name, compute, &params, policy)
         };
         let kernel = match &launch.work {
             KernelWork::Compute(compute) => lay_out(compute),

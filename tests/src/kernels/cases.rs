@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use alula_ir::{Graph, HostValue, ValueId};
-use alula_kernel::Kernel;
-use alula_lower::build::{ParamSpec, Policy, build};
+use alula_kernel::{Compute, Kernel};
+use alula_lower::build::{ParamSpec, Policy};
 use alula_lower::cluster::{Item, Work, items};
 use alula_lower::expand;
+use alula_lower::schedule::{schedule, schedule_rows};
 use alula_ops::{evaluate_node, registry};
 use alula_tensor::{DTypeClass, Scalar, Symbol, Tensor};
 use alula_testkit::SplitMix64;
@@ -100,6 +101,9 @@ fn value(graph: &Graph, values: &BTreeMap<ValueId, HostValue>, id: ValueId) -> H
     }
 }
 
+/// Lanes that share a row: fewer than most rows are long.
+const ROW_LANES: u32 = 4;
+
 /// The kernel of a work item, if it has one.
 fn kernel(name: &str, item: &Item, policy: Policy) -> Option<Kernel> {
     let params = item.operands.len();
@@ -107,9 +111,17 @@ fn kernel(name: &str, item: &Item, policy: Policy) -> Option<Kernel> {
         .map(|position| ParamSpec::row_major(format!("x{position}")))
         .chain([ParamSpec::row_major("out")])
         .collect();
+    // Examples are too small for workgroups to pay: they show that these compute the same.
+    let lay_out = |compute: &Compute| {
+        let rows = match policy {
+            Policy::Gpu { .. } => schedule_rows(name, compute, &specs, ROW_LANES),
+            _ => None,
+        };
+        rows.unwrap_or_else(|| schedule(name, compute, &specs, policy))
+    };
     match &item.work {
-        Work::Compute(compute) => Some(build(name, compute, &specs, policy)),
-        Work::Contract(contract) => Some(build(name, &contract.to_compute()?, &specs, policy)),
+        Work::Compute(compute) => Some(lay_out(compute)),
+        Work::Contract(contract) => Some(lay_out(&contract.to_compute()?)),
         Work::Kernel(kernel) => {
             let mut kernel = kernel.as_ref().clone();
             kernel.name = name.to_owned();

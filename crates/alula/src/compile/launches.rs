@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use alula_kernel::{Compute, Kernel};
-use alula_lower::build::{ParamSpec, Policy, build};
+use alula_lower::build::{ParamSpec, Policy};
 use alula_lower::legalize::{Caps, legalize};
 use alula_lower::plan::{KernelWork, Launch, Lowered};
+use alula_lower::schedule::schedule;
 use alula_program::{Constant, KernelEntry, Program, Step};
 use alula_tensor::Storage;
 use rayon::prelude::*;
@@ -49,25 +50,30 @@ impl Words {
         }
     }
 
-    /// The kernel of a launch as plain loops.
+    /// The kernel of a launch as plain loops in the target's words.
     pub(super) fn kernel(&self, launch: &Launch) -> Result<Kernel, NoCode> {
+        self.finish(self.scheduled(launch)?)
+    }
+
+    /// The kernel of a launch as loops, bound to what runs them.
+    pub(super) fn scheduled(&self, launch: &Launch) -> Result<Kernel, NoCode> {
         match &launch.work {
-            KernelWork::Compute(compute) => self.loops(&launch.name, compute),
-            KernelWork::Kernel(kernel) => self.finish(kernel.as_ref().clone()),
+            KernelWork::Compute(compute) => Ok(self.loops(&launch.name, compute)),
+            KernelWork::Kernel(kernel) => Ok(kernel.as_ref().clone()),
             KernelWork::Contract(contract) => {
                 let plain = contract.to_compute();
                 let plain =
                     plain.ok_or_else(|| NoCode::failed("the contraction has no plain form"))?;
-                self.loops(&launch.name, &plain)
+                Ok(self.loops(&launch.name, &plain))
             }
         }
     }
 
-    fn loops(&self, name: &str, compute: &Compute) -> Result<Kernel, NoCode> {
+    fn loops(&self, name: &str, compute: &Compute) -> Kernel {
         let params: Vec<ParamSpec> = (0..=compute.operands.len())
             .map(|k| ParamSpec::row_major(format!("p{k}")))
             .collect();
-        self.finish(build(name, compute, &params, self.policy))
+        schedule(name, compute, &params, self.policy)
     }
 
     /// A kernel in the target's words.

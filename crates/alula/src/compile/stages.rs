@@ -31,7 +31,9 @@ pub enum Stage {
     Fusion,
     /// The definition of each kernel.
     Kernel,
-    /// Each kernel's loops in the words that the target has.
+    /// Each kernel's loops, bound to grid, workgroups and lanes.
+    Sched,
+    /// The same in the words that the target has.
     Legal,
     /// Slots and steps.
     Plan,
@@ -47,12 +49,13 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Stage; 11] = [
+    pub const ALL: [Stage; 12] = [
         Stage::Import,
         Stage::Opt,
         Stage::Prim,
         Stage::Fusion,
         Stage::Kernel,
+        Stage::Sched,
         Stage::Legal,
         Stage::Plan,
         Stage::Clif,
@@ -69,6 +72,7 @@ impl Stage {
             Stage::Prim => "prim",
             Stage::Fusion => "fusion",
             Stage::Kernel => "kernel",
+            Stage::Sched => "sched",
             Stage::Legal => "legal",
             Stage::Plan => "plan",
             Stage::Clif => "clif",
@@ -82,9 +86,12 @@ impl Stage {
     pub fn is_of(self, target: Target) -> bool {
         match self {
             Stage::Import | Stage::Opt => true,
-            Stage::Prim | Stage::Fusion | Stage::Kernel | Stage::Legal | Stage::Plan => {
-                target != Target::Reference
-            }
+            Stage::Prim
+            | Stage::Fusion
+            | Stage::Kernel
+            | Stage::Sched
+            | Stage::Legal
+            | Stage::Plan => target != Target::Reference,
             Stage::Clif | Stage::Asm => target == Target::Cpu,
             Stage::Wgsl => target == Target::Wgpu,
             Stage::Ptx => target == Target::Cuda,
@@ -236,6 +243,9 @@ fn kernels(
         Target::Cpu => {
             let ((host, isa), words) = (cpu::host()?, cpu::words(options));
             each(lowered, target, |_, launch| {
+                if stage == Stage::Sched && !matches!(launch.work, KernelWork::Contract(_)) {
+                    return Ok(words.scheduled(launch)?.to_string());
+                }
                 let planned = cpu::plan(launch, isa, &words)?;
                 let (note, kernel) = match &planned {
                     Planned::Loops(kernel) => (None, Some(kernel)),
@@ -291,10 +301,11 @@ fn legal(
     words: &Words,
     print: impl Fn(&Kernel) -> Result<String, super::launches::NoCode>,
 ) -> Result<String, super::launches::NoCode> {
-    let kernel = words.kernel(launch)?;
+    let kernel = words.scheduled(launch)?;
     match stage {
-        Stage::Legal => Ok(kernel.to_string()),
-        _ => print(&kernel),
+        Stage::Sched => Ok(kernel.to_string()),
+        Stage::Legal => Ok(words.finish(kernel)?.to_string()),
+        _ => print(&words.finish(kernel)?),
     }
 }
 
@@ -304,7 +315,7 @@ fn printed(
     stage: Stage,
     host: &CpuTarget,
 ) -> Result<String, super::launches::NoCode> {
-    if stage == Stage::Legal {
+    if matches!(stage, Stage::Sched | Stage::Legal) {
         return Ok(kernel.to_string());
     }
     let dump = Dump {

@@ -142,7 +142,9 @@ fn write(
         Stage::Clif => "clif",
         Stage::Wgsl => "wgsl",
         Stage::Ptx => "ptx",
-        Stage::Fusion | Stage::Kernel | Stage::Legal | Stage::Plan | Stage::Asm => "txt",
+        Stage::Fusion | Stage::Kernel | Stage::Sched | Stage::Legal | Stage::Plan | Stage::Asm => {
+            "txt"
+        }
     };
     for (hash, tensor) in texts.iter().flat_map(|text| &text.blobs) {
         let path = super::blob(&folder.join(format!("{stage}.{extension}")), hash);

@@ -69,6 +69,9 @@ pub enum Policy {
         /// Threads of a workgroup.
         lanes: u32,
     },
+    /// One grid point for each row that a fold runs over, its loops serial: what
+    /// [`schedule`](crate::schedule) shares among the lanes of a workgroup.
+    Rows,
 }
 
 /// Lays out the loops of a definition. `params` are the operands in order, then the result.

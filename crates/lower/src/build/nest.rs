@@ -63,15 +63,17 @@ pub(super) fn plan(linear: Linear, policy: Policy, work: u64) -> Nest {
             }
         }
         Policy::Cpu { lanes } => plan_cpu(linear, lanes, work),
-        Policy::Gpu { lanes } => plan_gpu(&linear, lanes),
+        Policy::Gpu { lanes } => plan_rows(&linear, Some(lanes)),
+        Policy::Rows => plan_rows(&linear, None),
     }
 }
 
-fn plan_gpu(linear: &Linear, lanes: u32) -> Nest {
+/// Rows as threads of workgroups of `lanes`, or as grid points; what is below them in loops.
+fn plan_rows(linear: &Linear, lanes: Option<u32>) -> Nest {
     let (order, rows) = loop_order(linear);
     let (mut linear, _) = reorder(linear, &order, None);
     // Without folds every axis counts as a row; one row for all is still one thread.
-    let threads = linear.axes[..rows].to_vec();
+    let outer = linear.axes[..rows].to_vec();
     let mut loops = Vec::new();
     for position in rows..linear.axes.len() {
         let var = linear.axes[position];
@@ -82,10 +84,14 @@ fn plan_gpu(linear: &Linear, lanes: u32) -> Nest {
             width: 1,
         });
     }
+    let (grid, threads) = match lanes {
+        Some(lanes) => (Vec::new(), Some((outer, lanes))),
+        None => (outer, None),
+    };
     Nest {
         linear,
-        grid: Vec::new(),
-        threads: Some((threads, lanes)),
+        grid,
+        threads,
         loops,
         fold_width: 1,
         reuses: Vec::new(),

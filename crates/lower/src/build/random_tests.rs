@@ -7,6 +7,7 @@ use alula_tensor::{DType, DTypeClass, Dim, Scalar, ScalarOp, Storage, Symbol, Te
 
 use super::{ParamSpec, Policy, build_for};
 use crate::legalize::{Caps, legalize};
+use crate::schedule::schedule_rows;
 
 /// A small generator of random numbers (Knuth's MMIX constants).
 struct Random(u64);
@@ -294,6 +295,16 @@ fn check(seed: u64) {
         let text = Printed(&compute);
         let expected =
             evaluate(&compute, &operands, &bind).unwrap_or_else(|e| panic!("{seed}: {e}\n{text}"));
+        if let Some(kernel) = schedule_rows("random", &compute, &params, 4) {
+            verify(&kernel).unwrap_or_else(|e| panic!("{seed} rows: {e:?}\n{text}{kernel}"));
+            let actual = run_tensors(&kernel, &operands, expected.shape(), &bind)
+                .unwrap_or_else(|e| panic!("{seed} rows N={n}: {e}\n{text}{kernel}"));
+            compare(
+                &actual,
+                &expected,
+                &format!("{seed} rows N={n}\n{text}{kernel}"),
+            );
+        }
         for (policy, legal, work) in [
             (Policy::Naive, false, 1),
             (Policy::Cpu { lanes: 4 }, false, 200),
@@ -311,20 +322,21 @@ fn check(seed: u64) {
             let bytes = Storage::copy_from(actual.bytes());
             let actual = Tensor::from_storage(compute.dtype, expected.shape(), bytes)
                 .expect("a carrier has the same size");
-            for (k, (a, e)) in actual.to_f64s().iter().zip(expected.to_f64s()).enumerate() {
-                let same = *a == e || a.is_nan() && e.is_nan();
-                let bound = if compute.dtype == DType::F16 {
-                    2e-3
-                } else {
-                    1e-4
-                };
-                let close = (a - e).abs() <= bound * (1.0 + e.abs());
-                assert!(
-                    same || close,
-                    "{seed} {policy:?} N={n} [{k}]: {a} is not {e}\n{text}{kernel}"
-                );
-            }
+            let what = format!("{seed} {policy:?} N={n}\n{text}{kernel}");
+            compare(&actual, &expected, &what);
         }
+    }
+}
+
+fn compare(actual: &Tensor, expected: &Tensor, what: &str) {
+    for (k, (a, e)) in actual.to_f64s().iter().zip(expected.to_f64s()).enumerate() {
+        let same = *a == e || a.is_nan() && e.is_nan();
+        let bound = match expected.dtype() {
+            DType::F16 => 2e-3,
+            _ => 1e-4,
+        };
+        let close = (a - e).abs() <= bound * (1.0 + e.abs());
+        assert!(same || close, "[{k}]: {a} is not {e}: {what}");
     }
 }
 
