@@ -121,7 +121,10 @@ pub fn compile(
 ) -> Result<Compiled, CompileError> {
     let _span = tracing::info_span!("compile", target = target.name()).entered();
     let mut clock = Clock::default();
-    let lowered = lowered(graph, target, options)?;
+    let lowered = {
+        let _span = tracing::info_span!("lower").entered();
+        lowered(graph, target, options)?
+    };
     clock.lap("lower");
     let (fusion, layouts) = (lowered.fusion.clone(), lowered.layouts.clone());
     let program = match target {
@@ -180,7 +183,6 @@ impl Default for Clock {
 impl Clock {
     fn lap(&mut self, stage: &'static str) {
         let now = Instant::now();
-        tracing::debug!(stage, took = ?(now - self.last));
         self.laps.push((stage, now - self.last));
         self.last = now;
     }

@@ -110,7 +110,8 @@ fn lower_graph(
     options: &LowerOptions,
     is_outermost: bool,
 ) -> Result<usize, LowerFailure> {
-    expand(&mut graph)?;
+    let _span = tracing::debug_span!("graph", name = graph.name).entered();
+    tracing::debug_span!("expand").in_scope(|| expand(&mut graph))?;
     let position = lowered.plans.len();
     let mut rules = Rules::from(options.strategy);
     if let Some(most) = options.operands_max {
@@ -120,10 +121,13 @@ fn lower_graph(
         let listed = plan.graphs.get(position);
         rules.groups = Some(listed.map_or(&[], |(_, groups)| groups.as_slice()));
     }
-    let fused = cluster(&graph, items(&graph)?, rules);
+    let fused = tracing::debug_span!("cluster")
+        .in_scope(|| Ok::<_, LowerFailure>(cluster(&graph, items(&graph)?, rules)))?;
     let (mut items, report) = fused
         .map_err(|reason| LowerFailure::FusionPlan(format!("graph {:?}: {reason}", graph.name)))?;
-    let layout = lay_out(&graph, &mut items, options.layouts);
+    let layout =
+        tracing::debug_span!("layout").in_scope(|| lay_out(&graph, &mut items, options.layouts));
+    let _plan = tracing::debug_span!("plan", items = items.len()).entered();
     lowered.plans.push(Plan {
         name: graph.name.clone(),
         symbols: Vec::new(),

@@ -74,6 +74,8 @@ impl Importer<'_> {
                 "the function takes {takes} inputs, not {given}"
             )));
         }
+        let name = function.name();
+        let _span = tracing::debug_span!("function", name, node = reference.name).entered();
         self.enter()?;
         let mut opsets = self.scopes.top_frame().opsets.clone();
         opsets.extend(declared_opsets(function));

@@ -264,6 +264,8 @@ impl<'m> Importer<'m> {
             },
             opset: opset.unwrap_or(0),
         };
+        let span = tracing::trace_span!("node", name = reference.name, op = reference.op_type);
+        let _guard = span.enter();
         let fail = |reason: String| ImportError::Node {
             node: reference.clone(),
             reason,

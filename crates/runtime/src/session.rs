@@ -225,7 +225,7 @@ impl Session {
         options: &RunOptions,
         finish: impl FnOnce(&mut Run<'_>, &Frame) -> Result<T, RunError>,
     ) -> Result<(T, Ran), RunError> {
-        let span = tracing::debug_span!("run");
+        let span = tracing::debug_span!("run", of = self.core.program.plans[0].steps.len());
         let _guard = span.enter();
         for (feed, port) in feeds.iter().zip(self.inputs()) {
             feed.check(&port.name, &port.ty)?;

@@ -54,18 +54,22 @@ pub(super) fn program(
             Planned::Contract(contract.clone(), tile.as_ref().map(nameless), *packed)
         }
     }));
+    let names = nodes(&lowered);
+    let span = tracing::info_span!("emit", of = unique.len());
+    let guard = span.enter();
     let units: Vec<Unit> = unique
         .par_iter()
         .map(|&position| {
-            let name = lowered.launches[position].name.as_str();
-            let _span = tracing::debug_span!("emit", name).entered();
+            let (name, nodes) = (lowered.launches[position].name.as_str(), names[position]);
+            let _span = tracing::debug_span!(parent: &span, "kernel", name, nodes).entered();
             unit(name, &planned[position], &target).map_err(|error| CompileError::Emit {
                 kernel: name.to_owned(),
-                nodes: nodes(&lowered)[position].to_owned(),
+                nodes: nodes.to_owned(),
                 reason: error.to_string(),
             })
         })
         .collect::<Result<_, _>>()?;
+    drop(guard);
     let assembled =
         assemble(&target, units).map_err(|error| CompileError::Target(error.to_string()))?;
     let code = Code {
@@ -108,9 +112,12 @@ pub(super) fn plan(launch: &Launch, isa: Isa, words: &Words) -> Result<Planned, 
         return Ok(Planned::Loops(words.kernel(launch)?));
     };
     match plan_product(&launch.name, contract, isa, words)? {
-        Ok(planned) => Ok(planned),
+        Ok(planned) => {
+            tracing::debug!("by micro-kernels");
+            Ok(planned)
+        }
         Err(reason) => {
-            tracing::debug!(name = launch.name, reason, "plain loops");
+            tracing::debug!(reason, "by plain loops");
             Ok(Planned::Loops(words.kernel(launch)?))
         }
     }

@@ -43,5 +43,11 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
 }
 
 pub(super) fn emit(kernel: &Kernel) -> Result<Emitted, NoCode> {
-    alula_cuda::emit_kernel(kernel).map_err(NoCode::refused)
+    let emitted = alula_cuda::emit_kernel(kernel).map_err(NoCode::refused)?;
+    tracing::debug!(
+        kernel = kernel.name,
+        bytes = emitted.text.len(),
+        "kernel emitted"
+    );
+    Ok(emitted)
 }

@@ -73,12 +73,15 @@ impl Words {
         let params: Vec<ParamSpec> = (0..=compute.operands.len())
             .map(|k| ParamSpec::row_major(format!("p{k}")))
             .collect();
+        let _span = tracing::trace_span!("build").entered();
         schedule(name, compute, &params, self.policy)
     }
 
     /// A kernel in the target's words.
     pub(super) fn finish(&self, mut kernel: Kernel) -> Result<Kernel, NoCode> {
-        legalize(&mut kernel, &self.caps).map_err(NoCode::refused)?;
+        tracing::trace_span!("legalize")
+            .in_scope(|| legalize(&mut kernel, &self.caps))
+            .map_err(NoCode::refused)?;
         if self.verify
             && let Err(errors) = alula_kernel::verify(&kernel)
         {
@@ -109,18 +112,23 @@ pub(super) fn each<T: Send>(
     target: Target,
     make: impl Fn(usize, &Launch) -> Result<T, NoCode> + Sync,
 ) -> Result<Vec<T>, CompileError> {
+    let names = nodes(lowered);
+    // Threads of a pool know no span of the one that waits for them.
+    let span = tracing::info_span!("kernels", of = names.len());
+    let _guard = span.enter();
     let made: Vec<Result<T, NoCode>> = lowered
         .launches
         .par_iter()
         .enumerate()
         .map(|(position, launch)| {
-            let _span = tracing::debug_span!("kernel", name = launch.name).entered();
+            let (name, nodes) = (launch.name.as_str(), names[position]);
+            let _span = tracing::debug_span!(parent: &span, "kernel", name, nodes).entered();
             make(position, launch)
         })
         .collect();
     let (mut results, mut refusals) = (Vec::with_capacity(made.len()), Vec::new());
     for (position, made) in made.into_iter().enumerate() {
-        let nodes = || nodes(lowered)[position].to_owned();
+        let nodes = || names[position].to_owned();
         match made {
             Ok(made) => results.push(made),
             Err(NoCode::Refused(reason)) => refusals.push(Refusal {

@@ -43,10 +43,16 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
 }
 
 pub(super) fn emit(kernel: &Kernel) -> Result<Emitted, NoCode> {
-    alula_wgpu::emit_kernel(kernel).map_err(|error| match error {
+    let emitted = alula_wgpu::emit_kernel(kernel).map_err(|error| match error {
         EmitError::Invalid { .. } => NoCode::failed(error),
         EmitError::Unsupported { .. } | EmitError::Params { .. } | EmitError::TooLarge { .. } => {
             NoCode::refused(error)
         }
-    })
+    })?;
+    tracing::debug!(
+        kernel = kernel.name,
+        bytes = emitted.text.len(),
+        "kernel emitted"
+    );
+    Ok(emitted)
 }
