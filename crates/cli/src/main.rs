@@ -13,6 +13,7 @@ mod out;
 mod rows;
 mod verbs;
 
+mod progress;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -28,7 +29,12 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
-    let guard = log::start(&args.global);
+    // The others have a bar of their own, or measure what a bar would disturb.
+    let has_bar = matches!(
+        args.verb,
+        Verb::Compile(_) | Verb::Run(_) | Verb::Check(_) | Verb::Explain(_)
+    );
+    let guard = log::start(&args.global, has_bar);
     // A panic is a bug of ours and ends like one: with a code, not an abort.
     let result = verbs::catch(|| run(&args)).unwrap_or_else(|panic| {
         Err(Failure::Internal(format!(

@@ -4,6 +4,7 @@ mod artifacts;
 mod documentation;
 mod fusion;
 mod memory;
+mod logs;
 mod support;
 mod targets;
 mod verbs;
