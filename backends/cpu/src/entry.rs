@@ -19,3 +19,17 @@ pub(crate) enum CpuEntry {
         is_packed: bool,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use alula_testkit::schema;
+
+    #[test]
+    fn kernels_keep_their_form_or_raise_their_version() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/code.txt");
+        let form = schema::of::<super::CpuEntry>();
+        schema::hold(&file, crate::CODE_VERSION, &form);
+    }
+}

@@ -48,6 +48,10 @@ pub trait Device: Send + Sync {
     /// The target whose programs it runs.
     fn target(&self) -> &str;
 
+    /// How this device calls kernels and in what form it takes packed constants, in words with
+    /// version numbers. It runs only programs that say the same.
+    fn abi(&self) -> String;
+
     /// A line for the user: processor or adapter, with what matters of its features.
     fn describe(&self) -> String;
 

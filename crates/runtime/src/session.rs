@@ -63,6 +63,12 @@ impl Session {
                 device: device.target().to_owned(),
             });
         }
+        if program.abi != device.abi() {
+            return Err(SessionError::Abi {
+                program: program.abi.clone(),
+                device: device.abi(),
+            });
+        }
         validate(&program).map_err(SessionError::Damaged)?;
         let mut table = SymbolTable::default();
         let prepared: Vec<Prepared> = program

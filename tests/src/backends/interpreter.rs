@@ -41,6 +41,10 @@ impl Device for Interpreter {
         TARGET
     }
 
+    fn abi(&self) -> String {
+        TARGET.to_owned()
+    }
+
     fn describe(&self) -> String {
         "kernel interpreter".to_owned()
     }

@@ -65,3 +65,7 @@ pub use pack::{BStrides, pack_b, repack_b};
 pub use peak::fma_peak;
 pub use pool::Pool;
 pub use transpose::{pad_rows, transpose, transpose_any};
+
+/// The version of the form in which packed operands lie. It is raised whenever a panel that was
+/// packed before would be read as something else; `tests/suite/pack.rs` fails until it is.
+pub const PACK_VERSION: u32 = 1;

@@ -76,8 +76,15 @@ pub(super) fn program(
         kernels: assembled.kernels,
         code: assembled.code,
         features: assembled.features,
+        abi: alula_cpu::abi(),
     };
-    Ok(put_together(Target::Cpu, lowered, &position_of, code))
+    Ok(put_together(
+        Target::Cpu,
+        lowered,
+        &position_of,
+        code,
+        options,
+    ))
 }
 
 /// Packs constant right sides, and notes it in the contractions that read them.

@@ -38,8 +38,15 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
         kernels: linked.kernels,
         code: linked.code,
         features: linked.features,
+        abi: alula_cuda::abi(),
     };
-    Ok(put_together(Target::Cuda, lowered, &position_of, code))
+    Ok(put_together(
+        Target::Cuda,
+        lowered,
+        &position_of,
+        code,
+        options,
+    ))
 }
 
 pub(super) fn emit(kernel: &Kernel) -> Result<Emitted, NoCode> {

@@ -182,6 +182,7 @@ pub(super) struct Code {
     pub(super) kernels: Vec<KernelEntry>,
     pub(super) code: Vec<u8>,
     pub(super) features: Vec<String>,
+    pub(super) abi: String,
 }
 
 /// Puts a program together; `position_of` tells which kernel a launch runs.
@@ -190,6 +191,7 @@ pub(super) fn program(
     lowered: Lowered,
     position_of: &[usize],
     code: Code,
+    options: &CompileOptions,
 ) -> Program {
     let mut plans = lowered.plans;
     for step in plans.iter_mut().flat_map(|plan| &mut plan.steps) {
@@ -218,8 +220,12 @@ pub(super) fn program(
     }
     Program {
         target: target.name().to_owned(),
-        // What the contractions of every target are today.
-        precision: Precision::Highest.name().to_owned(),
+        precision: Precision::default().on(target).0.name().to_owned(),
+        fusion: match &options.fusion {
+            Some(_) => "plan".to_owned(),
+            None => options.strategy.name().to_owned(),
+        },
+        abi: code.abi,
         features: code.features,
         plans,
         kernels: code.kernels,
