@@ -201,12 +201,25 @@ impl Session {
         inputs: &[TensorRef<'_>],
         outputs: &mut [&mut [u8]],
     ) -> Result<(), RunError> {
+        self.run_into_with(inputs, outputs, &RunOptions::default())?;
+        Ok(())
+    }
+
+    /// [`Session::run_into`] with a deadline or a profile. Measuring allocates.
+    ///
+    /// # Errors
+    /// As [`Session::run_into`].
+    pub fn run_into_with(
+        &self,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [&mut [u8]],
+        options: &RunOptions,
+    ) -> Result<Option<Profile>, RunError> {
         count("inputs", self.inputs().len(), inputs.len())?;
         count("outputs", self.outputs().len(), outputs.len())?;
         let mut feeds: smallvec::SmallVec<[Feed<'_>; 8]> = smallvec::SmallVec::new();
         feeds.extend(inputs.iter().map(|tensor| Feed::Tensor(*tensor)));
-        let options = RunOptions::default();
-        self.execute(&feeds, &options, |run, frame| {
+        let ((), ran) = self.execute(&feeds, options, |run, frame| {
             for (port, output) in self.outputs().iter().zip(outputs) {
                 let needed = run.held_bytes(frame, port.slot);
                 if needed != output.len() {
@@ -221,7 +234,7 @@ impl Session {
             }
             Ok(())
         })?;
-        Ok(())
+        Ok(ran.profile)
     }
 
     /// Runs the first plan and lets `finish` take the outputs.
