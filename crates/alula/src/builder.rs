@@ -122,6 +122,18 @@ impl ModelBuilder {
         Ok(import_file(&self.path, &self.import)?)
     }
 
+    /// Everything in the model that is valid and that Alula does not do; empty if all is supported.
+    ///
+    /// # Errors
+    /// [`Error::Import`] for models that are not valid.
+    pub fn check(&self) -> Result<Vec<Unsupported>, Error> {
+        match import_file(&self.path, &self.import) {
+            Ok(_) => Ok(Vec::new()),
+            Err(ImportError::Unsupported(list)) => Ok(list),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Imports and compiles.
     ///
     /// # Errors
@@ -134,9 +146,11 @@ impl ModelBuilder {
             [] => &[Target::Cpu],
             targets => targets,
         };
-        if self.precision != Precision::Highest {
-            let what = self.precision.name();
-            tracing::warn!("precision {what} is not there yet: contractions stay exact");
+        for target in targets {
+            if let (used, Some(reason)) = self.precision.on(*target) {
+                let asked = self.precision;
+                tracing::warn!("precision {asked} on {target} runs as {used}: {reason}");
+            }
         }
         let reference = targets.contains(&Target::Reference).then(|| graph.clone());
         let compiled = self.programs(graph, targets)?;
@@ -255,14 +269,10 @@ pub struct CompileReport {
     pub times: Vec<(&'static str, Duration)>,
 }
 
-/// Everything in a model that is valid and that Alula does not do; empty if all is supported.
+/// [`ModelBuilder::check`] of a model as it is.
 ///
 /// # Errors
-/// [`Error::Import`] for models that are not valid.
+/// As [`ModelBuilder::check`].
 pub fn check(path: impl AsRef<Path>) -> Result<Vec<Unsupported>, Error> {
-    match import_file(path.as_ref(), &ImportOptions::default()) {
-        Ok(_) => Ok(Vec::new()),
-        Err(ImportError::Unsupported(list)) => Ok(list),
-        Err(error) => Err(error.into()),
-    }
+    ModelBuilder::new(path).check()
 }
