@@ -174,6 +174,16 @@ impl ModelBuilder {
         })
     }
 
+    /// The reference on the graph that the rules made, and what they did: for finding out whether a
+    /// rule is to blame. [`Target::Reference`] evaluates the graph as it was imported.
+    ///
+    /// # Errors
+    /// [`Error::Import`] or [`Error::Optimize`].
+    pub fn optimized_reference(&self) -> Result<(crate::Session, alula_opt::Report), Error> {
+        let (graph, report, _) = self.optimized(self.import()?.graph)?;
+        Ok((crate::Session::reference(graph), report))
+    }
+
     /// Compiles for every target that is compiled for. The last of them takes the graph whole, so
     /// that each weight leaves memory as soon as it is packed.
     fn programs(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use alula::{DType, Dim, Port, Scalar, Tensor, TensorType, Value, npy, pb};
 
-use crate::args::Compiling;
+use crate::args::Importing;
 use crate::failure::Failure;
 use crate::manifest::{self, Words};
 
@@ -48,10 +48,10 @@ pub(crate) fn complete(
     values: &mut Named,
     ports: &[Port],
     model: &Path,
-    compiling: &Compiling,
+    importing: &Importing,
     seed: u64,
 ) -> Result<(), Failure> {
-    let asked = !compiling.shape.is_empty() || !compiling.dim.is_empty() || !values.is_empty();
+    let asked = !importing.shape.is_empty() || !importing.dim.is_empty() || !values.is_empty();
     let example = match asked {
         true => None,
         false => manifest::record(model).and_then(|record| manifest::example(&record, 0)),
@@ -66,24 +66,24 @@ pub(crate) fn complete(
             .find(|(name, _)| *name == port.name);
         let value = match listed.filter(|(_, tensor)| Value::from(tensor.clone()).fits(&port.ty)) {
             Some((_, tensor)) => tensor.clone().into(),
-            None => make_up(port, compiling, seed)?,
+            None => make_up(port, importing, seed)?,
         };
         values.push((port.name.clone(), value));
     }
     Ok(())
 }
 
-fn make_up(port: &Port, compiling: &Compiling, seed: u64) -> Result<Value, Failure> {
+fn make_up(port: &Port, importing: &Importing, seed: u64) -> Result<Value, Failure> {
     let ty = port.ty.as_tensor().ok_or_else(|| {
         let (name, ty) = (&port.name, &port.ty);
         Failure::user(format!(
             "input {name:?} ({ty}) cannot be made up: give a .pb file"
         ))
     })?;
-    let asked = compiling.shape.iter().find(|(name, _)| *name == port.name);
+    let asked = importing.shape.iter().find(|(name, _)| *name == port.name);
     let shape: Vec<usize> = match asked {
         Some((_, shape)) => shape.iter().map(|&extent| extent as usize).collect(),
-        None => guess_shape(&port.name, ty, compiling),
+        None => guess_shape(&port.name, ty, importing),
     };
     let fail = |error| Failure::user(format!("input {:?}: {error}", port.name));
     if ty.dtype == DType::String {
@@ -103,9 +103,9 @@ fn make_up(port: &Port, compiling: &Compiling, seed: u64) -> Result<Value, Failu
         .into())
 }
 
-fn guess_shape(name: &str, ty: &TensorType, compiling: &Compiling) -> Vec<usize> {
+fn guess_shape(name: &str, ty: &TensorType, importing: &Importing) -> Vec<usize> {
     let bind = |symbol: &alula::Symbol| {
-        let found = compiling.dim.iter().find(|(name, _)| name == symbol.name());
+        let found = importing.dim.iter().find(|(name, _)| name == symbol.name());
         found.map(|(_, extent)| *extent)
     };
     let extents = ty.shape.iter().enumerate();

@@ -4,21 +4,23 @@
 //! 2 unsupported, 3 results differ, 4 Alula's or the machine's matter.
 
 mod args;
+mod examples;
 mod failure;
 mod inputs;
+mod located;
 mod log;
 mod manifest;
 mod measure;
 mod out;
+mod progress;
 mod rows;
 mod verbs;
 
-mod progress;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Verb};
+use args::{Args, Debug, Verb};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -62,9 +64,10 @@ fn run(args: &Args) -> Result<(), Failure> {
         Verb::Explain(verb) => verbs::explain::run(verb, global),
         Verb::Inspect(verb) => verbs::inspect::run(verb, global),
         Verb::Opt(verb) => verbs::opt::run(verb, global),
+        Verb::Debug(Debug::Bisect(verb)) => verbs::bisect::run(verb, global),
         Verb::Devices => verbs::devices::run(global),
         Verb::Completions { shell } => {
-            verbs::completions(*shell);
+            verbs::completions(*shell, global);
             Ok(())
         }
         Verb::Corpus(verb) => verbs::corpus::run(verb, global),

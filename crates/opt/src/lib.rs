@@ -20,6 +20,6 @@ mod rules;
 pub use options::{NearMiss, OptError, Options, PassReport, Report};
 pub use patch::Patch;
 pub use pattern::Match;
-pub use pipeline::optimize;
+pub use pipeline::{names, optimize};
 pub use rule::{Build, Guard, Miss, Numerics, Right, Rule};
 pub use rules::{all_rules, apply_rule, sets};

@@ -5,6 +5,7 @@
 //! batch normalizations are folded, and transpositions are cleaned up last. All of it is repeated
 //! while something changes, because each step makes work for the others.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use alula_ir::{Attr, Graph};
@@ -58,6 +59,14 @@ impl Step {
 /// The names of the passes that options can disable, besides those of rules.
 pub(crate) fn pass_names() -> impl Iterator<Item = &'static str> {
     STEPS.iter().map(|step| step.name())
+}
+
+/// Every rule, and every pass that is more than a set of rules: what [`Options`] can leave out, each
+/// under one name.
+pub fn names() -> BTreeSet<&'static str> {
+    let passes = STEPS.iter().filter(|step| !matches!(step, Step::Rules(_)));
+    let rules = rules::all_rules().map(|rule| rule.name);
+    passes.map(|step| step.name()).chain(rules).collect()
 }
 
 /// Optimises a graph and its sub-graphs.

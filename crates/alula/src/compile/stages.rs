@@ -326,12 +326,31 @@ fn printed(
     Ok(emitted.clif.or(emitted.asm).unwrap_or_default())
 }
 
+/// Why kernels in their text form have no words in a target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {reason}")]
+pub struct KernelTextError {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The kernel that begins there; none where the text is no kernel.
+    pub kernel: Option<String>,
+    /// What is wrong.
+    pub reason: String,
+}
+
 /// Kernels in their text form, in the words of a target.
 ///
 /// # Errors
-/// The place where the text is no kernel, or what the target lacks.
-pub fn legalize_text(text: &str, target: Target) -> Result<String, String> {
-    let kernels = alula_kernel::text::parse_kernels(text).map_err(|error| error.to_string())?;
+/// The place where the text is no kernel, or the kernel and what the target lacks.
+pub fn legalize_text(text: &str, target: Target) -> Result<String, KernelTextError> {
+    let kernels = alula_kernel::text::parse_kernels(text).map_err(|error| KernelTextError {
+        line: error.line,
+        column: error.column,
+        kernel: None,
+        reason: error.message,
+    })?;
     let options = CompileOptions {
         verify: true,
         ..CompileOptions::default()
@@ -342,14 +361,31 @@ pub fn legalize_text(text: &str, target: Target) -> Result<String, String> {
         Target::Wgpu => super::wgpu::words(&options),
         #[cfg(feature = "cuda")]
         Target::Cuda => super::cuda::words(&options),
-        other => return Err(format!("target {other} has no words of its own")),
+        other => {
+            return Err(KernelTextError {
+                line: 1,
+                column: 1,
+                kernel: None,
+                reason: format!("target {other} has no words of its own"),
+            });
+        }
     };
+    let heads: Vec<usize> = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| line.trim_start().starts_with("kernel "))
+        .map(|(line, _)| line)
+        .collect();
     let mut texts = Vec::new();
-    for kernel in kernels {
+    for (position, kernel) in kernels.into_iter().enumerate() {
         let name = kernel.name.clone();
         let kernel = words.finish(kernel).map_err(|error| match error {
-            super::launches::NoCode::Refused(why) | super::launches::NoCode::Failed(why) => {
-                format!("kernel {name}: {why}")
+            super::launches::NoCode::Refused(reason) | super::launches::NoCode::Failed(reason) => {
+                KernelTextError {
+                    line: heads.get(position).copied().unwrap_or(1),
+                    column: 1,
+                    kernel: Some(name),
+                    reason,
+                }
             }
         })?;
         texts.push(kernel.to_string());

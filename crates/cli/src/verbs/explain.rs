@@ -36,6 +36,8 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
             "fold_refused": report.fold_refused,
             "near_misses": misses,
             "precision": made.precision,
+            "precision_asked": args.precision.name(),
+            "precision_reason": args.precision.on(args.target).1,
             "kernels": made.groups,
             "channels_last": made.channels_last,
             "conversions": made.conversions,
@@ -79,9 +81,12 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
     let made = fusion(args)?;
     if !made.precision.is_empty() {
         let (asked, used) = (args.precision, &made.precision);
-        out::line(format_args!(
-            "precision {used} is used, {asked} was asked for"
-        ));
+        match asked.on(args.target).1 {
+            None => out::line(format_args!("precision {used}")),
+            Some(reason) => out::line(format_args!(
+                "precision {used} is used, {asked} was asked for: {reason}"
+            )),
+        }
     }
     kernels(&made);
     Ok(())

@@ -3,32 +3,21 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use alula::{Limits, Precision, RunOptions, SessionOptions, Tensor, Value, npy, pb};
+use alula::{Limits, Model, Precision, RunOptions, SessionOptions, Target, Tensor, Value, npy, pb};
 use serde_json::json;
 
-use super::{file_name, open};
+use super::file_name;
 use crate::args::{Format, Global, Run};
 use crate::failure::Failure;
 use crate::{inputs, out};
 
 pub(crate) fn run(args: &Run, global: &Global) -> Result<(), Failure> {
-    let mut model = match &args.fusion_plan {
-        Some(file) if !alula::is_artifact(&args.model)? => {
-            let builder = super::builder(&args.model, &args.compiling).target(args.target);
-            builder.fusion_plan(super::fusion_plan(file)?).compile()?
-        }
-        _ => {
-            let precision = Precision::default();
-            open(
-                &args.model,
-                args.target,
-                precision,
-                args.fusion,
-                &args.compiling,
-            )?
-        }
-    };
+    let mut model = open(args)?;
     if let Some(bytes_max) = args.max_bytes {
+        if args.target == Target::Reference {
+            let text = "target reference heeds no --max-bytes: it plans no memory";
+            return Err(Failure::Unsupported(text.to_owned()));
+        }
         let limits = Limits {
             bytes_max,
             ..Limits::default()
@@ -36,10 +25,19 @@ pub(crate) fn run(args: &Run, global: &Global) -> Result<(), Failure> {
         model = model.with_options(SessionOptions { limits });
     }
     let session = model.session_for(args.target)?;
+    if alula::is_artifact(&args.model)? {
+        super::check_extents(session.inputs(), &args.compiling.importing)?;
+    }
     let mut values = inputs::from_files(session.inputs(), &args.input)?;
     if let Some(seed) = args.random {
         let ports = session.inputs();
-        inputs::complete(&mut values, ports, &args.model, &args.compiling, seed)?;
+        inputs::complete(
+            &mut values,
+            ports,
+            &args.model,
+            &args.compiling.importing,
+            seed,
+        )?;
     }
     let named: Vec<(&str, Value)> = values
         .iter()
@@ -75,6 +73,33 @@ pub(crate) fn run(args: &Run, global: &Global) -> Result<(), Failure> {
         tracing::warn!("target {} has no steps to measure", args.target);
     }
     Ok(())
+}
+
+/// Opens an artifact or compiles a model.
+fn open(args: &Run) -> Result<Model, Failure> {
+    let (file, compiling) = (&args.model, &args.compiling);
+    if alula::is_artifact(file)? {
+        let asked = [
+            ("--fusion", args.fusion.is_some()),
+            ("--fusion-plan", args.fusion_plan.is_some()),
+        ];
+        let model = super::stored(file, compiling, &asked)?;
+        let importing = &compiling.importing;
+        let is_sized = !importing.shape.is_empty() || !importing.dim.is_empty();
+        if is_sized && args.random.is_none() {
+            let text = "--shape and --dim say how large inputs of an artifact are that --random \
+                        makes up, and there are none";
+            return Err(Failure::user(text));
+        }
+        return Ok(model);
+    }
+    let Some(plan) = &args.fusion_plan else {
+        let (precision, fusion) = (Precision::default(), args.fusion.unwrap_or_default());
+        return super::compiled(file, args.target, precision, fusion, compiling);
+    };
+    let builder = super::builder(file, compiling).target(args.target);
+    let built = builder.fusion_plan(super::fusion_plan(plan)?).compile();
+    built.map_err(|error| super::in_fusion_plan(error.into(), plan))
 }
 
 fn write(

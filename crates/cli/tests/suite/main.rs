@@ -1,10 +1,11 @@
 //! The command line as scripts use it: exit codes, JSON, files, and what must not change a bit.
 
 mod artifacts;
+mod bisect;
 mod documentation;
 mod fusion;
-mod memory;
 mod logs;
+mod memory;
 mod support;
 mod targets;
 mod verbs;

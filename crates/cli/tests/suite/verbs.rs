@@ -36,6 +36,20 @@ fn exit_codes_tell_whose_matter_it_is() {
         (2, &["run", "unknown.onnx", "--random", "1"]),
         (0, &["compare", "negate.onnx"]),
         (3, &["compare", "negate.onnx", "--bound=-1"]),
+        (0, &["check", "negate.onnx", "--dim", "N=3"]),
+        (1, &["check", "negate.onnx", "--max-file-bytes", "10"]),
+        (1, &["check", "negate.onnx", "--max-nodes", "0"]),
+        (
+            1,
+            &[
+                "compile",
+                "negate.onnx",
+                "--max-depth",
+                "0",
+                "--max-nodes",
+                "0",
+            ],
+        ),
     ] {
         let done = place.run(words);
         assert_eq!(done.code, code, "{words:?}: {}", done.stderr);
@@ -59,6 +73,7 @@ fn json_has_the_keys_that_tools_rely_on() {
             &["run", &model, "--random", "1"],
             &["name", "type", "min", "max", "first"],
         ),
+        (&["check", &model], &["model", "supported", "unsupported"]),
         (
             &["bench", &model, "--duration", "0"],
             &[
@@ -84,7 +99,13 @@ fn json_has_the_keys_that_tools_rely_on() {
         ),
         (
             &["explain", &model],
-            &["fires", "kernels", "precision", "near_misses"],
+            &[
+                "fires",
+                "kernels",
+                "precision",
+                "precision_reason",
+                "near_misses",
+            ],
         ),
         (
             &["inspect", &model],
@@ -153,6 +174,36 @@ fn runs_are_bounded() {
     let tight = place.run(&["run", &model, "--random", "1", "--max-bytes", "100"]);
     assert_eq!(tight.code, 1, "{}", tight.stderr);
     assert!(tight.stderr.contains("100"), "{}", tight.stderr);
+    // Who evaluates operators one by one heeds neither, and says so.
+    for bound in [["--deadline", "1"], ["--max-bytes", "1"]] {
+        let words = ["run", &model, "--random", "1", "--target", "reference"];
+        let done = place.run(&[&words[..], &bound].concat());
+        assert_eq!(done.code, 2, "{}", done.stderr);
+        assert!(done.stderr.contains("reference"), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn what_was_used_is_told_and_measured_once() {
+    let place = Place::new();
+    place.negation();
+    let words = ["bench", "negate.onnx", "--duration", "0", "--json"];
+    let done = place.ok(&[&words[..], &["--precision", "highest,high,medium"]].concat());
+    let rows = done.json();
+    assert_eq!(rows.len(), 1, "{}", done.stdout);
+    assert_eq!(rows[0]["precision"], "highest");
+    assert!(
+        done.stderr.contains("medium runs as highest"),
+        "{}",
+        done.stderr
+    );
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    assert_eq!(rows[0]["threads"], cores);
+    let one = place.ok(&[&words[..], &["--threads", "1"]].concat()).json();
+    assert_eq!(one[0]["threads"], 1);
+    let told = place.ok(&["explain", "negate.onnx", "--precision", "high"]);
+    let line = "precision highest is used, high was asked for: no kernel";
+    assert!(told.stdout.contains(line), "{}", told.stdout);
 }
 
 #[test]
@@ -189,4 +240,38 @@ fn a_wrong_graph_is_pointed_into() {
     let done = place.run(&["opt", "wrong.ir"]);
     assert_eq!(done.code, 1);
     assert!(done.stderr.contains("wrong.ir"), "{}", done.stderr);
+}
+
+#[test]
+fn wrong_kernels_and_fusion_plans_are_pointed_into() {
+    let place = Place::new();
+    let model = digits().display().to_string();
+    let plan = |text: &str| {
+        place.write("plan.txt", text);
+        place.run(&["compile", &model, "--fusion-plan", "plan.txt"])
+    };
+    place.write(
+        "wrong.txt",
+        "kernel k(x: f32[4] read) {\n  %1: f32 = frobnicate %0\n}\n",
+    );
+    for (done, words) in [
+        (
+            place.run(&["opt", "wrong.txt"]),
+            ["wrong.txt:2", "frobnicate"],
+        ),
+        (plan("graph digits\n  a b\n"), ["plan.txt:2", "a b"]),
+        (
+            plan("graph digits\n  stem_norm + no_such_node\n"),
+            ["plan.txt:2", "names a node that is not there"],
+        ),
+        (
+            plan("graph digits\n  stem_norm + probabilities\n"),
+            ["plan.txt:2", "cannot be one kernel"],
+        ),
+    ] {
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        for word in words {
+            assert!(done.stderr.contains(word), "no {word}: {}", done.stderr);
+        }
+    }
 }
