@@ -1,6 +1,6 @@
 //! Files of text in which a graph or a kernel stands beside what a stage makes of it, each in the
-//! folder of the stage's name: `infer`, `expand`, `fusion`, `kernel`, `plan`, `run` of graphs,
-//! `launch` and `emit` of kernels. A file's first line names the stage, with its options.
+//! folder of the stage's name: `infer`, `opt`, `expand`, `fusion`, `kernel`, `plan`, `run` of
+//! graphs, `launch` and `emit` of kernels. A file's first line names the stage, with its options.
 //!
 //! Every graph of `fusion`, `kernel` and `plan` runs on every target besides, as those of `run`
 //! do; every kernel of `emit` as those of `launch` do. A target that refuses one is named in the
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     }
     let mut trials = Vec::new();
     for name in [
-        "infer", "expand", "fusion", "kernel", "plan", "run", "launch", "emit",
+        "infer", "opt", "expand", "fusion", "kernel", "plan", "run", "launch", "emit",
     ] {
         let devices = Arc::clone(&devices);
         let stage = move |stage: &str, text: &str| stage_of(stage, text, &devices);
@@ -42,6 +42,7 @@ fn stage_of(stage: &str, text: &str, devices: &Devices) -> Result<String, String
     let options: Vec<&str> = words.collect();
     match name {
         "infer" => text::infer(text),
+        "opt" => text::optimized(text),
         "expand" => text::expanded(text),
         "run" => run::run(text, devices).map(|ran| ran.outputs + &ran.refusals),
         "fusion" | "kernel" | "plan" => {
@@ -54,6 +55,7 @@ fn stage_of(stage: &str, text: &str, devices: &Devices) -> Result<String, String
             Ok(shown + &ran.refusals)
         }
         "launch" => launch::run(text, devices).map(|ran| ran.outputs + &ran.refusals),
+        "clif" => launch::print(text, Backend::Cpu, devices),
         "wgsl" => launch::print(text, Backend::Wgpu, devices),
         "ptx" => launch::print(text, Backend::Cuda, devices),
         _ => Err(format!("there is no stage {name}")),
