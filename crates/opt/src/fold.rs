@@ -41,6 +41,16 @@ impl Folder {
         }
     }
 
+    /// As [`Folder::fold`], of a node that has no user yet: what stays compressed before a
+    /// contraction cannot be told from what does not, so that the pass decides later.
+    pub(crate) fn fold_new(&mut self, graph: &Graph, id: NodeId) -> Option<Vec<Tensor>> {
+        let is_dequantized = graph.node(id).op.name.starts_with("dequantize");
+        if is_dequantized && !self.folds_dequantize {
+            return None;
+        }
+        self.fold(graph, id)
+    }
+
     /// The values of a node's results, if it can and should be folded.
     pub(crate) fn fold(&mut self, graph: &Graph, id: NodeId) -> Option<Vec<Tensor>> {
         let node = graph.node(id);
@@ -105,13 +115,14 @@ fn by_reference(graph: &Graph, id: NodeId) -> Option<Vec<Tensor>> {
     }
 }
 
-/// Whether a result is an operand of a contraction, or of what may stand before one.
+/// Whether a result is a side of a contraction, or of what may stand before one. A bias is none.
 fn feeds_contraction(graph: &Graph, id: NodeId) -> bool {
     let results = &graph.node(id).results;
     let mut users = results.iter().flat_map(|value| graph.uses(*value));
-    users.any(|(user, _)| {
+    users.any(|(user, position)| {
         let op = graph.node(user).op;
-        matches!(op.lowering, Lowering::Contract(_)) || matches!(op.name, "transpose" | "reshape")
+        let is_side = matches!(op.lowering, Lowering::Contract(_)) && position < 2;
+        is_side || matches!(op.name, "transpose" | "reshape")
     })
 }
 

@@ -1,7 +1,8 @@
 //! What a rule builds in place of a match.
 //!
 //! Nodes that are made of constants only are folded as they are made, so that rules write weight
-//! arithmetic as operators and later patterns see constants.
+//! arithmetic as operators and later patterns see constants. Dequantizations wait for the pass
+//! that folds, which sees who uses them.
 
 use std::collections::BTreeSet;
 
@@ -105,7 +106,7 @@ impl Patch<'_> {
                 .push_with_results(op, operands, attrs, &self.name, results_wanted)?;
         let node = self.graph.producer(results[0]).expect("a node was made");
         self.made.push(node);
-        match self.folder.fold(self.graph, node) {
+        match self.folder.fold_new(self.graph, node) {
             Some(tensors) => {
                 self.dead.insert(node);
                 Ok(tensors
