@@ -265,9 +265,12 @@ impl Graph {
         Dim::symbol(symbol)
     }
 
+    /// A type as inferred, with large dims named. What operands are annotated with says nothing of
+    /// results.
     fn abbreviate_type(&mut self, ty: ValueType) -> ValueType {
         match ty {
             ValueType::Tensor(mut tensor) => {
+                (tensor.quant, tensor.sparsity) = (None, None);
                 let shape = std::mem::take(&mut tensor.shape);
                 tensor.shape = shape
                     .into_iter()

@@ -1,5 +1,7 @@
 //! Reads the text of a graph back. The grammar is the one that `print` writes.
 
+mod annotation;
+
 use std::collections::BTreeMap;
 
 use alula_tensor::{DType, DTypeClass, Dim, Scalar, Tensor, TensorType, ValueType};
@@ -194,7 +196,9 @@ impl Parser<'_> {
         if op_name == "const" {
             let ty = self.tensor_type()?;
             let tensor = self.elements(&ty)?;
+            annotation::check_constant(&ty, &tensor)?;
             let id = graph.constant(tensor);
+            graph.refine_type(id, ty.into());
             set_name(graph, id, &defined[0]);
             return define(names, defined.swap_remove(0), id);
         }
@@ -354,7 +358,9 @@ impl Parser<'_> {
 
     fn tensor_type(&mut self) -> Parsed<TensorType> {
         let dtype = self.dtype()?;
-        Ok(TensorType::new(dtype, self.dims()?))
+        let mut ty = TensorType::new(dtype, self.dims()?);
+        self.annotations(&mut ty)?;
+        Ok(ty)
     }
 
     fn value_type(&mut self) -> Parsed<ValueType> {

@@ -11,6 +11,7 @@ mod element;
 mod minifloat;
 mod scalar;
 mod scalar_eval;
+mod sparse;
 mod storage;
 mod tensor;
 mod types;

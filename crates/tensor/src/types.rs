@@ -85,6 +85,21 @@ impl TensorType {
         self.shape.iter().cloned().product()
     }
 
+    /// The type without annotations.
+    #[must_use]
+    pub fn plain(&self) -> TensorType {
+        TensorType::new(self.dtype, self.shape.clone())
+    }
+
+    /// Checks that annotations fit dtype and shape.
+    ///
+    /// # Errors
+    /// The facts that disagree.
+    pub fn check_annotations(&self) -> Result<(), String> {
+        let quant = self.quant.iter().try_for_each(|quant| quant.check(self));
+        quant.and_then(|()| self.sparsity.iter().try_for_each(|s| s.check(self)))
+    }
+
     /// The type with every dim passed through `map`.
     pub fn substitute(&self, map: &dyn Fn(&Symbol) -> Option<Dim>) -> TensorType {
         let shape = self.shape.iter().map(|dim| dim.substitute(map)).collect();
