@@ -584,6 +584,34 @@ impl Graph {
         Ok(())
     }
 
+    /// Makes every user of `old` but one node, and every output, use `new`. What gives symbols their
+    /// values stays, and so do names.
+    ///
+    /// # Errors
+    /// [`GraphError::TypeChange`] when the types differ in more than annotations.
+    pub fn replace_behind(
+        &mut self,
+        old: ValueId,
+        new: ValueId,
+        but: NodeId,
+    ) -> Result<(), GraphError> {
+        if !same_but_annotations(self.ty(old), self.ty(new)) {
+            let (old, new) = (self.ty(old).to_string(), self.ty(new).to_string());
+            return Err(GraphError::TypeChange { old, new });
+        }
+        for (node, operand) in self.uses(old) {
+            if node != but {
+                self.set_operand(node, operand, new);
+            }
+        }
+        for (_, output) in &mut self.outputs {
+            if *output == old {
+                *output = new;
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces one operand of a node. Types are not inferred again: the new value must have the
     /// type of the old one.
     pub fn set_operand(&mut self, node: NodeId, operand: usize, value: ValueId) {

@@ -17,6 +17,14 @@ pub enum LowerFailure {
     /// A node could not be replaced by others.
     #[error(transparent)]
     Graph(#[from] alula_ir::GraphError),
+    /// An annotation on a type has no operators.
+    #[error("{value}: {reason}")]
+    Annotation {
+        /// The value.
+        value: String,
+        /// Why.
+        reason: String,
+    },
     /// A symbol has no value at run time.
     #[error("symbol {symbol} of {place} gets its value from nothing")]
     Symbol {

@@ -1,18 +1,21 @@
-//! Replaces composite operators by what they are made of.
+//! Replaces annotations on types, and composite operators by what they are made of.
 
 use alula_ir::{Graph, Lowering};
 
 use crate::LowerFailure;
+use crate::quant::{Fate, realize};
 
 /// Most rounds: an operator may be made of operators that are made of others.
 const ROUNDS_MAX: usize = 32;
 
-/// Replaces every operator whose lowering is `Compose` by what it is made of, until none is left.
-/// Sub-graphs are left alone: they are expanded when they are lowered.
+/// Replaces annotations by the operators that they stand for, then every operator whose lowering is
+/// `Compose` by what it is made of, until none is left. Sub-graphs are left alone: they are expanded
+/// when they are lowered. Returns what became of each annotation.
 ///
 /// # Errors
-/// [`LowerFailure::Graph`] when a composition does not type.
-pub fn expand(graph: &mut Graph) -> Result<(), LowerFailure> {
+/// [`LowerFailure::Graph`] when a composition does not type; [`LowerFailure::Annotation`].
+pub fn expand(graph: &mut Graph) -> Result<Vec<Fate>, LowerFailure> {
+    let fates = realize(graph)?;
     for _ in 0..ROUNDS_MAX {
         let mut changed = false;
         for id in graph.nodes() {
@@ -34,7 +37,7 @@ pub fn expand(graph: &mut Graph) -> Result<(), LowerFailure> {
         }
         graph.remove_dead();
         if !changed {
-            return Ok(());
+            return Ok(fates);
         }
     }
     panic!("an operator is made of itself");

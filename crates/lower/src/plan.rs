@@ -9,6 +9,7 @@ use alula_tensor::{Dim, Symbol, Tensor, TensorType, ValueType};
 
 use crate::cluster::{FusionPlan, FusionReport, Item, Rules, Strategy, Work, cluster, items};
 use crate::layout::{LayoutReport, Layouts, lay_out};
+use crate::quant::Fate;
 use crate::{LowerFailure, expand};
 
 /// What a launch computes, before loops are laid out for a target.
@@ -46,6 +47,8 @@ pub struct Lowered {
     pub fusion: Vec<FusionReport>,
     /// How the buffers of each plan lie.
     pub layouts: Vec<LayoutReport>,
+    /// What became of the annotations on types.
+    pub annotations: Vec<Fate>,
 }
 
 /// Lowers a graph and its sub-graphs, with every buffer row-major.
@@ -111,7 +114,8 @@ fn lower_graph(
     is_outermost: bool,
 ) -> Result<usize, LowerFailure> {
     let _span = tracing::debug_span!("graph", name = graph.name).entered();
-    tracing::debug_span!("expand").in_scope(|| expand(&mut graph))?;
+    let annotations = tracing::debug_span!("expand").in_scope(|| expand(&mut graph))?;
+    lowered.annotations.extend(annotations);
     let position = lowered.plans.len();
     let mut rules = Rules::from(options.strategy);
     if let Some(most) = options.operands_max {

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use alula_ir::{Def, EvalCtx, EvalError, Graph, HostValue, NodeId, Origin, Requirement, ValueId};
 use alula_tensor::{Dim, Symbol, TensorType, ValueType};
 
+use crate::quantization::rounded;
+
 /// Why a graph could not be evaluated.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EvaluateError {
@@ -68,6 +70,13 @@ fn evaluate_within(
     let mut symbols = outer.clone();
     let mut values: BTreeMap<ValueId, HostValue> =
         graph.inputs().iter().copied().zip(inputs).collect();
+    for (id, value) in &mut values {
+        *value = annotated(graph, *id, value).map_err(|error| EvaluateError::Node {
+            op: "input",
+            name: graph.value(*id).name.clone().unwrap_or_default(),
+            error,
+        })?;
+    }
     for (position, id) in graph.inputs().iter().enumerate() {
         bind_input(graph, position, &values[id], &mut symbols);
         bind_result(graph, *id, &values[id], &mut symbols);
@@ -124,7 +133,15 @@ fn check_requirements(graph: &Graph, symbols: &BTreeMap<Symbol, i64>) -> Result<
     Ok(())
 }
 
-/// Evaluates one node on operand values.
+/// A value as the annotation of its type says it is.
+fn annotated(graph: &Graph, id: ValueId, value: &HostValue) -> Result<HostValue, EvalError> {
+    match graph.ty(id).as_tensor() {
+        Some(ty) => rounded(value, ty),
+        None => Ok(value.clone()),
+    }
+}
+
+/// Evaluates one node on operand values. Results of quantized types are quantized and dequantized.
 ///
 /// # Errors
 /// [`EvaluateError::Node`].
@@ -188,7 +205,10 @@ pub fn evaluate_node(
     for (result, value) in ctx.results.iter().zip(&values) {
         check_type(result, value).map_err(|reason| fail(EvalError::Value(reason)))?;
     }
-    Ok(values)
+    let results = node.results.iter().zip(&values);
+    results
+        .map(|(id, value)| annotated(graph, *id, value).map_err(fail))
+        .collect()
 }
 
 fn substitute(ty: &ValueType, known: &dyn Fn(&Symbol) -> Option<Dim>) -> ValueType {
