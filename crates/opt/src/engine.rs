@@ -3,8 +3,9 @@
 //! Each sweep visits the nodes in order with a worklist: a rewrite puts what it made and what
 //! uses it back, so that chains collapse within one sweep; a last sweep finds nothing. What every
 //! rule is held to is checked here: inner nodes of a match have no other user (unless the rule
-//! allows it) and are no outputs, the replaced value keeps its dtype, extents and annotations, and
-//! the number of rewrites is bounded by the size of the graph.
+//! allows it) and are no outputs, and are not quantized by an annotation, the replaced value keeps
+//! its dtype, extents and annotations, and the number of rewrites is bounded by the size of the
+//! graph.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -250,6 +251,7 @@ impl Driver<'_> {
         if let Some(guard) = rule.guard {
             guard(self.graph, found)?;
         }
+        self.check_annotations(found)?;
         if !rule.sharing {
             self.check_sole_use(found)?;
         }
@@ -287,6 +289,21 @@ impl Driver<'_> {
         self.visit_users(new, work);
         for node in &found.nodes {
             self.bury(*node, work);
+        }
+        Ok(())
+    }
+
+    /// Inner values must be what their operators compute, without another rounding.
+    fn check_annotations(&self, found: &Match<'_>) -> Result<(), Miss> {
+        for node in &found.nodes {
+            let mut results = self.graph.node(*node).results.iter();
+            let is_rounded = results.any(|result| {
+                let ty = self.graph.ty(*result).as_tensor();
+                *result != found.result && ty.is_some_and(|ty| ty.quant.is_some())
+            });
+            if is_rounded {
+                return Err(format!("{} is quantized", self.describe(*node)).into());
+            }
         }
         Ok(())
     }

@@ -71,6 +71,10 @@ impl Folder {
         let mut needed = 0_u64;
         for result in &node.results {
             let ty = graph.ty(*result).as_tensor()?;
+            // What an annotation says is kept as it is stored.
+            if ty.quant.is_some() {
+                return None;
+            }
             let elements = ty.num_elements().as_const()?;
             let bytes = u64::try_from(elements)
                 .ok()?

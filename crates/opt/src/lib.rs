@@ -16,6 +16,7 @@ mod pattern;
 mod pipeline;
 mod rule;
 mod rules;
+mod sparsity;
 
 pub use options::{NearMiss, OptError, Options, PassReport, Report};
 pub use patch::Patch;

@@ -5,9 +5,10 @@
 //! that folds, which sees who uses them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use alula_ir::{Attr, Attrs, Graph, NodeId, OpDef, ValueId};
-use alula_tensor::{DType, Scalar, Shape, Tensor, TensorType};
+use alula_tensor::{DType, Quant, Scalar, Shape, Tensor, TensorType};
 
 use crate::fold::Folder;
 use crate::pattern::{AttrMade, Match, Replacement, splat_of};
@@ -129,6 +130,35 @@ impl Patch<'_> {
     ) -> Result<Vec<ValueId>, Miss> {
         let node = self.graph.node(node).clone();
         self.push_op(node.op, operands, node.attrs, node.results.len())
+    }
+
+    /// The node of a value again, with the value quantized by an annotation.
+    ///
+    /// # Errors
+    /// A miss when no node makes it alone or again.
+    pub fn quantized(&mut self, value: ValueId, quant: Quant) -> Result<ValueId, Miss> {
+        let Some(id) = self.graph.producer(value) else {
+            return Err("no node makes it".into());
+        };
+        let node = self.graph.node(id).clone();
+        let traits = node.op.traits;
+        if node.results.len() != 1 || traits.random || traits.control_flow {
+            return Err(format!("{} is not made again", node.op.name).into());
+        }
+        let name = std::mem::replace(&mut self.name, node.name.clone());
+        let made = self.push_op(node.op, &node.operands, node.attrs, 1);
+        self.name = name;
+        let made = made?[0];
+        let mut ty = self.ty(made)?;
+        ty.quant = Some(Arc::new(quant));
+        match self.graph.producer(made) {
+            Some(_) => self.graph.refine_type(made, ty.into()),
+            None => return Err("it is constant".into()),
+        }
+        if let Some(name) = self.graph.value(value).name.clone() {
+            self.graph.set_name(made, &name);
+        }
+        Ok(made)
     }
 
     /// The users of a value that are not dead.

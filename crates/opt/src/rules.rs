@@ -12,6 +12,7 @@ use crate::rule::Rule;
 
 mod activation;
 mod algebra;
+mod annotation;
 mod attention;
 mod conv;
 mod fold;
@@ -25,6 +26,7 @@ mod transpose;
 const SETS: &[(&str, &[Rule])] = &[
     ("activation", activation::RULES),
     ("algebra", algebra::RULES),
+    ("annotation", annotation::RULES),
     ("attention", attention::RULES),
     ("conv", conv::RULES),
     ("fold", fold::RULES),
