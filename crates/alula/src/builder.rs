@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use alula_ir::Graph;
 use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::LayoutReport;
+use alula_lower::quant::Fate;
 use alula_onnx::{Import, ImportError, ImportOptions, Unsupported, import_file};
 use alula_program::Program;
 use alula_runtime::SessionOptions;
@@ -210,6 +211,7 @@ impl ModelBuilder {
                 program,
                 fusion,
                 layouts,
+                annotations,
                 times: stages,
             } = self.on_threads(|| compile(own, target, &self.compile))?;
             let mut times = vec![("optimize", took)];
@@ -218,6 +220,7 @@ impl ModelBuilder {
                 rewrites: rewrites.clone(),
                 fusion,
                 layouts,
+                annotations,
                 times,
             };
             programs.push((target, program, report));
@@ -275,6 +278,8 @@ pub struct CompileReport {
     pub fusion: Vec<FusionReport>,
     /// How the buffers of each plan lie.
     pub layouts: Vec<LayoutReport>,
+    /// What became of the annotations on types: what is quantized and what is sparse.
+    pub annotations: Vec<Fate>,
     /// How long each stage took, in order.
     pub times: Vec<(&'static str, Duration)>,
 }

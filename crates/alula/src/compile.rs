@@ -18,6 +18,7 @@ use alula_lower::LowerFailure;
 use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::{LayoutReport, Layouts};
 use alula_lower::plan::{LowerOptions, Lowered, lower_as};
+use alula_lower::quant::Fate;
 use alula_program::Program;
 
 use crate::Target;
@@ -42,6 +43,8 @@ pub struct Compiled {
     pub fusion: Vec<FusionReport>,
     /// How the buffers of each plan lie.
     pub layouts: Vec<LayoutReport>,
+    /// What became of the annotations on types.
+    pub annotations: Vec<Fate>,
     /// How long each stage took, in order.
     pub times: Vec<(&'static str, Duration)>,
 }
@@ -127,6 +130,7 @@ pub fn compile(
     };
     clock.lap("lower");
     let (fusion, layouts) = (lowered.fusion.clone(), lowered.layouts.clone());
+    let annotations = lowered.annotations.clone();
     let program = match target {
         Target::Cpu => cpu::program(lowered, options)?,
         #[cfg(feature = "wgpu")]
@@ -140,6 +144,7 @@ pub fn compile(
         program: Arc::new(program),
         fusion,
         layouts,
+        annotations,
         times: clock.laps,
     })
 }

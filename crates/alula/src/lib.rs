@@ -70,6 +70,8 @@ pub use alula_artifact::{self as artifact, Verify};
 #[cfg(feature = "emit")]
 pub use alula_lower::cluster::{FusionPlan, Strategy as Fusion};
 #[cfg(feature = "emit")]
+pub use alula_lower::quant::{Fate, Part as FatePart};
+#[cfg(feature = "emit")]
 pub use alula_onnx as onnx;
 #[cfg(feature = "emit")]
 pub use alula_opt as opt;
