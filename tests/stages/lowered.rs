@@ -7,7 +7,7 @@ use alula_lower::cluster::Strategy;
 use alula_lower::legalize::legalize;
 use alula_lower::plan::{KernelWork, Lowered, lower};
 use alula_lower::schedule::schedule;
-use alula_program::{Place, Plan, Slot, Step};
+use alula_program::{Check, Place, Plan, Slot, Step};
 use alula_tests::backends::Backend;
 
 use super::text::graph;
@@ -95,8 +95,16 @@ fn show_plan(plan: &Plan, lowered: &Lowered, shown: &mut String) {
     for def in &plan.symbols {
         line(format!("  symbol {}: {:?}", def.symbol, def.origin));
     }
-    for (a, b, who) in &plan.checks {
-        line(format!("  check {a} = {b} for {who}"));
+    for Check {
+        left,
+        right,
+        nodes,
+        reason,
+    } in &plan.checks
+    {
+        let reason = reason.iter().map(|reason| format!(", else {reason}"));
+        let reason: String = reason.collect();
+        line(format!("  check {left} = {right} for {nodes}{reason}"));
     }
     for (position, Slot { ty, bytes, place }) in plan.slots.iter().enumerate() {
         let place = match place {

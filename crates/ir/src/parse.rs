@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use alula_tensor::{DType, DTypeClass, Dim, Scalar, Tensor, TensorType, ValueType};
 
 use crate::token::{Lexer, Token};
-use crate::{Attr, AttrKind, Attrs, Graph, OpDef, Registry, ValueId};
+use crate::{Attr, AttrKind, Attrs, Graph, OpDef, Registry, Requirement, ValueId};
 
 /// Why text is no graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -178,7 +178,19 @@ impl Parser<'_> {
         let dims = self.dims()?;
         let who = self.text()?;
         let [left, right] = <[Dim; 2]>::try_from(dims).map_err(|_| "two dims are required")?;
-        let stated = graph.require(left, right, &who);
+        let reason = match self.peek()? == Token::Word("because".to_owned()) {
+            true => {
+                self.keyword("because")?;
+                Some(self.text()?)
+            }
+            false => None,
+        };
+        let stated = graph.rely_on(Requirement {
+            left,
+            right,
+            who,
+            reason,
+        });
         stated.map_err(|error| error.to_string())
     }
 

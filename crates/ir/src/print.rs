@@ -54,8 +54,18 @@ impl Graph {
             self.write_node(f, node, &names, indent)?;
             f.write_char('\n')?;
         }
-        for Requirement { left, right, who } in self.requirements() {
-            writeln!(f, "{pad}  require [{left}, {right}] {who:?}")?;
+        for requirement in self.requirements() {
+            let Requirement {
+                left,
+                right,
+                who,
+                reason,
+            } = requirement;
+            write!(f, "{pad}  require [{left}, {right}] {who:?}")?;
+            match reason {
+                Some(reason) => writeln!(f, " because {reason:?}")?,
+                None => f.write_char('\n')?,
+            }
         }
         write!(f, "{pad}  return")?;
         for (position, (name, value)) in self.outputs().iter().enumerate() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alula_ir::{Def, Graph, Origin, Requirement, ValueId};
 use alula_kernel::{Compute, Contract, Kernel};
-use alula_program::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
+use alula_program::{Check, Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
 use alula_tensor::{Dim, Symbol, Tensor, TensorType, ValueType};
 
 use crate::cluster::{FusionPlan, FusionReport, Item, Rules, Strategy, Work, cluster, items};
@@ -144,8 +144,19 @@ fn lower_graph(
     lowered.fusion.push(report);
     lowered.layouts.push(layout);
     let mut checks = Vec::new();
-    for Requirement { left, right, who } in graph.requirements() {
-        checks.push((left.clone(), right.clone(), who.clone()));
+    for requirement in graph.requirements() {
+        let Requirement {
+            left,
+            right,
+            who,
+            reason,
+        } = requirement.clone();
+        checks.push(Check {
+            left,
+            right,
+            nodes: who,
+            reason,
+        });
     }
     let mut planner = Planner {
         graph: &graph,
@@ -173,7 +184,7 @@ struct Planner<'p> {
     slots: Vec<Slot>,
     slot_of: BTreeMap<ValueId, SlotId>,
     steps: Vec<Step>,
-    checks: Vec<(Dim, Dim, String)>,
+    checks: Vec<Check>,
     /// Symbols that are known only while the plan runs.
     late: BTreeSet<Symbol>,
 }
@@ -305,7 +316,7 @@ impl Planner<'_> {
                 let from = elements(&self.slots[present[0].0 as usize].ty);
                 let to = elements(self.graph.ty(item.results[0]));
                 if from != to {
-                    self.checks.push((from, to, name));
+                    self.check_equal(from, to, &name);
                 }
                 self.add_slot(item.results[0], Place::Alias(present[0]));
                 return Ok(());
@@ -363,9 +374,9 @@ impl Planner<'_> {
             KernelWork::Kernel(_) => &[],
         };
         for (a, b) in equal {
-            let is_known = self.checks.iter().any(|(x, y, _)| (x, y) == (a, b));
+            let is_known = self.checks.iter().any(|c| (&c.left, &c.right) == (a, b));
             if !is_known {
-                self.checks.push((a.clone(), b.clone(), name.clone()));
+                self.check_equal(a.clone(), b.clone(), &name);
             }
         }
         self.lowered.launches.push(Launch {
@@ -375,6 +386,15 @@ impl Planner<'_> {
         });
         self.steps.push(Step::Launch { kernel, args, name });
         Ok(())
+    }
+
+    fn check_equal(&mut self, left: Dim, right: Dim, nodes: &str) {
+        self.checks.push(Check {
+            left,
+            right,
+            nodes: nodes.to_owned(),
+            reason: None,
+        });
     }
 
     fn dynamic_slots(&mut self, results: &[ValueId]) -> Vec<SlotId> {

@@ -1,6 +1,6 @@
 //! From a decoded model to a graph: names, nodes, functions, sub-graphs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alula_ir::{Graph, ValueId};
 use alula_tensor::{Dim, ValueType};
@@ -98,13 +98,14 @@ impl<'m> Importer<'m> {
             captures: Vec::new(),
             decisions: Decisions::default(),
             assumed: Vec::new(),
+            demands: BTreeSet::new(),
         });
         self.initializers(proto)?;
         self.inputs(proto)?;
         self.scope_body(&proto.node, &proto.output)?;
         if !self.unsupported.is_empty() {
             // A node may have been met on several paths.
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             self.unsupported
                 .retain(|node| seen.insert(node.to_string()));
             return Err(ImportError::Unsupported(self.unsupported));
@@ -434,6 +435,7 @@ impl<'m> Importer<'m> {
             captures: Vec::new(),
             decisions,
             assumed,
+            demands: BTreeSet::new(),
         });
         let built = build(self);
         let scope = self.scopes.0.pop().expect("pushed above");
@@ -476,6 +478,7 @@ impl<'m> Importer<'m> {
             captures: Vec::new(),
             decisions: Decisions::default(),
             assumed: Vec::new(),
+            demands: BTreeSet::new(),
         });
         Ok(())
     }

@@ -10,6 +10,7 @@ mod context;
 mod contraction;
 mod control;
 mod deform;
+mod demand;
 mod einsum;
 mod elementwise;
 mod flex;

@@ -1,6 +1,6 @@
 //! Names: what a node's inputs refer to, through function calls and sub-graphs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alula_ir::{Graph, ValueId};
 use alula_tensor::Tensor;
@@ -64,6 +64,8 @@ pub(crate) struct Scope {
     pub(crate) decisions: Decisions,
     /// Conditions of the enclosing graph that are taken to hold here, or not to.
     pub(crate) assumed: Vec<(ValueId, bool)>,
+    /// Indices that each run checks against these extents.
+    pub(crate) demands: BTreeSet<(ValueId, Vec<String>)>,
 }
 
 /// Scopes from the outermost graph in.

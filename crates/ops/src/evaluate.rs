@@ -22,15 +22,8 @@ pub enum EvaluateError {
         given: usize,
     },
     /// Something that the graph relies on does not hold.
-    #[error("{who} takes {left} and {right} to be equal, which they are not")]
-    Requirement {
-        /// Who relies on it.
-        who: String,
-        /// One dim.
-        left: Dim,
-        /// The other one.
-        right: Dim,
-    },
+    #[error("{}", broken(.0))]
+    Requirement(Box<Requirement>),
     /// A node could not be evaluated.
     #[error("{op} {name:?}: {error}")]
     Node {
@@ -41,6 +34,19 @@ pub enum EvaluateError {
         /// Why.
         error: EvalError,
     },
+}
+
+fn broken(requirement: &Requirement) -> String {
+    let Requirement {
+        left,
+        right,
+        who,
+        reason,
+    } = requirement;
+    match reason {
+        Some(reason) => format!("{who}: {reason}"),
+        None => format!("{who} takes {left} and {right} to be equal, which they are not"),
+    }
 }
 
 /// Most bytes that one result may have.
@@ -120,14 +126,11 @@ fn evaluate_within(
 }
 
 fn check_requirements(graph: &Graph, symbols: &BTreeMap<Symbol, i64>) -> Result<(), EvaluateError> {
-    for Requirement { left, right, who } in graph.requirements() {
+    for requirement in graph.requirements() {
         let value = |dim: &Dim| dim.eval(&|symbol| symbols.get(symbol).copied()).ok();
-        if value(left) != value(right) {
-            return Err(EvaluateError::Requirement {
-                who: who.clone(),
-                left: left.clone(),
-                right: right.clone(),
-            });
+        if value(&requirement.left) != value(&requirement.right) {
+            let broken = Box::new(requirement.clone());
+            return Err(EvaluateError::Requirement(broken));
         }
     }
     Ok(())

@@ -21,5 +21,5 @@ pub use device::{Arena, Arg, Device, DeviceError, Launch, Module};
 pub use host::{HostFn, LetterCase};
 pub use pack::{Lifetime, pack};
 pub use peak::Peak;
-pub use plan::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
+pub use plan::{Check, Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
 pub use program::{Constant, KernelEntry, KernelParam, ParamAccess, Program};

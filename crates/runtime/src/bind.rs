@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use alula_program::{Lifetime, Place, Plan, Program, Step, pack};
+use alula_program::{Check, Lifetime, Place, Plan, Program, Step, pack};
 use alula_tensor::ValueType;
 
 use crate::StepError;
@@ -146,14 +146,20 @@ pub(crate) fn check(
     table: &SymbolTable,
     env: &Env,
 ) -> Result<(), StepError> {
-    let (a, b, nodes) = &plan.checks[position];
-    let (x, y) = (table.eval(a, env)?, table.eval(b, env)?);
+    let Check {
+        left,
+        right,
+        nodes,
+        reason,
+    } = &plan.checks[position];
+    let (x, y) = (table.eval(left, env)?, table.eval(right, env)?);
     if x == y {
         return Ok(());
     }
-    Err(StepError::Value(format!(
-        "{nodes} takes {a} and {b} to be equal, but they are {x} and {y}"
-    )))
+    Err(StepError::Value(match reason {
+        Some(reason) => format!("{nodes}: {reason}"),
+        None => format!("{nodes} takes {left} and {right} to be equal, but they are {x} and {y}"),
+    }))
 }
 
 /// `None` for what depends on a symbol that is not known yet.

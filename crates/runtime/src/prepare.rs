@@ -140,8 +140,8 @@ fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
             dims.extend(ty.shape.iter().cloned());
         }
     }
-    for (a, b, _) in &plan.checks {
-        dims.extend([a.clone(), b.clone()]);
+    for check in &plan.checks {
+        dims.extend([check.left.clone(), check.right.clone()]);
     }
     for port in plan.inputs.iter().chain(&plan.outputs) {
         if let ValueType::Tensor(ty) = &port.ty {

@@ -409,6 +409,22 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         self.importer.depth
     }
 
+    /// Whether these positions are demanded to be inside of these extents for the first time in
+    /// this graph.
+    pub(super) fn is_first_demand(&mut self, indices: ValueId, extents: &[Dim]) -> bool {
+        let extents = extents.iter().map(Dim::to_string).collect();
+        self.importer
+            .scopes
+            .top()
+            .demands
+            .insert((indices, extents))
+    }
+
+    /// The node's operator, without its domain.
+    pub fn op_type(&self) -> &str {
+        self.node.op_type()
+    }
+
     /// The node's name, for the nodes made of it.
     pub fn name(&self) -> &str {
         &self.name
