@@ -42,6 +42,18 @@ pub(crate) struct SubGraph {
     pub(crate) captures: Vec<ValueId>,
 }
 
+/// A model's inputs are known by their names, and so are its outputs.
+fn declared_once(what: &str, infos: &[ValueInfoProto]) -> Result<(), ImportError> {
+    let mut declared = BTreeSet::new();
+    match infos.iter().find(|info| !declared.insert(info.name())) {
+        None => Ok(()),
+        Some(again) => Err(ImportError::Model(format!(
+            "{what} {:?} is declared twice",
+            again.name()
+        ))),
+    }
+}
+
 impl<'m> Importer<'m> {
     pub(crate) fn new(
         model: &'m ModelProto,
@@ -100,6 +112,8 @@ impl<'m> Importer<'m> {
             assumed: Vec::new(),
             demands: BTreeSet::new(),
         });
+        declared_once("input", &proto.input)?;
+        declared_once("output", &proto.output)?;
         self.initializers(proto)?;
         self.inputs(proto)?;
         self.scope_body(&proto.node, &proto.output)?;
