@@ -85,6 +85,7 @@ fn both_with(
 }
 
 const TOO_LARGE: &Fate = &Refused(&[
+    "evaluations",
     "memory",
     "too large",
     "overflow",
@@ -418,7 +419,7 @@ fn counts() {
     both("top 2^40", &nodes, &[("k", &[1 << 40])], count);
     both("top -1", &nodes, &[("k", &[-1])], count);
     let split = [node("Split", &["x", "s"], &["y", "z"])];
-    let parts = &Refused(&["parts", "split", "equal", "no size", "sizes", "overflow"]);
+    let parts = &Refused(&["parts", "split", "equal", "no size", "sizes", "overflow", "evaluations"]);
     both("parts of 2^62", &split, &[("s", &[HUGE, HUGE])], parts);
     both(
         "parts of -1 and 3",

@@ -179,6 +179,12 @@ pub(crate) struct Run {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) deadline: Option<f64>,
+    /// Most scalar evaluations of a kernel, about: what asks for more is refused before it starts
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_work: Option<u64>,
+    /// Most iterations of a loop
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_trips: Option<u64>,
     /// Most bytes of memory of the run, inputs and weights not counted
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_bytes: Option<u64>,

@@ -18,6 +18,7 @@ mod kernel;
 mod pool;
 pub mod text;
 mod verify;
+mod work;
 
 pub use affine::Affine;
 pub use compute::{Axis, Compute, Operand};

@@ -23,6 +23,17 @@ pub enum KernelWork {
     Kernel(Box<Kernel>),
 }
 
+impl KernelWork {
+    /// Scalar evaluations, about.
+    pub fn evaluations(&self) -> Dim {
+        match self {
+            KernelWork::Compute(compute) => compute.work(),
+            KernelWork::Contract(contract) => contract.work(),
+            KernelWork::Kernel(kernel) => kernel.work(),
+        }
+    }
+}
+
 /// A launch's work. Its position is the `kernel` of the step until kernels are merged.
 #[derive(Clone, Debug)]
 pub struct Launch {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::Program;
 
@@ -32,6 +33,12 @@ pub enum DeviceError {
         param: usize,
         /// What is wrong.
         reason: String,
+    },
+    /// The run's time was over before the launch was done.
+    #[error("kernel {kernel}: the deadline has passed")]
+    Deadline {
+        /// The kernel's name.
+        kernel: String,
     },
     /// A launch failed.
     #[error("kernel {kernel}: {reason}")]
@@ -113,6 +120,10 @@ pub struct Launch<'a, 'b> {
     pub args: &'a mut [Arg<'b>],
     /// Values of the kernel's symbols, in order.
     pub symbols: &'a [i64],
+    /// Scalar evaluations, about.
+    pub work: u64,
+    /// When the run's time is over. A device that can ends a long launch soon after.
+    pub deadline: Option<Instant>,
 }
 
 /// A loaded program.
@@ -127,7 +138,8 @@ pub trait Module: Send + Sync {
     /// kernel's bounds first.
     ///
     /// # Errors
-    /// [`DeviceError::BadArg`] before anything is run, [`DeviceError::Launch`] after.
+    /// [`DeviceError::BadArg`] before anything is run, [`DeviceError::Launch`] and
+    /// [`DeviceError::Deadline`] after.
     fn launch(&self, arena: &mut dyn Arena, launch: Launch<'_, '_>) -> Result<(), DeviceError>;
 
     /// How many threads or lanes work at once, for reports.

@@ -75,6 +75,8 @@ pub struct KernelEntry {
     pub symbols: Vec<Symbol>,
     /// Bytes of scratch memory that a launch needs.
     pub scratch: Dim,
+    /// Scalar evaluations of a launch, about, in symbols of the plans that launch it.
+    pub work: Dim,
     /// What the back end's device needs to find and launch it, serialised by the back end.
     pub code: Vec<u8>,
 }

@@ -152,7 +152,7 @@ fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
         if let Step::Launch { kernel, .. } = step {
             let entry = &program.kernels[*kernel];
             dims.extend(entry.params.iter().map(|param| param.bytes.clone()));
-            dims.push(entry.scratch.clone());
+            dims.extend([entry.scratch.clone(), entry.work.clone()]);
             dims.extend(entry.symbols.iter().cloned().map(Dim::symbol));
         }
     }

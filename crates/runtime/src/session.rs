@@ -264,7 +264,8 @@ impl Session {
             core: &self.core,
             state: &mut state,
             feeds,
-            deadline: options.deadline.map(|limit| Instant::now() + limit),
+            deadline: (options.deadline).and_then(|limit| Instant::now().checked_add(limit)),
+            work_max: options.work_max.unwrap_or(self.core.limits.work_max),
             own_bytes: 0,
             recorder: options.profile.then(Recorder::new),
         };

@@ -63,7 +63,7 @@ pub use layout::{PackedElement, PackedLayout};
 pub use offsets::Offsets;
 pub use pack::{BStrides, pack_b, repack_b};
 pub use peak::fma_peak;
-pub use pool::Pool;
+pub use pool::{Pool, stoppable};
 pub use transpose::{pad_rows, transpose, transpose_any};
 
 /// The version of the form in which packed operands lie. It is raised whenever a panel that was

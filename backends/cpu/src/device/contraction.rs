@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use alula_microkernel::Isa;
+use alula_microkernel::{Isa, stoppable};
 use alula_program::DeviceError;
 use alula_tensor::{Storage, Symbol};
 use smallvec::SmallVec;
@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::TileKernel;
 use super::memory::Memory;
 use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
+use super::watch::Stop;
 use crate::{BoundContract, ContractError, ContractOperands, Epilogue};
 
 /// A right side, and the family that it is packed for if it is packed.
@@ -23,6 +24,7 @@ impl CpuProgram {
         bound: &BoundContract,
         values: &[i64],
         memories: &[Memory],
+        stop: Option<&Stop>,
     ) -> Result<(), DeviceError> {
         let Work::Contract {
             contract,
@@ -101,7 +103,8 @@ impl CpuProgram {
         };
         let mut scratch = self.take_scratch(bound, false)?;
         // SAFETY: as in `run_loops`; the packed right side is ours or the program's.
-        let done = unsafe { bound.run(&self.pool, &run, &mut scratch) };
+        let run = || unsafe { bound.run(&self.pool, &run, &mut scratch) };
+        let done = stoppable(stop, run);
         self.give_scratch(scratch);
         self.give_scratch(own);
         done.map_err(|error| fail(error.to_string()))?;

@@ -13,6 +13,7 @@ use super::cpu::TARGET;
 use super::launch::Call;
 use super::memory::{Memory, memories};
 use super::module::Entry;
+use super::watch::{Stop, flag, points_per_look, watched};
 use super::{CpuModule, LaunchError, LoadError};
 use crate::entry::CpuEntry;
 use crate::{
@@ -233,9 +234,11 @@ impl CpuProgram {
         (entry, points): (Entry, i64),
         values: &[i64],
         memories: &[Memory],
+        watch: Option<(&Stop, i64)>,
     ) -> Result<(), DeviceError> {
         let pointers = memories.iter().map(|memory| memory.pointer);
-        let pointers: SmallVec<[*mut u8; 24]> = pointers.collect();
+        let stop = flag(watch.map(|(stop, _)| stop));
+        let pointers: SmallVec<[*mut u8; 24]> = pointers.chain([stop]).collect();
         let call = Call {
             entry,
             buffers: pointers.as_ptr(),
@@ -244,7 +247,7 @@ impl CpuProgram {
         let parts = usize::try_from(points / PART_POINTS).unwrap_or(usize::MAX);
         // SAFETY: the arguments are borrowed for this call, long enough, and what is written
         // overlaps nothing else.
-        let done = unsafe { call.spread(&self.pool, parts, points) };
+        let done = unsafe { call.spread(&self.pool, parts, points, watch) };
         let failed = |error: KernelError| DeviceError::Launch {
             kernel: kernel.name.clone(),
             reason: error.to_string(),
@@ -296,14 +299,22 @@ impl Module for CpuProgram {
             arena,
             launch.args,
         )?;
-        match &bound.work {
+        let (symbols, work) = (launch.symbols, launch.work);
+        let run = |stop: Option<&Stop>| match &bound.work {
             BoundWork::Loops { entry, points } => {
-                self.run_loops(kernel, (*entry, *points), launch.symbols, &memories)
+                let watch = stop.map(|stop| (stop, points_per_look(*points, work)));
+                self.run_loops(kernel, (*entry, *points), symbols, &memories, watch)
             }
             BoundWork::Contract(bound) => {
-                self.run_contract(kernel, bound, launch.symbols, &memories)
+                self.run_contract(kernel, bound, symbols, &memories, stop)
             }
-            BoundWork::Integer(bound) => self.run_integer(kernel, bound, launch.symbols, &memories),
+            BoundWork::Integer(bound) => self.run_integer(kernel, bound, symbols, &memories, stop),
+        };
+        match watched(launch.deadline, work, run) {
+            (Ok(()), true) => Err(DeviceError::Deadline {
+                kernel: kernel.name.clone(),
+            }),
+            (done, _) => done,
         }
     }
 

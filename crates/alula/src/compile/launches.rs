@@ -193,6 +193,10 @@ pub(super) fn program(
     code: Code,
     options: &CompileOptions,
 ) -> Program {
+    let mut kernels = code.kernels;
+    for (launch, &kernel) in lowered.launches.iter().zip(position_of) {
+        kernels[kernel].work = launch.work.evaluations();
+    }
     let mut plans = lowered.plans;
     for step in plans.iter_mut().flat_map(|plan| &mut plan.steps) {
         if let Step::Launch { kernel, .. } = step {
@@ -228,7 +232,7 @@ pub(super) fn program(
         abi: code.abi,
         features: code.features,
         plans,
-        kernels: code.kernels,
+        kernels,
         code: code.code,
         constants,
         data,

@@ -13,17 +13,22 @@ use crate::{inputs, out};
 
 pub(crate) fn run(args: &Run, global: &Global) -> Result<(), Failure> {
     let mut model = open(args)?;
-    if let Some(bytes_max) = args.max_bytes {
-        if args.target == Target::Reference {
-            let text = "target reference heeds no --max-bytes: it plans no memory";
-            return Err(Failure::Unsupported(text.to_owned()));
-        }
-        let limits = Limits {
-            bytes_max,
-            ..Limits::default()
-        };
-        model = model.with_options(SessionOptions { limits });
+    let bounds = [
+        ("--max-bytes", args.max_bytes.is_some()),
+        ("--max-trips", args.max_trips.is_some()),
+        ("--max-work", args.max_work.is_some()),
+    ];
+    if args.target == Target::Reference
+        && let Some((name, _)) = bounds.into_iter().find(|(_, given)| *given)
+    {
+        let text = format!("target reference heeds no {name}: it evaluates node by node");
+        return Err(Failure::Unsupported(text));
     }
+    let mut limits = Limits::default();
+    limits.bytes_max = args.max_bytes.unwrap_or(limits.bytes_max);
+    limits.trips_max = args.max_trips.unwrap_or(limits.trips_max);
+    limits.work_max = args.max_work.unwrap_or(limits.work_max);
+    model = model.with_options(SessionOptions { limits });
     let session = model.session_for(args.target)?;
     if alula::is_artifact(&args.model)? {
         super::check_extents(session.inputs(), &args.compiling.importing)?;
@@ -47,6 +52,7 @@ pub(crate) fn run(args: &Run, global: &Global) -> Result<(), Failure> {
     let options = RunOptions {
         deadline: deadline.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         profile: args.profile || args.profile_trace.is_some(),
+        work_max: None,
     };
     let start = Instant::now();
     let outcome = session.run_with(&named, &options)?;

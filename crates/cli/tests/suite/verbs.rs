@@ -174,13 +174,23 @@ fn runs_are_bounded() {
     let tight = place.run(&["run", &model, "--random", "1", "--max-bytes", "100"]);
     assert_eq!(tight.code, 1, "{}", tight.stderr);
     assert!(tight.stderr.contains("100"), "{}", tight.stderr);
-    // Who evaluates operators one by one heeds neither, and says so.
-    for bound in [["--deadline", "1"], ["--max-bytes", "1"]] {
+    // Who evaluates operators one by one heeds none, and says so.
+    for bound in [
+        ["--deadline", "1"],
+        ["--max-bytes", "1"],
+        ["--max-trips", "1"],
+        ["--max-work", "1"],
+    ] {
         let words = ["run", &model, "--random", "1", "--target", "reference"];
         let done = place.run(&[&words[..], &bound].concat());
         assert_eq!(done.code, 2, "{}", done.stderr);
         assert!(done.stderr.contains("reference"), "{}", done.stderr);
     }
+    let short = place.run(&["run", &model, "--random", "1", "--max-work", "100"]);
+    assert_eq!(short.code, 1, "{}", short.stderr);
+    let evaluations = "a kernel's scalar evaluations would be";
+    assert!(short.stderr.contains(evaluations), "{}", short.stderr);
+    place.ok(&["run", &model, "--random", "1", "--max-trips", "1"]);
 }
 
 #[test]

@@ -100,6 +100,7 @@ pub(crate) fn program(plans: Vec<Plan>, constants: &[Tensor]) -> Program {
             params,
             symbols: Vec::new(),
             scratch: Dim::new(0),
+            work: Dim::new(1),
             code: Vec::new(),
         }
     })

@@ -297,6 +297,9 @@ impl BatchReduceGemm {
                 self.pack_block(block, scratch, part);
             }
             for group in block.panels.clone().step_by(self.blocks.group) {
+                if crate::pool::is_over() {
+                    return;
+                }
                 let group = group..(group + self.blocks.group).min(block.panels.end);
                 for tile in block.tiles.clone() {
                     let row = self.tile_row(tile);
