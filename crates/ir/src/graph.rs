@@ -278,7 +278,7 @@ impl Graph {
                     .collect();
                 ValueType::Tensor(tensor)
             }
-            ValueType::Sequence(_) | ValueType::Optional(_) | ValueType::Map(_) => ty,
+            ValueType::Sequence(_) | ValueType::Optional(_) => ty,
         }
     }
 
@@ -800,7 +800,6 @@ pub(crate) fn collect_type_symbols(ty: &ValueType, into: &mut BTreeSet<Symbol>) 
         ValueType::Sequence(inner) | ValueType::Optional(inner) => {
             collect_type_symbols(inner, into);
         }
-        ValueType::Map(map) => collect_type_symbols(&map.value, into),
     }
 }
 

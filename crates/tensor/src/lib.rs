@@ -25,5 +25,5 @@ pub use minifloat::{MiniFloat, Specials};
 pub use scalar::{Scalar, ScalarOp};
 pub use storage::Storage;
 pub use tensor::{Tensor, TensorError, strides};
-pub use types::{MapType, Shape, TensorType, ValueType};
+pub use types::{Shape, TensorType, ValueType};
 pub use value::Value;

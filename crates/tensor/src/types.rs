@@ -23,15 +23,6 @@ pub struct TensorType {
     pub sparsity: Option<Arc<Sparsity>>,
 }
 
-/// Keys and values of a map value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MapType {
-    /// Integer or string.
-    pub key: DType,
-    /// Type of what is looked up.
-    pub value: ValueType,
-}
-
 /// The type of any value in a graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ValueType {
@@ -41,8 +32,6 @@ pub enum ValueType {
     Sequence(Box<ValueType>),
     /// A value or nothing; lives on the host.
     Optional(Box<ValueType>),
-    /// A map; lives on the host.
-    Map(Box<MapType>),
 }
 
 impl TensorType {
@@ -115,7 +104,7 @@ impl ValueType {
     pub fn as_tensor(&self) -> Option<&TensorType> {
         match self {
             ValueType::Tensor(ty) => Some(ty),
-            ValueType::Sequence(_) | ValueType::Optional(_) | ValueType::Map(_) => None,
+            ValueType::Sequence(_) | ValueType::Optional(_) => None,
         }
     }
 
@@ -154,7 +143,6 @@ impl fmt::Display for ValueType {
             ValueType::Tensor(ty) => ty.fmt(f),
             ValueType::Sequence(inner) => write!(f, "seq<{inner}>"),
             ValueType::Optional(inner) => write!(f, "opt<{inner}>"),
-            ValueType::Map(map) => write!(f, "map<{}, {}>", map.key, map.value),
         }
     }
 }
