@@ -8,7 +8,7 @@ use alula_tests::child::{alone, folder_of};
 use alula_tests::model::{floats, int, ints, model, node, tensor, with_int, with_ints};
 use prost::Message;
 
-use super::support::{Fate, HUGE, Refused, Right, TOO_LARGE, both, both_with, expect};
+use super::support::{Fate, HUGE, Refused, Right, TOO_LARGE, both, both_with, expect, x};
 
 #[test]
 fn constant_of_shape() {
@@ -67,6 +67,28 @@ fn expand() {
         &[("s", &[1, 1])],
         &Right(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
     );
+}
+
+#[test]
+fn many_constants_that_grow() {
+    // Each of them is one that folds; all of them are 84 MB.
+    let (mut nodes, mut constants) = (Vec::new(), vec![ints("s", &[3, 349_525])]);
+    for k in 0..20 {
+        let [c, e, m, a] = ["c", "e", "m", "a"].map(|name| format!("{name}{k}"));
+        constants.push(floats(&c, &[k as f32]));
+        nodes.push(node("Expand", &[&c, "s"], &[&e]));
+        nodes.push(node("MatMul", &["x", &e], &[&m]));
+        let before = if k == 0 {
+            m.clone()
+        } else {
+            format!("a{}", k - 1)
+        };
+        nodes.push(node("Max", &[&before, &m], &[&a]));
+    }
+    nodes.push(with_int(node("ReduceMax", &["a19"], &["y"]), "keepdims", 0));
+    let x_type = tensor("x", DataType::Float, "2 3");
+    let all = model(vec![x_type], constants, nodes);
+    expect("20 constants", &all, &[x()], &Right(&[], &[19.0 * 15.0]));
 }
 
 #[test]

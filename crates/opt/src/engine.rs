@@ -200,6 +200,8 @@ impl Driver<'_> {
                 match self.rewrite(compiled, replacement.as_ref(), &found, work) {
                     Ok(()) => {
                         *self.report.fires.entry(compiled.rule.name).or_default() += 1;
+                        let at = self.graph.node(node).name.as_str();
+                        tracing::debug!(rule = compiled.rule.name, node = at, "applied");
                         self.verify(compiled.rule.name)?;
                         return Ok(true);
                     }
@@ -214,15 +216,20 @@ impl Driver<'_> {
         if miss == Miss::NONE {
             return;
         }
-        let node = self.graph.node(node).name.clone();
-        tracing::trace!(rule = compiled.rule.name, node, reason = %miss, "near miss");
+        let miss = NearMiss {
+            rule: compiled.rule.name,
+            node: self.graph.node(node).name.clone(),
+            reason: miss.0.into_owned(),
+        };
+        if self.report.near_misses.contains(&miss) {
+            return;
+        }
+        let NearMiss { rule, node, reason } = &miss;
+        tracing::debug!(rule, node, reason, "near miss");
         if self.report.near_misses.len() < MISSES_MAX {
-            let reason = miss.0.into_owned();
-            self.report.near_misses.insert(NearMiss {
-                rule: compiled.rule.name,
-                node,
-                reason,
-            });
+            self.report.near_misses.insert(miss);
+        } else {
+            self.report.near_misses_left_out += 1;
         }
     }
 
@@ -266,6 +273,7 @@ impl Driver<'_> {
             dead: &mut self.dead,
             folder: self.folder,
             name,
+            matched: &found.nodes,
             made: Vec::new(),
         };
         let new = match (rule.right, replacement) {

@@ -18,7 +18,7 @@ mod rule;
 mod rules;
 mod sparsity;
 
-pub use options::{NearMiss, OptError, Options, PassReport, Report};
+pub use options::{FoldLimit, FoldRefusal, NearMiss, OptError, Options, PassReport, Report};
 pub use patch::Patch;
 pub use pattern::Match;
 pub use pipeline::{names, optimize};

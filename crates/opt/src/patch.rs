@@ -10,7 +10,7 @@ use std::sync::Arc;
 use alula_ir::{Attr, Attrs, Graph, NodeId, OpDef, ValueId};
 use alula_tensor::{DType, Quant, Scalar, Shape, Tensor, TensorType};
 
-use crate::fold::Folder;
+use crate::fold::{Folder, Folding};
 use crate::pattern::{AttrMade, Match, Replacement, splat_of};
 use crate::rule::Miss;
 
@@ -22,6 +22,8 @@ pub struct Patch<'g> {
     pub(crate) folder: &'g mut Folder,
     /// The name of the node that is replaced, which the new ones inherit.
     pub(crate) name: String,
+    /// The nodes of the match, most of which leave the graph with it.
+    pub(crate) matched: &'g [NodeId],
     pub(crate) made: Vec<NodeId>,
 }
 
@@ -107,15 +109,22 @@ impl Patch<'_> {
                 .push_with_results(op, operands, attrs, &self.name, results_wanted)?;
         let node = self.graph.producer(results[0]).expect("a node was made");
         self.made.push(node);
-        match self.folder.fold_new(self.graph, node) {
-            Some(tensors) => {
+        let leaves = |user: NodeId| {
+            user == node || self.matched.contains(&user) || self.dead.contains(&user)
+        };
+        match self.folder.fold_new(self.graph, node, &leaves) {
+            Folding::Done(tensors) => {
                 self.dead.insert(node);
                 Ok(tensors
                     .into_iter()
                     .map(|tensor| self.graph.constant(tensor))
                     .collect())
             }
-            None => Ok(results),
+            Folding::No => Ok(results),
+            // What would be computed anew in each run is worse than what was there.
+            Folding::Refused(limit) => {
+                Err(format!("constants are not folded: {}", limit.reason()).into())
+            }
         }
     }
 

@@ -81,12 +81,14 @@ pub fn names() -> BTreeSet<&'static str> {
 /// # Errors
 /// [`OptError`]: unknown names in the options, or a broken invariant if `verify` is set.
 pub fn optimize(graph: &mut Graph, options: &Options) -> Result<Report, OptError> {
-    options.check()?;
+    let options = &options.resolved()?;
+    let nodes = count_nodes(graph);
+    let _span = tracing::info_span!("optimize", nodes).entered();
     let mut report = Report {
-        nodes_before: count_nodes(graph),
+        nodes_before: nodes,
         ..Report::default()
     };
-    let mut folder = Folder::new(options);
+    let mut folder = Folder::new(graph, options);
     optimize_within(graph, options, &mut folder, &mut report)?;
     report.nodes_after = count_nodes(graph);
     report.folded_nodes = folder.nodes;

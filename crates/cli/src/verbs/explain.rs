@@ -33,8 +33,12 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
             "fires": report.fires,
             "folded_nodes": report.folded_nodes,
             "folded_bytes": report.folded_bytes,
-            "fold_refused": report.fold_refused,
+            "fold_refused": report.fold_refused.iter().map(|(node, refusal)| {
+                json!({"node": node, "bytes": refusal.bytes, "why": refusal.limit.reason()})
+            }).collect::<Vec<_>>(),
+            "is_incomplete": report.is_incomplete,
             "near_misses": misses,
+            "near_misses_left_out": report.near_misses_left_out,
             "precision": made.precision,
             "precision_asked": args.precision.name(),
             "precision_reason": args.precision.on(args.target).1,
@@ -57,10 +61,17 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
         rules.add_row([(*rule).to_owned(), count.to_string()]);
     }
     out::line(rules);
-    for (node, bytes) in &report.fold_refused {
+    for (node, refusal) in &report.fold_refused {
+        let (bytes, why) = (out::megabytes(refusal.bytes), refusal.limit.reason());
+        out::line(format_args!("not folded: {node} needs {bytes}, {why}"));
+    }
+    if report.is_incomplete {
+        out::line("a bound on rewriting ended it before nothing was left to do");
+    }
+    if report.near_misses_left_out > 0 {
+        let (kept, left_out) = (report.near_misses.len(), report.near_misses_left_out);
         out::line(format_args!(
-            "not folded: {node} needs {}",
-            out::megabytes(*bytes)
+            "{kept} near misses are kept, {left_out} more were met"
         ));
     }
     if args.near_misses {
