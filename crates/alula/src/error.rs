@@ -103,7 +103,8 @@ impl Error {
         match self {
             #[cfg(feature = "emit")]
             Error::Import(error) => match error.as_ref() {
-                alula_onnx::ImportError::Unsupported(_) => ErrorKind::Unsupported,
+                alula_onnx::ImportError::Unsupported(_)
+                | alula_onnx::ImportError::DataType { .. } => ErrorKind::Unsupported,
                 _ => ErrorKind::User,
             },
             #[cfg(feature = "emit")]

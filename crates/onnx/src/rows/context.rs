@@ -396,6 +396,7 @@ impl<'i, 'm> RowCtx<'i, 'm> {
             name: self.name.clone(),
             op_type: self.node.op_type().to_owned(),
             opset: self.opset,
+            call: self.importer.scopes.top_frame().call.clone(),
         };
         match self.input(0) {
             Ok(given) => self.importer.ask(given, cond, node),
