@@ -1,6 +1,7 @@
 //! Tests across crates that are code.
 
 mod backends;
+mod check;
 mod differential;
 mod operators;
 mod targets;

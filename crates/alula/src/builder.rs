@@ -8,7 +8,7 @@ use alula_ir::Graph;
 use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::LayoutReport;
 use alula_lower::quant::Fate;
-use alula_onnx::{Import, ImportError, ImportOptions, Unsupported, import_file};
+use alula_onnx::{Import, ImportError, ImportOptions, NodeRef, Unsupported, import_file};
 use alula_program::Program;
 use alula_runtime::SessionOptions;
 
@@ -128,11 +128,23 @@ impl ModelBuilder {
     /// # Errors
     /// [`Error::Import`] for models that are not valid.
     pub fn check(&self) -> Result<Vec<Unsupported>, Error> {
-        match import_file(&self.path, &self.import) {
-            Ok(_) => Ok(Vec::new()),
-            Err(ImportError::Unsupported(list)) => Ok(list),
-            Err(error) => Err(error.into()),
-        }
+        let mut graph = match import_file(&self.path, &self.import) {
+            Ok(import) => import.graph,
+            Err(ImportError::Unsupported(list)) => return Ok(list),
+            Err(error) => return Err(error.into()),
+        };
+        // What folds into constants or falls away needs no kernel.
+        alula_opt::optimize(&mut graph, &self.optimizer)?;
+        let refused = alula_lower::refusals(graph).into_iter().map(|failure| {
+            let node = NodeRef {
+                name: failure.name,
+                op_type: failure.op.to_owned(),
+                opset: 0,
+                call: None,
+            };
+            Unsupported::new(node, failure.reason.to_string())
+        });
+        Ok(refused.collect())
     }
 
     /// Imports and compiles.

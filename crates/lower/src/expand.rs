@@ -1,10 +1,10 @@
 //! Replaces annotations on types, and composite operators by what they are made of.
 
-use alula_ir::{Graph, Lowering, ValueId};
+use alula_ir::{Graph, GraphError, Lowering, ValueId};
 use alula_ops::shape::CONCAT;
 
-use crate::LowerFailure;
 use crate::quant::{Fate, realize};
+use crate::{LowerFailure, NodeFailure};
 
 /// Most rounds: an operator may be made of operators that are made of others.
 const ROUNDS_MAX: usize = 32;
@@ -18,27 +18,45 @@ const PARTS_MAX: usize = 64;
 /// when they are lowered. Returns what became of each annotation.
 ///
 /// # Errors
-/// [`LowerFailure::Graph`] when a composition does not type; [`LowerFailure::Annotation`].
+/// [`LowerFailure::Nodes`] when compositions do not type: all of them that were met;
+/// [`LowerFailure::Annotation`].
 pub fn expand(graph: &mut Graph) -> Result<Vec<Fate>, LowerFailure> {
     let fates = realize(graph)?;
     for _ in 0..ROUNDS_MAX {
         let mut changed = false;
+        let mut failures = Vec::new();
         for id in graph.nodes() {
             let node = graph.node(id);
             let Lowering::Compose(compose) = node.op.lowering else {
                 continue;
             };
-            let results = node.results.clone();
-            let replacements = compose(graph, id)?;
+            let (op, name, results) = (node.op.name, node.name.clone(), node.results.clone());
+            let fail = |error: GraphError| NodeFailure {
+                op,
+                name: name.clone(),
+                reason: error.into(),
+            };
+            let replacements = match compose(graph, id) {
+                Ok(replacements) => replacements,
+                Err(error) => {
+                    failures.push(fail(error));
+                    continue;
+                }
+            };
             assert_eq!(
                 results.len(),
                 replacements.len(),
                 "one replacement for each result"
             );
             for (old, new) in results.into_iter().zip(replacements) {
-                graph.replace(old, new)?;
+                if let Err(error) = graph.replace(old, new) {
+                    failures.push(fail(error));
+                }
             }
             changed = true;
+        }
+        if !failures.is_empty() {
+            return Err(LowerFailure::Nodes(failures));
         }
         graph.remove_dead();
         if !changed {

@@ -15,6 +15,8 @@ pub mod schedule;
 
 mod error;
 mod expand;
+mod refusals;
 
-pub use error::LowerFailure;
+pub use error::{LowerFailure, NodeFailure, NodeReason};
 pub use expand::expand;
+pub use refusals::refusals;

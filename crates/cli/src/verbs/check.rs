@@ -13,6 +13,7 @@ pub(crate) fn run(args: &Check, global: &Global) -> Result<(), Failure> {
         if global.json {
             out::line(json!({
                 "node": item.node.name,
+                "call": item.node.call.as_ref().map(ToString::to_string),
                 "op": item.node.op_type,
                 "opset": item.node.opset,
                 "reason": item.reason,
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &Check, global: &Global) -> Result<(), Failure> {
     match count {
         0 => Ok(()),
         count => Err(Failure::Unsupported(format!(
-            "{count} nodes are not supported"
+            "{count} parts of the model are not supported"
         ))),
     }
 }
