@@ -6,6 +6,7 @@
 
 pub mod backends;
 pub mod child;
+pub mod definitions;
 pub mod differential;
 pub mod judge;
 pub mod kernels;

@@ -9,6 +9,7 @@ use alula_lower::plan::{KernelWork, Lowered, lower};
 use alula_lower::schedule::schedule;
 use alula_program::{Check, Place, Plan, Slot, Step};
 use alula_tests::backends::Backend;
+use alula_tests::definitions::round_trip;
 
 use super::text::graph;
 
@@ -47,6 +48,7 @@ pub(crate) fn kernels(text: &str, options: &[&str]) -> Result<String, String> {
     let caps = Backend::Cpu.caps().expect("it has words of its own");
     let mut shown = String::new();
     for launch in lowered(text, Strategy::Auto)?.launches {
+        round_trip(&launch)?;
         let mut kernel = match &launch.work {
             KernelWork::Compute(compute) => {
                 let params: Vec<ParamSpec> = (0..=compute.operands.len())

@@ -134,7 +134,7 @@ impl ModelBuilder {
             Err(error) => return Err(error.into()),
         };
         // What folds into constants or falls away needs no kernel.
-        alula_opt::optimize(&mut graph, &self.optimizer)?;
+        alula_opt::optimize(&mut graph, &self.optimize)?;
         let refused = alula_lower::refusals(graph).into_iter().map(|failure| {
             let node = NodeRef {
                 name: failure.name,

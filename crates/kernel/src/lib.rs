@@ -18,6 +18,7 @@ mod kernel;
 mod pool;
 pub mod text;
 mod verify;
+mod verify_compute;
 mod work;
 
 pub use affine::Affine;
@@ -30,3 +31,4 @@ pub use kernel::{
 };
 pub use pool::{Pool, Substitution};
 pub use verify::{VerifyError, verify};
+pub use verify_compute::{verify_compute, verify_contract};

@@ -15,7 +15,7 @@ pub fn refusals(mut graph: Graph) -> Vec<NodeFailure> {
             }
         }
     }
-    let lowered = expand(&mut graph).and_then(|()| items(&graph).map(drop));
+    let lowered = expand(&mut graph).and_then(|_| items(&graph).map(drop));
     if let Err(LowerFailure::Nodes(nodes)) = lowered {
         found.extend(nodes);
     }

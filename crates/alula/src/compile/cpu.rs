@@ -118,6 +118,7 @@ pub(super) fn plan(launch: &Launch, isa: Isa, words: &Words) -> Result<Planned, 
     let KernelWork::Contract(contract) = &launch.work else {
         return Ok(Planned::Loops(words.kernel(launch)?));
     };
+    words.check(launch)?;
     match plan_product(&launch.name, contract, isa, words)? {
         Ok(planned) => {
             tracing::debug!("by micro-kernels");

@@ -57,6 +57,7 @@ impl Words {
 
     /// The kernel of a launch as loops, bound to what runs them.
     pub(super) fn scheduled(&self, launch: &Launch) -> Result<Kernel, NoCode> {
+        self.check(launch)?;
         match &launch.work {
             KernelWork::Compute(compute) => Ok(self.loops(&launch.name, compute)),
             KernelWork::Kernel(kernel) => Ok(kernel.as_ref().clone()),
@@ -67,6 +68,21 @@ impl Words {
                 Ok(self.loops(&launch.name, &plain))
             }
         }
+    }
+
+    /// Verifies a definition or contraction, if that is asked for.
+    pub(super) fn check(&self, launch: &Launch) -> Result<(), NoCode> {
+        let name = launch.name.as_str();
+        let checked = match &launch.work {
+            _ if !self.verify => Ok(()),
+            KernelWork::Compute(compute) => alula_kernel::verify_compute(name, compute),
+            KernelWork::Contract(contract) => alula_kernel::verify_contract(name, contract),
+            KernelWork::Kernel(_) => Ok(()),
+        };
+        checked.map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            NoCode::failed(lines.join("; "))
+        })
     }
 
     fn loops(&self, name: &str, compute: &Compute) -> Kernel {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use alula_cpu::{CpuTarget, Dump, emit_kernel};
 use alula_ir::{Attr, Graph};
 use alula_kernel::Kernel;
-use alula_kernel::text::Printed;
+use alula_kernel::text::{Definition, Printed, parse_definitions};
 use alula_lower::cluster::FusionPlan;
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 
@@ -340,12 +340,15 @@ pub struct KernelTextError {
     pub reason: String,
 }
 
+/// What a kernel, or what becomes one, begins with in text.
+const HEADS: [&str; 3] = ["kernel ", "compute ", "contract "];
+
 /// Kernels in their text form, in the words of a target.
 ///
 /// # Errors
 /// The place where the text is no kernel, or the kernel and what the target lacks.
 pub fn legalize_text(text: &str, target: Target) -> Result<String, KernelTextError> {
-    let kernels = alula_kernel::text::parse_kernels(text).map_err(|error| KernelTextError {
+    let definitions = parse_definitions(text).map_err(|error| KernelTextError {
         line: error.line,
         column: error.column,
         kernel: None,
@@ -372,13 +375,27 @@ pub fn legalize_text(text: &str, target: Target) -> Result<String, KernelTextErr
     };
     let heads: Vec<usize> = (1..)
         .zip(text.lines())
-        .filter(|(_, line)| line.trim_start().starts_with("kernel "))
+        .filter(|(_, line)| HEADS.iter().any(|head| line.trim_start().starts_with(head)))
         .map(|(line, _)| line)
         .collect();
     let mut texts = Vec::new();
-    for (position, kernel) in kernels.into_iter().enumerate() {
-        let name = kernel.name.clone();
-        let kernel = words.finish(kernel).map_err(|error| match error {
+    for (position, definition) in definitions.into_iter().enumerate() {
+        let (name, work) = match definition {
+            Definition::Kernel(kernel) => (kernel.name.clone(), KernelWork::Kernel(kernel)),
+            Definition::Compute(compute) => {
+                (format!("compute_{position}"), KernelWork::Compute(compute))
+            }
+            Definition::Contract(contract) => (
+                format!("contract_{position}"),
+                KernelWork::Contract(contract),
+            ),
+        };
+        let launch = Launch {
+            work,
+            name: name.clone(),
+            constants: Vec::new(),
+        };
+        let kernel = words.kernel(&launch).map_err(|error| match error {
             super::launches::NoCode::Refused(reason) | super::launches::NoCode::Failed(reason) => {
                 KernelTextError {
                     line: heads.get(position).copied().unwrap_or(1),

@@ -94,9 +94,10 @@ fn kernels(args: &Opt, text: &str, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the first word that is no comment introduces a kernel.
+/// Whether the first word that is no comment introduces a kernel or what becomes one.
 fn is_kernel(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim_start);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with(';'));
-    first.is_some_and(|line| line.starts_with("kernel "))
+    let words = ["kernel ", "compute ", "contract "];
+    first.is_some_and(|line| words.iter().any(|word| line.starts_with(word)))
 }

@@ -2,6 +2,8 @@
 
 use crate::support::{Place, digits};
 
+const TARGETS: [&str; 3] = ["cpu", "wgpu", "cuda"];
+
 #[test]
 fn one_artifact_serves_several_targets() {
     let place = Place::new();
@@ -45,6 +47,35 @@ fn one_artifact_serves_several_targets() {
             assert!(done.stderr.contains(&target), "{}", done.stderr);
         }
     }
+}
+
+#[test]
+fn printed_definitions_are_worded_for_a_target() {
+    let place = Place::new();
+    let model = digits().display().to_string();
+    let printed = place.ok(&["compile", &model, "--emit", "kernel"]).stdout;
+    let count = ["compute (", "contract ("].map(|word| printed.matches(word).count());
+    assert!(count.iter().all(|count| *count > 0), "{printed}");
+    place.write("kernels.txt", printed);
+    for target in TARGETS {
+        let legal = place.ok(&["opt", "kernels.txt", "--target", target]).stdout;
+        assert_eq!(
+            legal.matches("kernel ").count(),
+            count.iter().sum::<usize>(),
+            "{legal}"
+        );
+    }
+    place.write(
+        "wrong.txt",
+        "compute () -> f32[] over () {\n  result 1.5x\n}\n",
+    );
+    let done = place.run(&["opt", "wrong.txt"]);
+    assert_eq!(done.code, 1);
+    assert!(
+        done.stderr.contains("line 2, column 10: '1.5x' is no f32"),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
