@@ -84,6 +84,13 @@ pub(crate) fn run(args: &Bench, global: &Global) -> Result<(), Failure> {
     bar.finish_and_clear();
     if !global.json {
         out::line(table);
+        if args.fusion.iter().any(|name| name == "all") {
+            for fusion in Fusion::ALL {
+                if let Some(same) = fusion.alias_of() {
+                    out::line(format_args!("{fusion} is the same as {same}"));
+                }
+            }
+        }
         if cases.len() > 1 {
             plot(&rows);
         }
@@ -142,7 +149,8 @@ fn cases(args: &Bench) -> Result<Vec<Case>, Failure> {
     let mut fusions: Vec<Fusion> = Vec::new();
     for name in &args.fusion {
         match name.as_str() {
-            "all" => fusions.extend(Fusion::ALL),
+            // What goes by two names is measured once.
+            "all" => fusions.extend(Fusion::ALL.iter().filter(|one| one.alias_of().is_none())),
             name => fusions.push(name.parse().map_err(Failure::User)?),
         }
     }
