@@ -124,12 +124,13 @@ pub(crate) fn stored(
 
 /// Refuses shapes and dims of what an artifact does not have.
 pub(crate) fn check_extents(ports: &[alula::Port], importing: &Importing) -> Result<(), Failure> {
-    for (name, _) in &importing.shape {
-        if !ports.iter().any(|port| port.name == *name) {
-            return Err(Failure::user(format!(
-                "--shape: there is no input {name:?}"
-            )));
-        }
+    let is_input = |name: &str| ports.iter().any(|port| port.name == name);
+    if let Some((name, _)) = importing.shape.iter().find(|(name, _)| !is_input(name)) {
+        let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
+        return Err(Failure::user(format!(
+            "there is no input {name:?}: the model's are {}",
+            names.join(", ")
+        )));
     }
     let mut symbols = std::collections::BTreeSet::new();
     for ty in ports.iter().filter_map(|port| port.ty.as_tensor()) {
@@ -137,11 +138,13 @@ pub(crate) fn check_extents(ports: &[alula::Port], importing: &Importing) -> Res
             dim.collect_symbols(&mut symbols);
         }
     }
-    for (name, _) in &importing.dim {
-        if !symbols.iter().any(|symbol| symbol.name() == name) {
-            let text = format!("--dim: no extent of an input depends on {name:?}");
-            return Err(Failure::user(text));
-        }
+    let known = |name: &str| symbols.iter().any(|symbol| symbol.name() == name);
+    if let Some((name, _)) = importing.dim.iter().find(|(name, _)| !known(name)) {
+        let names: Vec<&str> = symbols.iter().map(alula::Symbol::name).collect();
+        return Err(Failure::user(format!(
+            "there is no dim {name:?}: those of the inputs are {}",
+            names.join(", ")
+        )));
     }
     Ok(())
 }

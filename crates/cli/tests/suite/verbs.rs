@@ -101,10 +101,13 @@ fn json_has_the_keys_that_tools_rely_on() {
             &["explain", &model],
             &[
                 "fires",
+                "fold_refused",
+                "is_incomplete",
                 "kernels",
                 "precision",
                 "precision_reason",
                 "near_misses",
+                "near_misses_left_out",
             ],
         ),
         (
@@ -241,6 +244,41 @@ fn compiling_and_running_leave_chrome_traces() {
             assert!(text.contains(word), "{file} has no {word}");
         }
     }
+}
+
+#[test]
+fn names_that_mean_nothing_are_refused() {
+    let place = Place::new();
+    let model = place.negation().display().to_string();
+    place.ok(&["compile", &model, "-o", "n.alula"]);
+    let cases: [(&[&str], &str); 6] = [
+        (&["--dim", "M=2"], "there is no dim \"M\""),
+        (&["--shape", "z=2"], "there is no input \"z\""),
+        (
+            &["--only-rule", "drop_everything"],
+            "no rule or pass named drop_everything",
+        ),
+        (
+            &["--only-rule", "merge_equal"],
+            "merge_equal is a pass and no rule",
+        ),
+        (
+            &["--disable-rule", "drop_everything"],
+            "no rule or pass named drop_everything",
+        ),
+        (&["--dim", "N=2", "--only-rule", "fold"], ""),
+    ];
+    for (words, reason) in cases {
+        let done = place.run(&[&["run", &model, "--random", "1"], words].concat());
+        assert_eq!(done.code, i32::from(!reason.is_empty()), "{}", done.stderr);
+        assert!(done.stderr.contains(reason), "{}", done.stderr);
+    }
+    for (words, reason) in &cases[..2] {
+        let done = place.run(&[&["run", "n.alula", "--random", "1"], *words].concat());
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        assert!(done.stderr.contains(reason), "{}", done.stderr);
+    }
+    place.ok(&["run", "n.alula", "--random", "1", "--dim", "N=2"]);
 }
 
 #[test]
