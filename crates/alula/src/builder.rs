@@ -13,7 +13,7 @@ use alula_program::Program;
 use alula_runtime::SessionOptions;
 
 use crate::compile::stages::{self, Stage, StageText};
-use crate::compile::{CompileOptions, Compiled, compile};
+use crate::compile::{CompileError, CompileOptions, Compiled, compile};
 use crate::model::Form;
 use crate::{Error, Model, Precision, Target};
 
@@ -124,9 +124,11 @@ impl ModelBuilder {
     }
 
     /// Everything in the model that is valid and that Alula does not do; empty if all is supported.
+    /// Nodes that the importer takes and that there is no kernel for go by their operator's name in
+    /// Alula.
     ///
     /// # Errors
-    /// [`Error::Import`] for models that are not valid.
+    /// [`Error::Import`] for models that are not valid; as compiling where it is about no node.
     pub fn check(&self) -> Result<Vec<Unsupported>, Error> {
         let mut graph = match import_file(&self.path, &self.import) {
             Ok(import) => import.graph,
@@ -135,7 +137,8 @@ impl ModelBuilder {
         };
         // What folds into constants or falls away needs no kernel.
         alula_opt::optimize(&mut graph, &self.optimize)?;
-        let refused = alula_lower::refusals(graph).into_iter().map(|failure| {
+        let refused = alula_lower::refusals(graph).map_err(CompileError::from)?;
+        let refused = refused.into_iter().map(|failure| {
             let node = NodeRef {
                 name: failure.name,
                 op_type: failure.op.to_owned(),

@@ -6,20 +6,25 @@ use crate::cluster::items;
 use crate::{LowerFailure, NodeFailure, expand};
 
 /// The nodes of a graph and its sub-graphs that lowering refuses; empty if there is none.
-pub fn refusals(mut graph: Graph) -> Vec<NodeFailure> {
+///
+/// # Errors
+/// [`LowerFailure`] that is about no node.
+pub fn refusals(mut graph: Graph) -> Result<Vec<NodeFailure>, LowerFailure> {
     let mut found = Vec::new();
     for id in graph.nodes() {
         for (_, attr) in graph.node(id).attrs.iter() {
             if let Attr::Graph(inner) = attr {
-                found.extend(refusals((**inner).clone()));
+                found.extend(refusals((**inner).clone())?);
             }
         }
     }
     let lowered = expand(&mut graph).and_then(|_| items(&graph).map(drop));
-    if let Err(LowerFailure::Nodes(nodes)) = lowered {
-        found.extend(nodes);
+    match lowered {
+        Ok(()) => {}
+        Err(LowerFailure::Nodes(nodes)) => found.extend(nodes),
+        Err(other) => return Err(other),
     }
-    found
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -41,7 +46,8 @@ mod tests {
             return a: %a, b: %b, e: %e, f: %f }";
         let graph =
             parse(text, alula_ops::registry(), &|_| None).unwrap_or_else(|error| panic!("{error}"));
-        let found: Vec<String> = refusals(graph).iter().map(ToString::to_string).collect();
+        let found = refusals(graph).expect("nothing else is refused");
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         let reason = "not supported: select of strings in a kernel";
         assert_eq!(found.len(), 3, "{found:?}");
         for (text, name) in found.iter().zip(["r", "a", "e"]) {

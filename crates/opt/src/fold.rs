@@ -3,8 +3,8 @@
 //! Never folded: what is random, what holds sub-graphs, what has dims that are not numbers, and
 //! what would grow the model by more than one node may, or all together. Dequantized constants stay
 //! compressed unless asked for, or small and no operand of a contraction, which may take them as
-//! integers. Those that a model spells with a cast and a product stay so where a run reads a part of
-//! them only: in front of a product of floats, all of them would be expanded in each run.
+//! integers. Those that a model spells with a cast and a product stay so where a run reads a part
+//! of them only: in front of a product of floats, all of them would be expanded in each run.
 
 mod fast;
 

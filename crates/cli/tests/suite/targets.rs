@@ -72,7 +72,7 @@ fn printed_definitions_are_worded_for_a_target() {
     let done = place.run(&["opt", "wrong.txt"]);
     assert_eq!(done.code, 1);
     assert!(
-        done.stderr.contains("line 2, column 10: '1.5x' is no f32"),
+        done.stderr.contains("wrong.txt:2:10") && done.stderr.contains("'1.5x' is no f32"),
         "{}",
         done.stderr
     );

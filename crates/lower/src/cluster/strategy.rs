@@ -14,8 +14,8 @@ pub enum Strategy {
     Epilogue,
     /// As `Epilogue`, and into and out of folds.
     Reduction,
-    /// What is taken unless another is named: at present as `Reduction`, which fuses whatever counts
-    /// as no more work.
+    /// What is taken unless another is named: at present as `Reduction`, which fuses whatever
+    /// counts as no more work.
     #[default]
     Auto,
 }
