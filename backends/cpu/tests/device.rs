@@ -85,7 +85,6 @@ fn with_weights(weights: &[f32], packed: bool) -> Program {
     Program {
         target: "cpu".to_owned(),
         precision: "highest".to_owned(),
-        fusion: "none".to_owned(),
         abi: alula_cpu::abi(),
         features: assembled.features,
         plans: Vec::new(),

@@ -13,8 +13,6 @@ pub struct Program {
     pub target: String,
     /// How exact contractions are, in a word: `highest` is as exact as `f32` arithmetic.
     pub precision: String,
-    /// What was fused: a strategy's name, or `plan` where somebody wrote it down.
-    pub fusion: String,
     /// What the code asks of the device besides features: how kernels are called and in what form
     /// packed constants lie. Of [`Device::abi`](crate::Device::abi), which must say the same.
     pub abi: String,

@@ -68,7 +68,6 @@ fn builder<'a>(programs: &[&'a Program]) -> Result<Builder<'a>, WriteError> {
         let slim = Program {
             target: target.clone(),
             precision: program.precision.clone(),
-            fusion: program.fusion.clone(),
             abi: program.abi.clone(),
             features: program.features.clone(),
             plans: program.plans.clone(),

@@ -78,13 +78,7 @@ pub(super) fn program(
         features: assembled.features,
         abi: alula_cpu::abi(),
     };
-    Ok(put_together(
-        Target::Cpu,
-        lowered,
-        &position_of,
-        code,
-        options,
-    ))
+    Ok(put_together(Target::Cpu, lowered, &position_of, code))
 }
 
 /// Packs constant right sides, and notes it in the contractions that read them.

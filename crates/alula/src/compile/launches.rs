@@ -207,7 +207,6 @@ pub(super) fn program(
     lowered: Lowered,
     position_of: &[usize],
     code: Code,
-    options: &CompileOptions,
 ) -> Program {
     let mut kernels = code.kernels;
     for (launch, &kernel) in lowered.launches.iter().zip(position_of) {
@@ -241,10 +240,6 @@ pub(super) fn program(
     Program {
         target: target.name().to_owned(),
         precision: Precision::default().on(target).0.name().to_owned(),
-        fusion: match &options.fusion {
-            Some(_) => "plan".to_owned(),
-            None => options.strategy.name().to_owned(),
-        },
         abi: code.abi,
         features: code.features,
         plans,

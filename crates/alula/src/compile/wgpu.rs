@@ -40,13 +40,7 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
         features: linked.features,
         abi: alula_wgpu::abi(),
     };
-    Ok(put_together(
-        Target::Wgpu,
-        lowered,
-        &position_of,
-        code,
-        options,
-    ))
+    Ok(put_together(Target::Wgpu, lowered, &position_of, code))
 }
 
 pub(super) fn emit(kernel: &Kernel) -> Result<Emitted, NoCode> {

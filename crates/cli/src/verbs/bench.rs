@@ -252,9 +252,12 @@ fn measure(args: &Bench, target: Target, case: Case) -> Result<(Json, FusionPlan
     let line = json!({
         "model": args.model.file_stem().map(|stem| stem.to_string_lossy()),
         "target": target.name(),
-        // The reference has neither.
+        // The reference has neither, and an artifact does not say what its kernels come from.
         "precision": model.program(target).map(|program| program.precision.as_str()),
-        "fusion": model.program(target).map(|program| program.fusion.as_str()),
+        "fusion": match case {
+            Case::Compiled(_, fusion) if target != Target::Reference => Some(fusion.name()),
+            Case::Compiled(..) | Case::Stored => None,
+        },
         "threads": threads(args.compiling.threads, target),
         "runs": times.len(),
         "p50_ms": at(0.5),

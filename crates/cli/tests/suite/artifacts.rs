@@ -189,23 +189,18 @@ fn what_an_artifact_cannot_heed_is_refused() {
         "--fusion",
         "none",
     ]);
-    for option in [
-        &["--fusion", "auto"][..],
-        &["--disable-rule", "merge_equal"],
-        &["--only-rule", "merge_equal"],
-        &["--max-nodes", "7"],
-        // There is no such dim and no such input.
-        &["--dim", "M=3"],
-        &["--shape", "z=3"],
+    for (option, reason) in [
+        (&["--fusion", "auto"][..], "--fusion"),
+        (&["--disable-rule", "merge_equal"], "--disable-rule"),
+        (&["--only-rule", "merge_equal"], "--only-rule"),
+        (&["--max-nodes", "7"], "--max-nodes"),
+        (&["--dim", "M=3"], "no dim \"M\""),
+        (&["--shape", "z=3"], "no input \"z\""),
     ] {
         let words = ["run", "n.alula", "--random", "1"];
         let done = place.run(&[&words[..], option].concat());
         assert_eq!(done.code, 1, "{option:?}: {}", done.stderr);
-        assert!(
-            done.stderr.contains(option[0]),
-            "{option:?}: {}",
-            done.stderr
-        );
+        assert!(done.stderr.contains(reason), "{option:?}: {}", done.stderr);
     }
     // Open extents are of the inputs that are made up.
     let words = ["--json", "run", "n.alula", "--random", "1", "--dim", "N=3"];
@@ -222,7 +217,8 @@ fn what_an_artifact_cannot_heed_is_refused() {
     ];
     let done = place.ok(&words);
     assert_eq!(done.json().len(), 1, "{}", done.stdout);
-    assert_eq!(done.json()[0]["fusion"], "none");
+    assert_eq!(done.json()[0]["precision"], "highest");
+    assert!(done.json()[0]["fusion"].is_null());
     assert!(done.stderr.contains("compiled with"), "{}", done.stderr);
 }
 

@@ -108,7 +108,6 @@ pub(crate) fn program(plans: Vec<Plan>, constants: &[Tensor]) -> Program {
     Program {
         target: "fake".to_owned(),
         precision: "highest".to_owned(),
-        fusion: "none".to_owned(),
         abi: crate::device::ABI.to_owned(),
         features: Vec::new(),
         plans,
