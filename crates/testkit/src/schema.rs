@@ -4,28 +4,54 @@
 //! names, order and types of fields and variants. It is kept in a text file whose first line is
 //! the version.
 
+use std::any::type_name;
 use std::fmt::Write;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use serde_reflection::{ContainerFormat, Registry, Tracer, TracerConfig, VariantFormat};
+use serde_reflection::{ContainerFormat, Registry, Samples, Tracer, TracerConfig, VariantFormat};
 
-/// The form of a type as text, one line a field or variant.
+/// The form of types, put together type by type.
 ///
-/// # Panics
-/// When the type asks serde for something that has no fixed form.
-pub fn of<T: DeserializeOwned>() -> String {
-    let mut tracer = Tracer::new(TracerConfig::default());
-    // Whoever writes such a test wants to know what cannot be traced.
-    if let Err(error) = tracer.trace_simple_type::<T>() {
-        panic!(
-            "the form of {} is not fixed: {error}",
-            std::any::type_name::<T>()
-        );
+/// A pass through a type takes one way through each enum, so that every enum in it is named on its
+/// own: [`Form::text`] says which was forgotten.
+pub struct Form(Tracer);
+
+impl Default for Form {
+    fn default() -> Form {
+        Form(Tracer::new(TracerConfig::default()))
     }
-    let registry = tracer.registry();
-    let registry = registry.unwrap_or_else(|error| panic!("a variant was not reached: {error}"));
-    text(&registry)
+}
+
+impl Form {
+    /// Goes through a type until every variant of the enum of this name was taken, which is the
+    /// type or right inside of it; once, if there is none.
+    ///
+    /// # Panics
+    /// When the type asks serde for something that has no fixed form.
+    #[must_use]
+    pub fn with<T: DeserializeOwned>(mut self, name: &str) -> Form {
+        let samples = Samples::new();
+        loop {
+            if let Err(error) = self.0.trace_type_once::<T>(&samples) {
+                panic!("the form of {} is not fixed: {error}", type_name::<T>());
+            }
+            if self.0.check_incomplete_enum(name).is_none() {
+                return self;
+            }
+        }
+    }
+
+    /// The form as text, one line a field or variant.
+    ///
+    /// # Panics
+    /// When variants of an enum were not reached.
+    pub fn text(self) -> String {
+        match self.0.registry() {
+            Ok(registry) => text(&registry),
+            Err(error) => panic!("name each enum: {error}"),
+        }
+    }
 }
 
 fn text(registry: &Registry) -> String {

@@ -5,7 +5,24 @@ use alula_microkernel::{
 };
 
 /// What each form packed when [`PACK_VERSION`] was last raised: the hash of its bytes.
-const PACKED: (u32, &[(&str, u64)]) = (1, &[]);
+const PACKED: (u32, &[(&str, u64)]) = (
+    1,
+    &[
+        ("f32 portable", 0xd912_e6a9_1ed5_97e5),
+        ("i8 portable", 0xefe4_c1bb_d24d_0106),
+        ("u8 portable", 0xc411_a60f_43d1_26c6),
+        ("f32 neon", 0xd912_e6a9_1ed5_97e5),
+        ("i8 neon", 0xefe4_c1bb_d24d_0106),
+        ("u8 neon", 0xc411_a60f_43d1_26c6),
+        ("f32 avx2", 0x79de_376e_564b_03d1),
+        ("i8 avx2", 0x61c2_23e1_fa45_4396),
+        ("u8 avx2", 0x43b6_d464_5324_1b56),
+        ("f32 avx512", 0xca9b_d6cd_3ac9_9af9),
+        ("i8 avx512", 0x07ed_6a97_16a9_7b76),
+        ("u8 avx512", 0xfb69_9947_5850_6796),
+        ("depthwise", 0xccf5_88a1_793e_a71f),
+    ],
+);
 
 const TAPS: usize = 2;
 const K: usize = 13;
