@@ -39,7 +39,8 @@ pub(crate) fn start(global: &Global, has_bar: bool) -> Option<tracing_chrome::Fl
         .with_ansi(is_terminal)
         .with_target(global.verbose > 1)
         .with_span_events(FmtSpan::CLOSE)
-        .without_time()
+        // No time of day, but that of spans.
+        .with_timer(())
         .with_filter(asked.unwrap_or_else(|_| filter(level)));
     let (chrome, guard) = match &global.trace {
         Some(file) => {

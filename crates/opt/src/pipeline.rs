@@ -68,8 +68,8 @@ pub(crate) fn pass_names() -> impl Iterator<Item = &'static str> {
     STEPS.iter().chain(LAST_STEPS).map(|step| step.name())
 }
 
-/// Every rule, and every pass that is more than a set of rules: what [`Options`] can leave out, each
-/// under one name.
+/// Every rule, and every pass that is more than a set of rules: what [`Options`] can leave out,
+/// each under one name.
 pub fn names() -> BTreeSet<&'static str> {
     let passes = STEPS.iter().filter(|step| !matches!(step, Step::Rules(_)));
     let rules = rules::all_rules().map(|rule| rule.name);

@@ -6,18 +6,26 @@ use crate::support::{Place, digits};
 const LEVELS: [(&str, &[&str]); 3] = [
     (
         "-v",
-        &["import", "compile", "lower:", "emit", "load", "close"],
+        &[
+            "import",
+            "compile",
+            "lower:",
+            "emit",
+            "load",
+            "close time.busy=",
+        ],
     ),
     (
         "-vv",
         &[
             "pass{name=\"fold_constants\"}",
+            "applied rule=\"fold_batch_norm_into_conv\" node=\"stem_norm\"",
             "expand",
             "cluster",
             "layout",
             "plan{",
             // A kernel with the nodes that it stands for, in the thread that made it.
-            "emit{of=",
+            "emit{of=8}:kernel{name=",
             "kernel{name=\"conv_relu\" nodes=\"stem_norm + stem_relu\"}",
             "by micro-kernels",
             "kernel emitted",
@@ -28,7 +36,6 @@ const LEVELS: [(&str, &[&str]); 3] = [
         "-vvv",
         &[
             "node{name=\"stem_norm\" op=\"BatchNormalization\"}",
-            "rule=\"",
             "legalize",
             "step{index=",
             "name=\"stem_norm + stem_relu\"}",
