@@ -30,8 +30,8 @@ fuzz_target!(|data: &[u8]| {
     let built = Builder::new(metadata)
         .bytes("cpu/plan", Kind::Plan, plan)
         .bytes("cpu/where", Kind::Plan, places)
-        .bytes("cpu/code", Kind::Code, [0xc3])
-        .bytes("weights", Kind::Weights, [0; 256])
+        .bytes("cpu/code", Kind::Code, &[0xc3][..])
+        .bytes("weights", Kind::Weights, &[0; 256][..])
         .to_bytes();
     let artifact = Artifact::from_bytes(&built.expect("it is sound"), Verify::All);
     read(&artifact.expect("it is sound"));
