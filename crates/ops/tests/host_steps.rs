@@ -14,7 +14,7 @@ Every operator runs as compiled code but these, which the runtime runs on host t
 of their results depend on the values of their operands, or they sort, or their values are strings,
 sequences or optionals, which no kernel holds. A step of a plan names its function (`alula compile
 --emit plan`), `alula run --profile` measures it as any other, and on a GPU its operands and results
-are copied. Control flow (`if`, `loop`, `scan`) runs as plans in plans, on no device at all.
+are copied. Control flow (`if`, `loop`) runs as plans in plans, on no device at all.
 
 | operator | what it computes |
 |---|---|
