@@ -96,7 +96,7 @@ fn late(model: &ModelProto, inputs: &[(&str, Value)], threads: usize) -> Duratio
 }
 
 /// Kernels end some milliseconds after the deadline; a busy machine may look late at the clock.
-const LATE_MAX: Duration = Duration::from_secs(2);
+const LATE_MAX: Duration = Duration::from_secs(5);
 
 #[test]
 fn deadlines_end_a_loop_in_a_kernel() {

@@ -310,24 +310,91 @@ fn ranges_and_lengths() {
     everywhere("ranges_and_lengths", all);
 }
 
-/// Positions that are in range wherever they come from cost a run nothing, and are not refused.
+/// Whether a run of a model checks any value.
+fn demands(model: &ModelProto) -> bool {
+    let folder = folder_of(&model.encode_to_vec());
+    let import = Model::builder(folder.path("model.onnx")).import();
+    !import.expect("it imports").graph.requirements().is_empty()
+}
+
+/// Positions that are provably in range cost a run nothing.
 #[test]
 fn positions_that_operators_count() {
     let greatest = with_int(node("ArgMax", &["x"], &["k"]), "axis", 0);
+    let x_type = || vec![tensor("x", DataType::Float, "2 3")];
     let picked = model(
-        vec![tensor("x", DataType::Float, "2 3")],
+        x_type(),
         vec![],
         vec![
             with_int(greatest, "keepdims", 1),
             node("GatherElements", &["x", "k"], &["y"]),
         ],
     );
-    let folder = folder_of(&picked.encode_to_vec());
-    let import = Model::builder(folder.path("model.onnx")).import();
-    let graph = import.expect("it imports").graph;
-    assert!(graph.requirements().is_empty(), "{graph}");
+    assert!(!demands(&picked));
     let fate = Right(&[1, 3], &[4.0, 5.0, 6.0]);
     expect("the greatest elements", &picked, &[x()], &fate);
+}
+
+/// The first places of a table, as embeddings take them, and of one that is too long.
+#[test]
+fn positions_of_a_table() {
+    let first = |last: i64| {
+        let places = ints("places", &[0, 1, last]);
+        model(
+            vec![
+                tensor("x", DataType::Float, "2 3"),
+                tensor("n", DataType::Int64, "1"),
+            ],
+            vec![places, ints("zero", &[0])],
+            vec![
+                node("Slice", &["places", "zero", "n"], &["at"]),
+                with_int(node("Gather", &["x", "at"], &["y"]), "axis", 1),
+            ],
+        )
+    };
+    assert!(!demands(&first(2)));
+    assert!(demands(&first(3)));
+    let n = |count: i64| Tensor::from_slice(&[1], &[count]).expect("one value");
+    let fate = Right(&[2, 1], &[1.0, 4.0]);
+    expect("one place", &first(3), &[x(), ("n", n(1).into())], &fate);
+    expect(
+        "a place too far",
+        &first(3),
+        &[x(), ("n", n(3).into())],
+        &COLUMNS,
+    );
+}
+
+/// A position for each row, joined of a row and a column.
+#[test]
+fn positions_that_are_joined() {
+    let row = with_int(node("ArgMax", &["x"], &["r"]), "axis", 0);
+    let column = with_int(node("ArgMax", &["x"], &["c"]), "axis", 1);
+    let mut joined = vec![
+        with_int(row, "keepdims", 0),
+        with_int(column, "keepdims", 0),
+        node("Reshape", &["r", "shape"], &["all"]),
+        node("Slice", &["all", "zero", "two"], &["rows"]),
+        node("Reshape", &["c", "shape"], &["columns"]),
+        with_int(node("Concat", &["rows", "columns"], &["at"]), "axis", 1),
+        node("GatherND", &["x", "at"], &["y"]),
+    ];
+    let picked = |nodes: &[NodeProto]| {
+        let constants = vec![
+            ints("shape", &[-1, 1]),
+            ints("zero", &[0]),
+            ints("two", &[2]),
+        ];
+        let x = tensor("x", DataType::Float, "2 3");
+        model(vec![x], constants, nodes.to_vec())
+    };
+    assert!(!demands(&picked(&joined)));
+    let fate = Right(&[2], &[6.0, 6.0]);
+    expect("joined positions", &picked(&joined), &[x()], &fate);
+    // The other way round columns are taken for rows.
+    joined[5].input.swap(0, 1);
+    assert!(demands(&picked(&joined)));
+    expect("swapped positions", &picked(&joined), &[x()], &PLACES);
 }
 
 /// In the body of a loop, in the iteration in which it happens.

@@ -332,7 +332,7 @@ fn long_loops_lose_no_iteration() {
         let mut b = Builder::new("count_up");
         let n = b.symbol("n");
         let y = b.param(DType::U8, n.clone(), Access::Write);
-        let sum = b.param(DType::I64, 1, Access::Write);
+        let sum = b.param(DType::I64, Dim::new(1), Access::Write);
         let extent = b.dim(n);
         b.each(kind, extent, |b, i| {
             let value = b.cast(i, DType::U8);

@@ -202,7 +202,7 @@ impl<'m> Launch<'m> {
     /// Gives `use_it` the function with the addresses of its buffers.
     fn call<R>(&self, buffers: &[Buffer], use_it: impl FnOnce(&Call<'_>) -> R) -> R {
         let pointers = buffers.iter().map(|buffer| buffer.pointer);
-        let pointers: SmallVec<[*mut u8; 24]> = pointers.chain([flag(None)]).collect();
+        let pointers: SmallVec<[*mut u8; 32]> = pointers.chain([flag(None)]).collect();
         use_it(&Call {
             entry: self.entry,
             buffers: pointers.as_ptr(),

@@ -238,7 +238,7 @@ impl CpuProgram {
     ) -> Result<(), DeviceError> {
         let pointers = memories.iter().map(|memory| memory.pointer);
         let stop = flag(watch.map(|(stop, _)| stop));
-        let pointers: SmallVec<[*mut u8; 24]> = pointers.chain([stop]).collect();
+        let pointers: SmallVec<[*mut u8; 32]> = pointers.chain([stop]).collect();
         let call = Call {
             entry,
             buffers: pointers.as_ptr(),

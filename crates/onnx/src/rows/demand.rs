@@ -10,8 +10,8 @@ use alula_ops::elementwise::arithmetic::{LT, OR};
 use alula_ops::elementwise::choice::CAST;
 use alula_ops::host_ops::TOPK;
 use alula_ops::reduce::{ARGMAX, ARGMIN};
-use alula_ops::shape::{AS_DIMS, EXPAND, RANGE, RESHAPE, SLICE, TRANSPOSE, is_negative};
-use alula_tensor::{DType, Dim, Scalar};
+use alula_ops::shape::{AS_DIMS, CONCAT, EXPAND, RANGE, RESHAPE, SLICE, TRANSPOSE, is_negative};
+use alula_tensor::{DType, Dim, Scalar, TensorType};
 
 use super::shape::read_dims;
 use super::{RowCtx, RowError};
@@ -87,14 +87,7 @@ impl RowCtx<'_, '_> {
             let known = known.to_i64s().unwrap_or_default();
             return self.demand_constants(&known, extents, place);
         }
-        let graph = self.graph();
-        let is_inside = |bound: Dim| {
-            let room = |extent: &Dim| (extent.clone() - bound.clone()).as_const();
-            extents
-                .iter()
-                .all(|e| room(e).is_some_and(|room| room >= 0))
-        };
-        if bound(graph, indices).is_some_and(is_inside) {
+        if is_provably_inside(self.graph(), indices, extents) {
             return Ok(());
         }
         let known = self
@@ -161,11 +154,49 @@ impl RowCtx<'_, '_> {
     }
 }
 
-/// What indices are below, where they are provably not negative: those that an operator counts.
+/// Whether indices are known to be inside of extents by what computes them.
+fn is_provably_inside(graph: &Graph, indices: ValueId, extents: &[Dim]) -> bool {
+    let is_inside = |value: ValueId, extents: &[Dim]| {
+        bound(graph, value).is_some_and(|bound| {
+            let room = |extent: &Dim| (extent.clone() - bound.clone()).as_const();
+            extents
+                .iter()
+                .all(|extent| room(extent).is_some_and(|room| room >= 0))
+        })
+    };
+    if is_inside(indices, extents) {
+        return true;
+    }
+    // Positions that are joined, a part for each axis.
+    let Some(join) = graph.producer(indices).map(|id| graph.node(id)) else {
+        return false;
+    };
+    if join.op.name != CONCAT.name || join.operands.len() != extents.len() {
+        return false;
+    }
+    let rank = graph.ty(indices).as_tensor().map_or(0, TensorType::rank) as i64;
+    let is_last = [-1, rank - 1].contains(&join.attrs.int("axis"));
+    let is_one = |part: ValueId| {
+        let ty = graph.ty(part).as_tensor();
+        ty.and_then(|ty| ty.shape.last())
+            .is_some_and(|last| last.is(1))
+    };
+    let mut parts = join.operands.iter().flatten().zip(extents);
+    is_last && parts.all(|(part, own)| is_one(*part) && is_inside(*part, std::slice::from_ref(own)))
+}
+
+/// What indices are below, where they are provably not negative: those that an operator counts,
+/// and parts of constants.
 fn bound(graph: &Graph, mut value: ValueId) -> Option<Dim> {
     loop {
-        let Def::Result { node, index } = graph.value(value).def else {
-            return None;
+        let (node, index) = match &graph.value(value).def {
+            Def::Input(_) => return None,
+            Def::Constant(tensor) => {
+                let known = tensor.to_i64s()?;
+                let end = known.iter().max().map_or(0, |most| most.saturating_add(1));
+                return known.iter().all(|&at| at >= 0).then(|| Dim::new(end));
+            }
+            Def::Result { node, index } => (*node, *index),
         };
         let node = graph.node(node);
         let first = node.operands.first().copied().flatten()?;
