@@ -1,4 +1,5 @@
-//! What a row demands of values that only a run knows: indices within an axis, a step that is not 0.
+//! What a row demands of values that only a run knows: indices within an axis, a step that is not
+//! 0.
 //!
 //! A demand counts what breaks it, in one small kernel; the count becomes a symbol, which each run
 //! compares. Kernels stay within bounds by themselves, so that a run may break a demand, and is
