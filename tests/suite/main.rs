@@ -3,5 +3,6 @@
 mod backends;
 mod check;
 mod differential;
+mod memory;
 mod operators;
 mod targets;

@@ -169,6 +169,7 @@ impl Session {
                     outputs: names.zip(results).collect(),
                     profile: None,
                     arena_bytes: 0,
+                    peak_bytes: 0,
                 })
             }
         }

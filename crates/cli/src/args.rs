@@ -185,7 +185,8 @@ pub(crate) struct Run {
     /// Most iterations of a loop
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_trips: Option<u64>,
-    /// Most bytes of memory of the run, inputs and weights not counted
+    /// Most bytes of memory of the run, inputs and weights not counted; by default three quarters
+    /// of what is free, at most 64 GiB
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_bytes: Option<u64>,
     #[command(flatten)]

@@ -72,7 +72,10 @@ impl<'a> Feed<'a> {
                 dtype,
                 shape,
                 bytes,
-            }) => Ok(Tensor::from_storage(dtype, shape, Storage::copy_from(bytes))?.into()),
+            }) => {
+                let storage = Storage::try_copy_from(bytes)?;
+                Ok(Tensor::from_storage(dtype, shape, storage)?.into())
+            }
         }
     }
 

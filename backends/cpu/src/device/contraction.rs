@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::TileKernel;
 use super::memory::Memory;
-use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
+use super::program::{CpuProgram, Kernel, Right, Work, bind, failed, out_of_memory};
 use super::watch::Stop;
 use crate::{BoundContract, ContractError, ContractOperands, Epilogue};
 
@@ -133,7 +133,8 @@ impl CpuProgram {
         let storage = match known {
             Some(storage) => storage,
             None => {
-                let mut storage = Storage::zeroed(wanted * 4);
+                let storage = Storage::try_zeroed(wanted.saturating_mul(4));
+                let mut storage = storage.map_err(out_of_memory)?;
                 let out = storage.to_mut().as_mut_ptr().cast();
                 self.pack_into(bound, source, out, wanted)
                     .map_err(|error| fail(error.to_string()))?;

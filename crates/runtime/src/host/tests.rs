@@ -3,7 +3,7 @@
 use alula_program::HostFn;
 use alula_tensor::{DType, Dim, Tensor, TensorType, Value, ValueType};
 
-use super::{Wanted, call};
+use super::{Room, Wanted, call};
 
 fn floats(shape: &[usize], values: &[f32]) -> Value {
     Tensor::from_slice(shape, values).expect("tensor").into()
@@ -23,7 +23,7 @@ fn run(function: HostFn, operands: &[Value], n: usize) -> Vec<Value> {
         })
         .collect();
     let operands: Vec<Option<Value>> = operands.iter().cloned().map(Some).collect();
-    call(&function, &operands, &wanted, 1 << 20)
+    call(&function, &operands, &wanted, &Room::new(0, 1 << 20))
         .expect("call")
         .into_vec()
 }

@@ -112,3 +112,24 @@ fn runs_end_at_their_deadline() {
         "{error}"
     );
 }
+
+#[test]
+fn slices_that_a_loop_stacks_are_counted() {
+    let limits = Limits {
+        bytes_max: 4000,
+        ..Limits::default()
+    };
+    let session = session(crate::control::looping(false), limits);
+    let run = |trips: i64| {
+        let x = floats(&[0.0, 10.0]);
+        session.run_with(
+            &[("x", x), ("y", Tensor::scalar(trips).into())],
+            &RunOptions::default(),
+        )
+    };
+    let held = run(10).expect("fits").peak_bytes;
+    assert!((10 * 8..4000).contains(&held), "{held}");
+    // The stack alone would fit: 400 slices of 8 bytes.
+    let error = run(400).expect_err("too many slices");
+    assert!(error.is_limit(), "{error}");
+}
