@@ -133,3 +133,19 @@ fn slices_that_a_loop_stacks_are_counted() {
     let error = run(400).expect_err("too many slices");
     assert!(error.is_limit(), "{error}");
 }
+
+#[test]
+fn a_plan_tells_what_a_run_holds() {
+    let program = negated_sum();
+    let peak = program.peak();
+    assert_eq!(peak.to_string(), "8*N");
+    let session = session(program, Limits::default());
+    let outcome = session.run_with(&[("x", floats(&[0.0; 64]))], &RunOptions::default());
+    let outcome = outcome.expect("it runs");
+    let planned = peak.eval(&|_| Some(64)).expect("N is all there is") as u64;
+    // Copies of both outputs come on top.
+    assert_eq!(
+        (outcome.arena_bytes as u64, outcome.peak_bytes),
+        (planned, 2 * planned)
+    );
+}
