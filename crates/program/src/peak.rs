@@ -40,7 +40,7 @@ impl fmt::Display for Peak {
 }
 
 /// Beyond so many, steps are compared by an expression rather than listed.
-const LISTED_MAX: usize = 12;
+const LISTED_MAX: usize = 40;
 
 impl Peak {
     fn of(dim: Dim) -> Peak {

@@ -93,6 +93,12 @@ impl CpuProgram {
             None => None,
         };
         let result = slice(contract.params.len() as u32 - 1)?;
+        let sums = memories.last().map(|memory| memory.pointer);
+        for (position, memory) in memories[..memories.len() - 1].iter().enumerate() {
+            if Some(memory.pointer) == sums && contract.shared_operand() != Some(position as u32) {
+                return Err(fail(format!("operand {position} is overwritten too early")));
+            }
+        }
         let run = ContractOperands {
             a: slice(contract.a)?,
             b,

@@ -23,7 +23,8 @@ pub(super) struct Memory {
 /// Arguments of a launch; those of most kernels fit without an allocation.
 pub(super) type Memories = SmallVec<[Memory; 24]>;
 
-/// Addresses of the arguments, checked: long enough, and what is written overlaps nothing.
+/// Addresses of the arguments, checked: long enough, and what is written overlaps nothing but what
+/// is exactly the same memory.
 pub(super) fn memories(
     kernel: &str,
     params: &[(u64, bool)],
@@ -105,7 +106,7 @@ pub(super) fn memories(
                 start..start.saturating_add(memory.len)
             };
             let (a, b) = (span(&memories[param]), span(&memories[other]));
-            a.start < b.end && b.start < a.end
+            a != b && a.start < b.end && b.start < a.end
         };
         let mut others = (0..memories.len()).filter(|&other| other != param);
         if is_written && others.any(overlaps) {

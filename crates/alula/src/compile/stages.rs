@@ -195,10 +195,16 @@ pub fn emit(
         }
         _ => {}
     }
-    let lowered = lowered(graph, target, options)?;
+    let mut lowered = lowered(graph, target, options)?;
     match stage {
         Stage::Fusion => Ok(vec![StageText::whole(&FusionPlan::of(&lowered.fusion))]),
         Stage::Plan => {
+            if target == Target::Cpu {
+                let ((_, isa), words) = (cpu::host()?, cpu::words(options));
+                let mut planned =
+                    each(&lowered, target, |_, launch| cpu::plan(launch, isa, &words))?;
+                cpu::share(&mut lowered, &mut planned);
+            }
             let plans: Vec<String> = lowered.plans.iter().map(ToString::to_string).collect();
             Ok(vec![StageText::whole(&plans.join("\n"))])
         }
