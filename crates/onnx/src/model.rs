@@ -293,7 +293,11 @@ impl<'m> Importer<'m> {
             version,
             inputs,
         );
-        let results = match (row.build)(&mut ctx) {
+        let built = (row.build)(&mut ctx);
+        if let Some(reason) = ctx.other_kind() {
+            return Err(fail(reason));
+        }
+        let results = match built {
             Ok(results) => results,
             Err(RowError::Unsupported(reason)) => return self.unsupported(node, reference, reason),
             Err(RowError::Invalid(reason)) => return Err(fail(reason)),

@@ -1,10 +1,13 @@
 //! What a row's function is given: a node's inputs as values, its attributes, and the graph.
 
+use std::cell::RefCell;
+
 use alula_ir::{Attrs, Graph, GraphError, OpDef, ValueId};
 use alula_tensor::{DType, Dim, Tensor, TensorType, ValueType};
 
 use super::known::known_results;
 use crate::model::{Importer, SubGraph};
+use crate::proto::attribute_proto::AttributeType;
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::tensor::import_tensor;
 use crate::{ImportError, NodeRef, dtype};
@@ -50,6 +53,7 @@ pub struct RowCtx<'i, 'm> {
     /// The `since` version of the operator's definition, among those that the row knows.
     pub version: i64,
     inputs: Vec<Option<ValueId>>,
+    other_kind: RefCell<Option<String>>,
 }
 
 impl<'i, 'm> RowCtx<'i, 'm> {
@@ -68,6 +72,7 @@ impl<'i, 'm> RowCtx<'i, 'm> {
             opset,
             version,
             inputs,
+            other_kind: RefCell::default(),
         }
     }
 
@@ -215,18 +220,35 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         Ok(known_results(graph, results, symbols_before))
     }
 
-    fn attr(&self, name: &str) -> Option<&'i AttributeProto> {
+    fn given(&self, name: &str) -> Option<&'i AttributeProto> {
         self.node.attribute.iter().find(|attr| attr.name() == name)
+    }
+
+    /// An attribute that is to be of a kind; one of another kind makes the node invalid.
+    fn attr(&self, name: &str, kind: AttributeType) -> Option<&'i AttributeProto> {
+        let attr = self.given(name)?;
+        // Old models leave the kind out.
+        if !matches!(attr.r#type(), AttributeType::Undefined) && attr.r#type() != kind {
+            let (given, kind) = (attr.r#type().as_str_name(), kind.as_str_name());
+            let text = format!("attribute {name} holds {given}, not {kind}");
+            self.other_kind.borrow_mut().get_or_insert(text);
+        }
+        Some(attr)
+    }
+
+    /// What is wrong with an attribute that was read as one of another kind.
+    pub(crate) fn other_kind(&self) -> Option<String> {
+        self.other_kind.borrow().clone()
     }
 
     /// Whether an attribute is given.
     pub fn has_attr(&self, name: &str) -> bool {
-        self.attr(name).is_some()
+        self.given(name).is_some()
     }
 
     /// An integer attribute.
     pub fn int(&self, name: &str) -> Option<i64> {
-        self.attr(name)?.i
+        self.attr(name, AttributeType::Int)?.i
     }
 
     /// An integer attribute with a default.
@@ -241,7 +263,7 @@ impl<'i, 'm> RowCtx<'i, 'm> {
 
     /// A float attribute.
     pub fn float(&self, name: &str) -> Option<f64> {
-        self.attr(name)?.f.map(f64::from)
+        self.attr(name, AttributeType::Float)?.f.map(f64::from)
     }
 
     /// A float attribute with a default.
@@ -251,7 +273,7 @@ impl<'i, 'm> RowCtx<'i, 'm> {
 
     /// A string attribute.
     pub fn str(&self, name: &str) -> Option<String> {
-        self.attr(name)?
+        self.attr(name, AttributeType::String)?
             .s
             .as_ref()
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
@@ -264,19 +286,20 @@ impl<'i, 'm> RowCtx<'i, 'm> {
 
     /// A list of integers.
     pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        self.attr(name).map(|attr| attr.ints.clone())
+        self.attr(name, AttributeType::Ints)
+            .map(|attr| attr.ints.clone())
     }
 
     /// A list of floats.
     pub fn floats(&self, name: &str) -> Option<Vec<f64>> {
-        self.attr(name)
+        self.attr(name, AttributeType::Floats)
             .map(|attr| attr.floats.iter().copied().map(f64::from).collect())
     }
 
     /// A list of strings.
     pub fn strs(&self, name: &str) -> Option<Vec<String>> {
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-        self.attr(name)
+        self.attr(name, AttributeType::Strings)
             .map(|attr| attr.strings.iter().map(text).collect())
     }
 
@@ -285,7 +308,8 @@ impl<'i, 'm> RowCtx<'i, 'm> {
     /// # Errors
     /// When its payload does not make sense.
     pub fn tensor(&self, name: &str) -> Result<Option<Tensor>, RowError> {
-        match self.attr(name).and_then(|attr| attr.t.as_ref()) {
+        let attr = self.attr(name, AttributeType::Tensor);
+        match attr.and_then(|attr| attr.t.as_ref()) {
             Some(proto) => Ok(Some(import_tensor(proto, self.importer.external)?)),
             None => Ok(None),
         }
@@ -312,7 +336,7 @@ impl<'i, 'm> RowCtx<'i, 'm> {
     /// # Errors
     /// [`RowError::Invalid`].
     pub fn graph_attr(&self, name: &str) -> Result<&'i GraphProto, RowError> {
-        self.attr(name)
+        self.attr(name, AttributeType::Graph)
             .and_then(|attr| attr.g.as_ref())
             .ok_or_else(|| RowError::Invalid(format!("attribute {name} is absent")))
     }
