@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alula_ir::{Graph, ValueId};
-use alula_tensor::ValueType;
+use alula_ir::{Attrs, Graph, ValueId};
+use alula_ops::host_ops::SEQUENCE_EMPTY;
+use alula_tensor::{DType, ValueType};
 
 use crate::external::ExternalFiles;
 use crate::function::FunctionKey;
@@ -395,7 +396,7 @@ impl<'m> Importer<'m> {
             name => name,
         };
         let imported = self.in_scope(name, Decisions::default(), Vec::new(), |importer| {
-            importer.sub_graph_body(proto, input_types)
+            importer.sub_graph_body(proto, input_types, &[])
         })?;
         let complete = self.num_unsupported() == reported
             && imported.graph.outputs().len() == proto.output.len();
@@ -434,13 +435,49 @@ impl<'m> Importer<'m> {
         })
     }
 
+    /// The types of a sub-graph's outputs where inputs with a dtype in `empty` are sequences made
+    /// empty in it; `None` where it does not import so. Nothing is reported.
+    pub(crate) fn types_from_empty(
+        &mut self,
+        proto: &GraphProto,
+        input_types: &[ValueType],
+        empty: &[Option<DType>],
+    ) -> Result<Option<Vec<ValueType>>, ImportError> {
+        let (reported, warned) = (self.num_unsupported(), self.warnings.len());
+        let imported = self.in_scope("trial", Decisions::default(), Vec::new(), |importer| {
+            importer.sub_graph_body(proto, input_types, empty)
+        });
+        let is_complete = self.take_unsupported(reported).is_empty();
+        self.warnings.truncate(warned);
+        match imported {
+            Ok(SubGraph { graph, .. }) if is_complete => {
+                let types = graph.outputs().iter().map(|(_, id)| graph.ty(*id).clone());
+                Ok(Some(types.collect()))
+            }
+            Ok(_) => Ok(None),
+            Err(ImportError::Node { .. } | ImportError::Model(_)) => {
+                self.undecided = None;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn sub_graph_body(
         &mut self,
         proto: &GraphProto,
         input_types: &[ValueType],
+        empty: &[Option<DType>],
     ) -> Result<(), ImportError> {
-        for (info, ty) in proto.input.iter().zip(input_types) {
-            let id = self.graph().input(info.name(), ty.clone());
+        for (position, (info, ty)) in proto.input.iter().zip(input_types).enumerate() {
+            let id = match empty.get(position).copied().flatten() {
+                None => self.graph().input(info.name(), ty.clone()),
+                Some(dtype) => {
+                    let attrs = Attrs::new().with("dtype", dtype);
+                    let made = self.graph().apply(&SEQUENCE_EMPTY, &[], attrs, info.name());
+                    made.map_err(|error| ImportError::Model(error.to_string()))?
+                }
+            };
             self.bind(info.name(), Bound::Value(id))?;
         }
         self.initializers(proto)?;

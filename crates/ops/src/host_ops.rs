@@ -11,11 +11,10 @@ use alula_ir::OpDef;
 
 pub use nms::NON_MAX_SUPPRESSION;
 pub use select::{COMPRESS, NONZERO};
-pub(crate) use sequence::merged;
 pub use sequence::{
     CONCAT_FROM_SEQUENCE, OPTIONAL, OPTIONAL_GET_ELEMENT, OPTIONAL_HAS_ELEMENT, SEQUENCE_AT,
     SEQUENCE_CONSTRUCT, SEQUENCE_EMPTY, SEQUENCE_ERASE, SEQUENCE_INSERT, SEQUENCE_LENGTH,
-    SPLIT_TO_SEQUENCE,
+    SPLIT_TO_SEQUENCE, merged,
 };
 pub use sort::{TOPK, UNIQUE};
 pub use text::{

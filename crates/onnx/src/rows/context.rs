@@ -10,7 +10,7 @@ use crate::model::{Importer, SubGraph};
 use crate::proto::attribute_proto::AttributeType;
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
 use crate::tensor::import_tensor;
-use crate::{ImportError, NodeRef, dtype};
+use crate::{ImportError, NodeRef, dtype, types};
 
 /// Why a row cannot build a node.
 #[derive(Debug)]
@@ -131,12 +131,15 @@ impl<'i, 'm> RowCtx<'i, 'm> {
     /// The type of a tensor value.
     ///
     /// # Errors
-    /// [`RowError::Invalid`] when it is no tensor.
+    /// [`RowError::Invalid`] when it is no tensor, [`RowError::Unsupported`] when it has no rank.
     pub fn ty(&mut self, value: ValueId) -> Result<TensorType, RowError> {
         let ty = self.graph().ty(value);
-        match ty.as_tensor() {
-            Some(tensor) => Ok(tensor.clone()),
-            None => Err(RowError::Invalid(format!("a tensor is needed, not {ty}"))),
+        match (ty.as_tensor(), ty) {
+            (Some(tensor), _) => Ok(tensor.clone()),
+            (None, ValueType::Unranked(dtype)) => Err(RowError::Unsupported(format!(
+                "a tensor of {dtype} whose rank is not known"
+            ))),
+            (None, ty) => Err(RowError::Invalid(format!("a tensor is needed, not {ty}"))),
         }
     }
 
@@ -331,6 +334,21 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         }
     }
 
+    /// An attribute that holds a type.
+    ///
+    /// # Errors
+    /// [`RowError::Unsupported`] when the type is not one of ours.
+    pub fn type_attr(&self, name: &str) -> Result<Option<ValueType>, RowError> {
+        let attr = self.attr(name, AttributeType::TypeProto);
+        match attr.and_then(|attr| attr.tp.as_ref()) {
+            None => Ok(None),
+            Some(ty) => match types::attribute_type(ty) {
+                Ok(ty) => Ok(Some(ty)),
+                Err(reason) => Err(RowError::Unsupported(format!("attribute {name} {reason}"))),
+            },
+        }
+    }
+
     /// A sub-graph attribute that must be there.
     ///
     /// # Errors
@@ -357,6 +375,20 @@ impl<'i, 'm> RowCtx<'i, 'm> {
                 "sub-graph {name:?} holds nodes that are not supported"
             ))
         })
+    }
+
+    /// The types of a sub-graph's outputs where some of its inputs (those with a dtype in `empty`)
+    /// are sequences that it begins with empty, if it can be imported so.
+    ///
+    /// # Errors
+    /// Limits of the import.
+    pub(crate) fn types_from_empty(
+        &mut self,
+        proto: &GraphProto,
+        input_types: &[ValueType],
+        empty: &[Option<DType>],
+    ) -> Result<Option<Vec<ValueType>>, RowError> {
+        Ok(self.importer.types_from_empty(proto, input_types, empty)?)
     }
 
     /// Imports the nodes of a sub-graph, its inputs these values, in place of this node.
