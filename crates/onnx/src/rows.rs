@@ -11,8 +11,11 @@ mod contraction;
 mod control;
 mod deform;
 mod demand;
+mod det;
+mod dropout;
 mod einsum;
 mod elementwise;
+mod exponent;
 mod flex;
 mod fused;
 mod generate;
@@ -107,6 +110,8 @@ const FAMILIES: &[&[Row]] = &[
     contraction::ROWS,
     control::ROWS,
     deform::ROWS,
+    det::ROWS,
+    dropout::ROWS,
     einsum::ROWS,
     elementwise::ROWS,
     flex::ROWS,
