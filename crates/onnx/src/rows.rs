@@ -19,6 +19,7 @@ mod exponent;
 mod flex;
 mod fused;
 mod generate;
+mod gradient;
 mod grid;
 mod host;
 mod image;
@@ -117,6 +118,7 @@ const FAMILIES: &[&[Row]] = &[
     flex::ROWS,
     fused::ROWS,
     generate::ROWS,
+    gradient::ROWS,
     grid::ROWS,
     host::ROWS,
     image::ROWS,

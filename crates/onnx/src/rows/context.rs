@@ -9,6 +9,7 @@ use super::known::known_results;
 use crate::model::{Importer, SubGraph};
 use crate::proto::attribute_proto::AttributeType;
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
+use crate::scope::Bound;
 use crate::tensor::import_tensor;
 use crate::{ImportError, NodeRef, dtype, types};
 
@@ -121,6 +122,14 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         (0..self.inputs.len())
             .map(|position| self.input(position))
             .collect()
+    }
+
+    /// The value that a name stands for where the node is.
+    pub(crate) fn named(&mut self, name: &str) -> Option<ValueId> {
+        match self.importer.scopes.lookup(name)? {
+            Bound::Value(value) => Some(value),
+            Bound::Missing => None,
+        }
     }
 
     /// The type of a value.
