@@ -1,6 +1,7 @@
 //! Operators that run on the host, because the extents of their results depend on values, or
 //! because they sort, or because their values are strings, sequences or optionals.
 
+mod image;
 mod nms;
 mod select;
 mod sequence;
@@ -9,6 +10,7 @@ mod text;
 
 use alula_ir::OpDef;
 
+pub use image::DECODE_IMAGE;
 pub use nms::NON_MAX_SUPPRESSION;
 pub use select::{COMPRESS, NONZERO};
 pub use sequence::{
@@ -25,6 +27,7 @@ pub use text::{
 pub const ROWS: &[&OpDef] = &[
     &COMPRESS,
     &CONCAT_FROM_SEQUENCE,
+    &DECODE_IMAGE,
     &LOOKUP,
     &NON_MAX_SUPPRESSION,
     &NONZERO,

@@ -5,6 +5,8 @@
 
 mod axis;
 mod compress;
+mod image;
+mod jpeg;
 mod keys;
 mod nms;
 mod nonzero;
@@ -100,6 +102,10 @@ pub(crate) fn call(
         HostFn::NonMaxSuppression { center_point_box } => {
             let boxes = nms::select(&given, *center_point_box, room)?;
             results.push(boxes.into());
+        }
+        HostFn::DecodeImage { format } => {
+            let x = given.tensor(0)?;
+            results.push(image::decode(x.bytes(), *format, room)?.into());
         }
         HostFn::RandomNormal {
             mean,
