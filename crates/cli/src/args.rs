@@ -324,6 +324,9 @@ pub(crate) struct Conformance {
     /// On what
     #[arg(long, value_delimiter = ',', default_value = "cpu")]
     pub(crate) target: Vec<Target>,
+    /// Generated cases of single operators instead, which two other evaluators judge
+    #[arg(long)]
+    pub(crate) judged: bool,
     /// Only tests whose name contains one of these
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
