@@ -285,6 +285,16 @@ impl<'m> Importer<'m> {
         if is_missing {
             return self.leave_out(node);
         }
+        let retired = node.attribute.iter().map(|attr| attr.name());
+        let mut retired = retired.filter(|name| {
+            domain.is_empty() && rows::is_retired(node.op_type(), name, opset.unwrap_or(0))
+        });
+        if let Some(name) = retired.next() {
+            return Err(fail(format!(
+                "opset {} has no attribute {name}",
+                opset.unwrap_or(0)
+            )));
+        }
         let version = row.version(opset.unwrap_or(0));
         let mut ctx = RowCtx::new(
             self,

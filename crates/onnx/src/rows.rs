@@ -53,6 +53,7 @@ mod trees;
 mod window;
 
 pub use context::{RowCtx, RowError};
+pub(crate) use legacy::is_retired;
 
 use alula_ir::ValueId;
 
