@@ -51,7 +51,6 @@ fn program(plans: Vec<Plan>) -> Program {
     Program {
         target: "cpu".to_owned(),
         precision: "highest".to_owned(),
-        fusion: "auto".to_owned(),
         abi: String::new(),
         features: Vec::new(),
         plans,

@@ -105,7 +105,9 @@ pub(crate) fn call(
         }
         HostFn::DecodeImage { format } => {
             let x = given.tensor(0)?;
-            results.push(image::decode(x.bytes(), *format, room)?.into());
+            let image = image::decode(x.bytes(), *format, room.left())?;
+            room.take(image.bytes().len())?;
+            results.push(image.into());
         }
         HostFn::RandomNormal {
             mean,

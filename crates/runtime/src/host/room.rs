@@ -27,6 +27,11 @@ impl Room {
         self.used.get()
     }
 
+    /// Bytes that may still be taken.
+    pub(super) fn left(&self) -> u64 {
+        self.bytes_max.saturating_sub(self.used.get())
+    }
+
     /// Counts bytes that are about to be taken.
     pub(super) fn take(&self, bytes: usize) -> Result<(), StepError> {
         let used = self.used.get().saturating_add(bytes as u64);
