@@ -190,7 +190,7 @@ pub fn emit(
     match stage {
         Stage::Import | Stage::Opt => return Ok(vec![StageText::of_graph(&graph)]),
         Stage::Prim => {
-            alula_lower::expand(&mut graph)?;
+            alula_lower::expand(&mut graph, options.native)?;
             return Ok(vec![StageText::of_graph(&graph)]);
         }
         _ => {}
