@@ -401,7 +401,11 @@ impl Parser<'_> {
         if word != "seq" && word != "opt" {
             let dtype = self.dtype()?;
             return Ok(match self.peek()? {
-                Token::Mark('[') => TensorType::new(dtype, self.dims()?).into(),
+                Token::Mark('[') => {
+                    let mut ty = TensorType::new(dtype, self.dims()?);
+                    self.annotations(&mut ty)?;
+                    ty.into()
+                }
                 _ => ValueType::Unranked(dtype),
             });
         }

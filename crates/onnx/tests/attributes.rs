@@ -237,7 +237,7 @@ fn every_attribute_counts() {
     let listed: BTreeSet<String> = listed
         .lines()
         .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once(':'))
+        .filter_map(|line| line.split_once(": "))
         .map(|(pair, _)| pair.to_owned())
         .collect();
     let new: Vec<&String> = inert.difference(&listed).collect();
