@@ -1,7 +1,5 @@
 //! Graphs to kernels and plans.
 
-use alula::Target;
-use alula::compile::{CompileOptions, compile};
 use alula_kernel::text::{Printed, parse_kernel};
 use alula_kernel::verify;
 use alula_lower::build::{ParamSpec, Policy};
@@ -80,16 +78,8 @@ pub(crate) fn kernels(text: &str, options: &[&str]) -> Result<String, String> {
     Ok(shown)
 }
 
-/// Slots and steps of each plan; with `cpu` as they are once kernels are built for it, and what
-/// a run holds.
-pub(crate) fn plan(text: &str, options: &[&str]) -> Result<String, String> {
-    if options.contains(&"cpu") {
-        let (graph, options) = (graph(text)?, CompileOptions::default());
-        let compiled = compile(graph, Target::Cpu, &options).map_err(|error| error.to_string())?;
-        let plans = compiled.program.plans.iter();
-        let plans: String = plans.map(ToString::to_string).collect();
-        return Ok(format!("{plans}peak {}\n", compiled.program.peak()));
-    }
+/// Slots and steps of each plan.
+pub(crate) fn plan(text: &str, _: &[&str]) -> Result<String, String> {
     let lowered = lowered(text, Strategy::Auto)?;
     let mut shown = String::new();
     for plan in &lowered.plans {

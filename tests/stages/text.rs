@@ -2,7 +2,6 @@
 
 use alula_ir::{Graph, Origin, parse};
 use alula_lower::expand;
-use alula_lower::quant::Native;
 use alula_ops::registry;
 use alula_opt::{Options, optimize};
 
@@ -59,7 +58,7 @@ pub(crate) fn optimized(text: &str) -> Result<String, String> {
 /// The graph of operators that have a kernel.
 pub(crate) fn expanded(text: &str) -> Result<String, String> {
     let mut graph = graph(text)?;
-    expand(&mut graph, Native::All).map_err(|error| error.to_string())?;
+    expand(&mut graph).map_err(|error| error.to_string())?;
     graph.verify().map_err(|errors| format!("{errors:?}"))?;
     Ok(graph.to_string())
 }

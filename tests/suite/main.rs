@@ -3,6 +3,5 @@
 mod backends;
 mod check;
 mod differential;
-mod memory;
 mod operators;
 mod targets;

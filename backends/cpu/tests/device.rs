@@ -287,8 +287,6 @@ fn launches_that_break_the_contract_are_refused() {
             kernel: 0,
             args: &mut args,
             symbols,
-            work: 1,
-            deadline: None,
         };
         module.launch(arena.as_mut(), launch).expect_err("refused")
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use alula_ir::Graph;
 use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::LayoutReport;
-use alula_lower::quant::{Fate, Native};
+use alula_lower::quant::Fate;
 use alula_onnx::{Import, ImportError, ImportOptions, NodeRef, Unsupported, import_file};
 use alula_program::Program;
 use alula_runtime::SessionOptions;
@@ -76,13 +76,6 @@ impl ModelBuilder {
     #[must_use]
     pub fn fusion(mut self, strategy: Strategy) -> ModelBuilder {
         self.compile.strategy = strategy;
-        self
-    }
-
-    /// What takes quantized operands as they are stored, as integers; by default convolutions.
-    #[must_use]
-    pub fn native(mut self, native: Native) -> ModelBuilder {
-        self.compile.native = native;
         self
     }
 

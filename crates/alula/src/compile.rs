@@ -18,7 +18,7 @@ use alula_lower::LowerFailure;
 use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::{LayoutReport, Layouts};
 use alula_lower::plan::{LowerOptions, Lowered, lower_as};
-use alula_lower::quant::{Fate, Native};
+use alula_lower::quant::Fate;
 use alula_program::Program;
 
 use crate::Target;
@@ -30,8 +30,6 @@ pub struct CompileOptions {
     pub strategy: Strategy,
     /// What fuses instead, group by group.
     pub fusion: Option<FusionPlan>,
-    /// What takes quantized operands as they are stored.
-    pub native: Native,
     /// Verify every graph and kernel between stages.
     pub verify: bool,
 }
@@ -168,7 +166,6 @@ fn lowered(
             true => Layouts::ChannelsLast,
             false => Layouts::RowMajor,
         },
-        native: options.native,
     };
     Ok(lower_as(graph, &options)?)
 }

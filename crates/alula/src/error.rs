@@ -132,8 +132,6 @@ impl Error {
                 | RunError::Bind(error)
                 | RunError::Output { error, .. },
             ) => match error {
-                // A machine with more memory would do it.
-                error if error.is_out_of_memory() => ErrorKind::User,
                 alula_runtime::StepError::Device(_) => ErrorKind::Internal,
                 _ => ErrorKind::User,
             },

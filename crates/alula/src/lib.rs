@@ -70,7 +70,7 @@ pub use alula_artifact::{self as artifact, Verify};
 #[cfg(feature = "emit")]
 pub use alula_lower::cluster::{FusionPlan, Strategy as Fusion};
 #[cfg(feature = "emit")]
-pub use alula_lower::quant::{Fate, Native, Part as FatePart};
+pub use alula_lower::quant::{Fate, Part as FatePart};
 #[cfg(feature = "emit")]
 pub use alula_onnx as onnx;
 #[cfg(feature = "emit")]

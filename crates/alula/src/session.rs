@@ -169,7 +169,6 @@ impl Session {
                     outputs: names.zip(results).collect(),
                     profile: None,
                     arena_bytes: 0,
-                    peak_bytes: 0,
                 })
             }
         }

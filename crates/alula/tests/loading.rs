@@ -11,8 +11,8 @@ fn loading_links_no_compiler_and_no_front_end() {
 }
 
 fn check(features: &[&str]) {
-    let links = linked(features, &["--edges", "normal", "--prefix", "none"]);
-    assert!(links.contains("alula-runtime"), "{links}");
+    let tree = self::tree(features, &["--edges", "normal", "--prefix", "none"]);
+    assert!(tree.contains("alula-runtime"), "{tree}");
     for absent in [
         "cranelift",
         "alula-onnx",
@@ -22,18 +22,18 @@ fn check(features: &[&str]) {
         "prost",
         "petgraph",
     ] {
-        let found = links.lines().find(|line| line.starts_with(absent));
+        let found = tree.lines().find(|line| line.starts_with(absent));
         let Some(found) = found.and_then(|line| line.split_whitespace().next()) else {
             continue;
         };
-        let why = linked(features, &["--edges", "normal,features", "--invert", found]);
+        let why = self::tree(features, &["--edges", "normal,features", "--invert", found]);
         panic!("loading an artifact links {found}, by way of\n{why}");
     }
 }
 
 /// What `cargo tree` prints. Cargo can be told by its environment to build every crate with the
 /// features that the whole workspace needs, which is not what is asked here.
-fn linked(features: &[&str], words: &[&str]) -> String {
+fn tree(features: &[&str], words: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

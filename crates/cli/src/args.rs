@@ -185,8 +185,7 @@ pub(crate) struct Run {
     /// Most iterations of a loop
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_trips: Option<u64>,
-    /// Most bytes of memory of the run, inputs and weights not counted; by default three quarters
-    /// of what is free, at most 64 GiB
+    /// Most bytes of memory of the run, inputs and weights not counted
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_bytes: Option<u64>,
     #[command(flatten)]
@@ -324,9 +323,6 @@ pub(crate) struct Conformance {
     /// On what
     #[arg(long, value_delimiter = ',', default_value = "cpu")]
     pub(crate) target: Vec<Target>,
-    /// Generated cases of single operators instead, which two other evaluators judge
-    #[arg(long)]
-    pub(crate) judged: bool,
     /// Only tests whose name contains one of these
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,

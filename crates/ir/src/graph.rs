@@ -278,7 +278,7 @@ impl Graph {
                     .collect();
                 ValueType::Tensor(tensor)
             }
-            ValueType::Unranked(_) | ValueType::Sequence(_) | ValueType::Optional(_) => ty,
+            ValueType::Sequence(_) | ValueType::Optional(_) => ty,
         }
     }
 
@@ -797,7 +797,6 @@ pub(crate) fn collect_type_symbols(ty: &ValueType, into: &mut BTreeSet<Symbol>) 
                 .iter()
                 .for_each(|dim| dim.collect_symbols(into));
         }
-        ValueType::Unranked(_) => {}
         ValueType::Sequence(inner) | ValueType::Optional(inner) => {
             collect_type_symbols(inner, into);
         }

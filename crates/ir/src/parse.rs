@@ -54,25 +54,6 @@ pub fn parse(
     })
 }
 
-/// Parses a type as it is printed.
-///
-/// # Errors
-/// What is not understood.
-pub fn parse_type(text: &str) -> Result<ValueType, String> {
-    let registry = Registry::default();
-    let mut parser = Parser {
-        lexer: Lexer::new(text),
-        registry: &registry,
-        blob: &|_| None,
-        depth: 0,
-    };
-    let ty = parser.value_type()?;
-    match parser.peek()? {
-        Token::End => Ok(ty),
-        other => Err(format!("expected the end of a type, found {other:?}")),
-    }
-}
-
 type Parsed<T> = Result<T, String>;
 
 struct Parser<'t> {
@@ -399,25 +380,12 @@ impl Parser<'_> {
             return Err("expected a type".to_owned());
         };
         if word != "seq" && word != "opt" {
-            let dtype = self.dtype()?;
-            return Ok(match self.peek()? {
-                Token::Mark('[') => {
-                    let mut ty = TensorType::new(dtype, self.dims()?);
-                    self.annotations(&mut ty)?;
-                    ty.into()
-                }
-                _ => ValueType::Unranked(dtype),
-            });
+            return Ok(self.tensor_type()?.into());
         }
         self.lexer.next()?;
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(format!("types are nested deeper than {DEPTH_MAX}"));
-        }
         self.expect('<')?;
         let inner = Box::new(self.value_type()?);
         self.expect('>')?;
-        self.depth -= 1;
         Ok(if word == "seq" {
             ValueType::Sequence(inner)
         } else {

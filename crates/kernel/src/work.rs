@@ -150,6 +150,6 @@ mod tests {
         let at = compute.pool.add(at, index[1]);
         let element = compute.load(0, vec![index[0], at]);
         let sum = compute.pool.fold(FoldOp::Add, vec![k], element);
-        assert_eq!(compute.finish(sum).work().to_string(), "C*C*N + C*N");
+        assert_eq!(compute.finish(sum).work().to_string(), "C*N + C^2*N");
     }
 }

@@ -3,7 +3,7 @@
 use alula_ir::{Graph, GraphError, Lowering, ValueId};
 use alula_ops::shape::CONCAT;
 
-use crate::quant::{Fate, Native, realize};
+use crate::quant::{Fate, realize};
 use crate::{LowerFailure, NodeFailure};
 
 /// Most rounds: an operator may be made of operators that are made of others.
@@ -20,8 +20,8 @@ const PARTS_MAX: usize = 64;
 /// # Errors
 /// [`LowerFailure::Nodes`] when compositions do not type: all of them that were met;
 /// [`LowerFailure::Annotation`].
-pub fn expand(graph: &mut Graph, native: Native) -> Result<Vec<Fate>, LowerFailure> {
-    let fates = realize(graph, native)?;
+pub fn expand(graph: &mut Graph) -> Result<Vec<Fate>, LowerFailure> {
+    let fates = realize(graph)?;
     for _ in 0..ROUNDS_MAX {
         let mut changed = false;
         let mut failures = Vec::new();
@@ -107,7 +107,7 @@ mod tests {
         let attrs = Attrs::new().with("axis", 0_i64);
         let all = graph.apply(&CONCAT, &vec![x; parts], attrs, "join");
         graph.output("y", all.expect("a concatenation types"));
-        expand(&mut graph, Native::All).expect("it expands");
+        expand(&mut graph).expect("it expands");
         graph
     }
 

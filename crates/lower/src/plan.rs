@@ -9,7 +9,7 @@ use alula_tensor::{Dim, Symbol, Tensor, TensorType, ValueType};
 
 use crate::cluster::{FusionPlan, FusionReport, Item, Rules, Strategy, Work, cluster, items};
 use crate::layout::{LayoutReport, Layouts, lay_out};
-use crate::quant::{Fate, Native};
+use crate::quant::Fate;
 use crate::{LowerFailure, expand};
 
 /// What a launch computes, before loops are laid out for a target.
@@ -98,8 +98,6 @@ pub struct LowerOptions {
     pub operands_max: Option<usize>,
     /// How buffers lie.
     pub layouts: Layouts,
-    /// What takes quantized operands as they are stored.
-    pub native: Native,
 }
 
 /// As [`lower`], in the way that options say.
@@ -127,8 +125,7 @@ fn lower_graph(
     is_outermost: bool,
 ) -> Result<usize, LowerFailure> {
     let _span = tracing::debug_span!("graph", name = graph.name).entered();
-    let annotations =
-        tracing::debug_span!("expand").in_scope(|| expand(&mut graph, options.native))?;
+    let annotations = tracing::debug_span!("expand").in_scope(|| expand(&mut graph))?;
     lowered.annotations.extend(annotations);
     let position = lowered.plans.len();
     let mut rules = Rules::from(options.strategy);

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alula_ir::{Attrs, Graph, ValueId};
-use alula_ops::host_ops::SEQUENCE_EMPTY;
-use alula_tensor::{DType, ValueType};
+use alula_ir::{Graph, ValueId};
+use alula_tensor::ValueType;
 
 use crate::external::ExternalFiles;
 use crate::function::FunctionKey;
@@ -285,16 +284,6 @@ impl<'m> Importer<'m> {
         if is_missing {
             return self.leave_out(node);
         }
-        let retired = node.attribute.iter().map(|attr| attr.name());
-        let mut retired = retired.filter(|name| {
-            domain.is_empty() && rows::is_retired(node.op_type(), name, opset.unwrap_or(0))
-        });
-        if let Some(name) = retired.next() {
-            return Err(fail(format!(
-                "opset {} has no attribute {name}",
-                opset.unwrap_or(0)
-            )));
-        }
         let version = row.version(opset.unwrap_or(0));
         let mut ctx = RowCtx::new(
             self,
@@ -304,11 +293,7 @@ impl<'m> Importer<'m> {
             version,
             inputs,
         );
-        let built = (row.build)(&mut ctx);
-        if let Some(reason) = ctx.other_kind() {
-            return Err(fail(reason));
-        }
-        let results = match built {
+        let results = match (row.build)(&mut ctx) {
             Ok(results) => results,
             Err(RowError::Unsupported(reason)) => return self.unsupported(node, reference, reason),
             Err(RowError::Invalid(reason)) => return Err(fail(reason)),
@@ -406,7 +391,7 @@ impl<'m> Importer<'m> {
             name => name,
         };
         let imported = self.in_scope(name, Decisions::default(), Vec::new(), |importer| {
-            importer.sub_graph_body(proto, input_types, &[])
+            importer.sub_graph_body(proto, input_types)
         })?;
         let complete = self.num_unsupported() == reported
             && imported.graph.outputs().len() == proto.output.len();
@@ -445,49 +430,13 @@ impl<'m> Importer<'m> {
         })
     }
 
-    /// The types of a sub-graph's outputs where inputs with a dtype in `empty` are sequences made
-    /// empty in it; `None` where it does not import so. Nothing is reported.
-    pub(crate) fn types_from_empty(
-        &mut self,
-        proto: &GraphProto,
-        input_types: &[ValueType],
-        empty: &[Option<DType>],
-    ) -> Result<Option<Vec<ValueType>>, ImportError> {
-        let (reported, warned) = (self.num_unsupported(), self.warnings.len());
-        let imported = self.in_scope("trial", Decisions::default(), Vec::new(), |importer| {
-            importer.sub_graph_body(proto, input_types, empty)
-        });
-        let is_complete = self.take_unsupported(reported).is_empty();
-        self.warnings.truncate(warned);
-        match imported {
-            Ok(SubGraph { graph, .. }) if is_complete => {
-                let types = graph.outputs().iter().map(|(_, id)| graph.ty(*id).clone());
-                Ok(Some(types.collect()))
-            }
-            Ok(_) => Ok(None),
-            Err(ImportError::Node { .. } | ImportError::Model(_)) => {
-                self.undecided = None;
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     fn sub_graph_body(
         &mut self,
         proto: &GraphProto,
         input_types: &[ValueType],
-        empty: &[Option<DType>],
     ) -> Result<(), ImportError> {
-        for (position, (info, ty)) in proto.input.iter().zip(input_types).enumerate() {
-            let id = match empty.get(position).copied().flatten() {
-                None => self.graph().input(info.name(), ty.clone()),
-                Some(dtype) => {
-                    let attrs = Attrs::new().with("dtype", dtype);
-                    let made = self.graph().apply(&SEQUENCE_EMPTY, &[], attrs, info.name());
-                    made.map_err(|error| ImportError::Model(error.to_string()))?
-                }
-            };
+        for (info, ty) in proto.input.iter().zip(input_types) {
+            let id = self.graph().input(info.name(), ty.clone());
             self.bind(info.name(), Bound::Value(id))?;
         }
         self.initializers(proto)?;

@@ -5,7 +5,7 @@ use alula_tensor::{Dim, TensorType, ValueType};
 use crate::dtype;
 use crate::proto::type_proto::Value;
 use crate::proto::{TypeProto, ValueInfoProto, type_proto};
-use crate::symbols::{FixedDims, Symbols};
+use crate::symbols::Symbols;
 
 /// Why a declared type is not one of ours.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,32 +33,6 @@ pub(crate) fn value_type(
     convert(ty, info.name(), symbols, shape)
 }
 
-/// A type as the value of an attribute.
-pub(crate) fn attribute_type(ty: &TypeProto) -> Result<ValueType, String> {
-    // Its dims are its own.
-    let info = ValueInfoProto {
-        name: Some("held".to_owned()),
-        r#type: Some(ty.clone()),
-        ..ValueInfoProto::default()
-    };
-    let symbols = Symbols::of(std::slice::from_ref(&info), &FixedDims::new())?;
-    held_type(ty, info.name(), &symbols).map_err(|error| match error {
-        TypeError::Invalid(reason) => reason.to_owned(),
-        TypeError::Unsupported(reason) => reason,
-    })
-}
-
-/// What a sequence or an optional holds; tensors there may have any rank.
-fn held_type(ty: &TypeProto, name: &str, symbols: &Symbols) -> Result<ValueType, TypeError> {
-    match &ty.value {
-        Some(Value::TensorType(tensor)) if tensor.shape.is_none() => {
-            let dtype = dtype::from_code(tensor.elem_type()).map_err(TypeError::Unsupported)?;
-            Ok(ValueType::Unranked(dtype))
-        }
-        _ => convert(ty, name, symbols, None),
-    }
-}
-
 fn convert(
     ty: &TypeProto,
     name: &str,
@@ -70,13 +44,13 @@ fn convert(
         Some(Value::SequenceType(sequence)) => {
             let inner = sequence.elem_type.as_deref();
             let inner = inner.ok_or(TypeError::Invalid("is a sequence of nothing"))?;
-            let inner = held_type(inner, name, symbols)?;
+            let inner = convert(inner, name, symbols, None)?;
             Ok(ValueType::Sequence(Box::new(inner)))
         }
         Some(Value::OptionalType(optional)) => {
             let inner = optional.elem_type.as_deref();
             let inner = inner.ok_or(TypeError::Invalid("is an optional of nothing"))?;
-            let inner = held_type(inner, name, symbols)?;
+            let inner = convert(inner, name, symbols, None)?;
             Ok(ValueType::Optional(Box::new(inner)))
         }
         Some(Value::MapType(_)) => Err("maps are not supported".into()),

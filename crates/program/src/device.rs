@@ -22,7 +22,7 @@ pub enum DeviceError {
     #[error("the program's code is damaged: {0}")]
     BadCode(String),
     /// Memory could not be had.
-    #[error("{0} bytes of memory could not be allocated on the device")]
+    #[error("{0} bytes of device memory could not be allocated")]
     OutOfMemory(u64),
     /// A parameter of a launch is too short, or memory that is written overlaps other memory.
     #[error("kernel {kernel}, parameter {param}: {reason}")]
@@ -141,14 +141,6 @@ pub trait Module: Send + Sync {
     /// [`DeviceError::BadArg`] before anything is run, [`DeviceError::Launch`] and
     /// [`DeviceError::Deadline`] after.
     fn launch(&self, arena: &mut dyn Arena, launch: Launch<'_, '_>) -> Result<(), DeviceError>;
-
-    /// Bytes that a launch of a kernel takes beside its arguments, for values of its symbols.
-    ///
-    /// # Errors
-    /// [`DeviceError`] where the kernel cannot be launched with such sizes.
-    fn scratch_bytes(&self, _kernel: usize, _symbols: &[i64]) -> Result<u64, DeviceError> {
-        Ok(0)
-    }
 
     /// How many threads or lanes work at once, for reports.
     fn parallelism(&self) -> usize;

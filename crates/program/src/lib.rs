@@ -18,7 +18,7 @@ mod text;
 pub use abi::PROGRAM_ABI;
 pub use check::{Sizes, check_launch};
 pub use device::{Arena, Arg, Device, DeviceError, Launch, Module};
-pub use host::{HostFn, LetterCase, PixelFormat};
+pub use host::{HostFn, LetterCase};
 pub use pack::{Lifetime, pack};
 pub use peak::Peak;
 pub use plan::{Check, Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use alula_program::{
-    HostFn, LetterCase, PROGRAM_ABI, ParamAccess, PixelFormat, Place, Program, Step, SymbolOrigin,
+    HostFn, LetterCase, PROGRAM_ABI, ParamAccess, Place, Program, Step, SymbolOrigin,
 };
 use alula_tensor::{Atom, DType, Dim, Granularity, SparsityKind, ValueType};
 use alula_testkit::schema::{self, Form};
@@ -21,7 +21,6 @@ fn programs_keep_their_form_or_raise_their_version() {
         .with::<Place>("Place")
         .with::<SymbolOrigin>("SymbolOrigin")
         .with::<LetterCase>("LetterCase")
-        .with::<PixelFormat>("PixelFormat")
         .with::<HostFn>("HostFn")
         .with::<Step>("Step")
         .with::<Program>("");

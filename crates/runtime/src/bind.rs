@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use alula_program::{Check, Lifetime, Place, Plan, Step, pack};
+use alula_program::{Check, Lifetime, Place, Plan, Program, Step, pack};
 use alula_tensor::{Dim, DimError, ValueType};
 
 use crate::StepError;
-use crate::execute::Core;
 use crate::prepare::Prepared;
 use crate::symbols::{Env, SymbolTable};
 
@@ -35,8 +34,6 @@ pub(crate) struct Binding {
     pub(crate) work: Vec<Option<u64>>,
     /// Bytes of the frame in the arena.
     pub(crate) arena_bytes: usize,
-    /// Most scratch that a kernel takes, as far as its sizes are known.
-    pub(crate) scratch_bytes: u64,
     /// Positions of the plan's checks that wait for later symbols.
     pub(crate) open_checks: Vec<usize>,
 }
@@ -77,12 +74,13 @@ impl Binding {
     /// # Errors
     /// A known size that is negative or beyond what memory can address, or over the limit.
     pub(crate) fn new(
-        core: &Core,
+        program: &Program,
         plan: &Plan,
         prepared: &Prepared,
+        table: &SymbolTable,
         env: &Env,
+        bytes_max: u64,
     ) -> Result<Binding, StepError> {
-        let (program, table, bytes_max) = (&core.program, &core.table, core.limits.bytes_max);
         let mut open_checks = Vec::new();
         for position in 0..plan.checks.len() {
             if known(check(plan, position, table, env))?.is_none() {
@@ -121,7 +119,7 @@ impl Binding {
             homes[slot] = Home::Arena { offset, bytes };
         }
         debug_assert_eq!(prepared.root.len(), homes.len());
-        let symbols: Vec<Option<Vec<i64>>> = plan
+        let symbols = plan
             .steps
             .iter()
             .map(|step| match step {
@@ -137,21 +135,12 @@ impl Binding {
             Step::Launch { kernel, .. } => evaluations(&program.kernels[*kernel].work, table, env),
             _ => None,
         });
-        let mut scratch_bytes = 0;
-        for (step, values) in plan.steps.iter().zip(&symbols) {
-            if let (Step::Launch { kernel, .. }, Some(values)) = (step, values) {
-                // What the kernel cannot do with these sizes, its launch reports.
-                let scratch = core.module.scratch_bytes(*kernel, values).unwrap_or(0);
-                scratch_bytes = scratch_bytes.max(scratch);
-            }
-        }
         Ok(Binding {
             work: work.collect(),
             homes,
             shapes,
             symbols,
             arena_bytes,
-            scratch_bytes,
             open_checks,
         })
     }

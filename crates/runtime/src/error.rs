@@ -2,7 +2,7 @@
 
 use alula_artifact::ReadError;
 use alula_program::DeviceError;
-use alula_tensor::{DimError, OutOfMemory, TensorError};
+use alula_tensor::{DimError, TensorError};
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +66,6 @@ pub enum StepError {
     /// A tensor cannot be made.
     #[error(transparent)]
     Tensor(#[from] TensorError),
-    /// The system has no memory for a value.
-    #[error(transparent)]
-    OutOfMemory(#[from] OutOfMemory),
     /// The values do not suit the step.
     #[error("{0}")]
     Value(String),
@@ -88,16 +85,6 @@ pub enum StepError {
 }
 
 impl StepError {
-    /// Whether the machine had less memory than the step needs.
-    pub fn is_out_of_memory(&self) -> bool {
-        matches!(
-            self,
-            StepError::OutOfMemory(_)
-                | StepError::Tensor(TensorError::OutOfMemory(_))
-                | StepError::Device(DeviceError::OutOfMemory(_))
-        )
-    }
-
     pub(crate) fn value(text: impl Into<String>) -> StepError {
         StepError::Value(text.into())
     }

@@ -49,7 +49,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(crate) fn new(program: &Program, plan: &Plan, table: &mut SymbolTable) -> Prepared {
         let root: Vec<usize> = (0..plan.slots.len())
-            .map(|slot| plan.root(SlotId(slot as u32)))
+            .map(|slot| root_of(plan, slot))
             .collect();
         let mut used = BTreeSet::new();
         for dim in dims(program, plan) {
@@ -124,6 +124,13 @@ impl Prepared {
     }
 }
 
+fn root_of(plan: &Plan, mut slot: usize) -> usize {
+    while let Place::Alias(base) = plan.slots[slot].place {
+        slot = base.0 as usize;
+    }
+    slot
+}
+
 /// Every dim that sizes and launches of a plan depend on.
 fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
     let mut dims = Vec::new();
@@ -170,11 +177,43 @@ fn written<'p>(program: &'p Program, step: &'p Step) -> Box<dyn Iterator<Item = 
     }
 }
 
+/// Every slot that a step touches.
+fn touched(step: &Step) -> Vec<SlotId> {
+    match step {
+        Step::Launch { args, .. } => args.clone(),
+        Step::Dims { result, .. } => vec![*result],
+        Step::Host {
+            operands, results, ..
+        } => operands.iter().flatten().chain(results).copied().collect(),
+        Step::If {
+            cond,
+            then,
+            otherwise,
+            results,
+            ..
+        } => {
+            let inputs = then.1.iter().chain(&otherwise.1);
+            inputs.chain(results).chain([cond]).copied().collect()
+        }
+        Step::Loop {
+            trips,
+            cond,
+            carried,
+            captures,
+            results,
+            ..
+        } => {
+            let inputs = carried.iter().chain(captures).chain(results);
+            inputs.chain(trips).chain(cond).copied().collect()
+        }
+    }
+}
+
 /// For each step the roots in no planned memory that it is the last to touch.
 fn dead_after(plan: &Plan, root: &[usize]) -> Vec<Vec<usize>> {
     let mut last: Vec<Option<usize>> = vec![None; plan.slots.len()];
     for (position, step) in plan.steps.iter().enumerate() {
-        for slot in step.slots() {
+        for slot in touched(step) {
             last[root[slot.0 as usize]] = Some(position);
         }
     }

@@ -41,10 +41,8 @@ pub struct Outcome {
     pub outputs: Vec<(String, Value)>,
     /// Times of the steps, if they were asked for.
     pub profile: Option<Profile>,
-    /// Bytes of planned memory that the run used, that of its sub-plans included.
+    /// Bytes of planned memory that the run used.
     pub arena_bytes: usize,
-    /// Bytes that the run held at its fullest, all of memory that [`Limits`](crate::Limits) bound.
-    pub peak_bytes: u64,
 }
 
 impl Session {
@@ -181,7 +179,6 @@ impl Session {
             for port in self.outputs() {
                 let value = run.value(frame, port.slot);
                 let value = value.map_err(|error| output_error(port, error))?;
-                run.own_bytes += run.copied_bytes(frame, port.slot);
                 outputs.push((port.name.clone(), value));
             }
             Ok(outputs)
@@ -190,7 +187,6 @@ impl Session {
             outputs,
             profile: run.profile,
             arena_bytes: run.arena_bytes,
-            peak_bytes: run.peak_bytes,
         })
     }
 
@@ -271,9 +267,6 @@ impl Session {
             deadline: (options.deadline).and_then(|limit| Instant::now().checked_add(limit)),
             work_max: options.work_max.unwrap_or(self.core.limits.work_max),
             own_bytes: 0,
-            planned_bytes: 0,
-            scratch_bytes: 0,
-            peak_bytes: 0,
             recorder: options.profile.then(Recorder::new),
         };
         let region = Region {
@@ -285,8 +278,7 @@ impl Session {
         run.steps(&mut frame)?;
         let value = finish(&mut run, &frame)?;
         let ran = Ran {
-            arena_bytes: run.planned_bytes as usize,
-            peak_bytes: run.peak_bytes,
+            arena_bytes: frame.end,
             profile: run.recorder.take().map(Recorder::finish),
         };
         run.end(frame);
@@ -334,7 +326,6 @@ impl Session {
 /// What is known of a run when it is over, besides its outputs.
 struct Ran {
     arena_bytes: usize,
-    peak_bytes: u64,
     profile: Option<Profile>,
 }
 

@@ -23,7 +23,7 @@ pub use dtype::{DType, DTypeClass};
 pub use element::Element;
 pub use minifloat::{MiniFloat, Specials};
 pub use scalar::{Scalar, ScalarOp};
-pub use storage::{OutOfMemory, Storage};
+pub use storage::Storage;
 pub use tensor::{Tensor, TensorError, strides};
 pub use types::{Shape, TensorType, ValueType};
 pub use value::Value;

@@ -24,53 +24,22 @@ enum Repr {
     },
 }
 
-/// The system has no such memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{bytes} bytes of memory could not be allocated")]
-pub struct OutOfMemory {
-    /// What was asked for.
-    pub bytes: usize,
-}
-
 impl Storage {
-    /// `len` zero bytes, aligned to 64, for what is known to be small.
-    ///
-    /// # Panics
-    /// Without memory. Where the user's data decide the length, see [`Storage::try_zeroed`].
-    pub fn zeroed(len: usize) -> Storage {
-        Storage::try_zeroed(len).unwrap_or_else(|error| panic!("{error}"))
-    }
-
     /// `len` zero bytes, aligned to 64.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`].
-    pub fn try_zeroed(len: usize) -> Result<Storage, OutOfMemory> {
+    pub fn zeroed(len: usize) -> Storage {
         // Pages that nobody has touched are zero already.
-        let lines = bytemuck::try_zeroed_vec::<Line>(len.div_ceil(64));
-        let lines = lines.map_err(|()| OutOfMemory { bytes: len })?;
-        Ok(Storage(Repr::Owned {
+        let lines = bytemuck::zeroed_vec::<Line>(len.div_ceil(64));
+        Storage(Repr::Owned {
             lines: Arc::new(lines),
             len,
-        }))
-    }
-
-    /// A copy of `bytes`, aligned to 64, for what is known to be small.
-    ///
-    /// # Panics
-    /// As [`Storage::zeroed`].
-    pub fn copy_from(bytes: &[u8]) -> Storage {
-        Storage::try_copy_from(bytes).unwrap_or_else(|error| panic!("{error}"))
+        })
     }
 
     /// A copy of `bytes`, aligned to 64.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`].
-    pub fn try_copy_from(bytes: &[u8]) -> Result<Storage, OutOfMemory> {
-        let mut storage = Storage::try_zeroed(bytes.len())?;
+    pub fn copy_from(bytes: &[u8]) -> Storage {
+        let mut storage = Storage::zeroed(bytes.len());
         storage.to_mut().copy_from_slice(bytes);
-        Ok(storage)
+        storage
     }
 
     /// A range of bytes that something else owns, e.g. a memory-mapped file.

@@ -28,8 +28,6 @@ pub struct TensorType {
 pub enum ValueType {
     /// A tensor.
     Tensor(TensorType),
-    /// A tensor of any rank: what a sequence of tensors of several ranks holds; lives on the host.
-    Unranked(DType),
     /// A sequence of values of one type; lives on the host.
     Sequence(Box<ValueType>),
     /// A value or nothing; lives on the host.
@@ -106,7 +104,7 @@ impl ValueType {
     pub fn as_tensor(&self) -> Option<&TensorType> {
         match self {
             ValueType::Tensor(ty) => Some(ty),
-            ValueType::Unranked(_) | ValueType::Sequence(_) | ValueType::Optional(_) => None,
+            ValueType::Sequence(_) | ValueType::Optional(_) => None,
         }
     }
 
@@ -143,7 +141,6 @@ impl fmt::Display for ValueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ValueType::Tensor(ty) => ty.fmt(f),
-            ValueType::Unranked(dtype) => dtype.fmt(f),
             ValueType::Sequence(inner) => write!(f, "seq<{inner}>"),
             ValueType::Optional(inner) => write!(f, "opt<{inner}>"),
         }

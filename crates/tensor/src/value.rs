@@ -44,8 +44,7 @@ impl Value {
         }
     }
 
-    /// Whether the value may stand where `ty` is declared: symbolic dims take any extent, and an
-    /// optional takes the bare value.
+    /// Whether the value may stand where `ty` is declared: symbolic dims take any extent.
     pub fn fits(&self, ty: &ValueType) -> bool {
         match (self, ty) {
             (Value::Tensor(tensor), ValueType::Tensor(ty)) => {
@@ -61,14 +60,12 @@ impl Value {
                         .zip(tensor.shape())
                         .all(|(d, &e)| fits(d, e))
             }
-            (Value::Tensor(tensor), ValueType::Unranked(dtype)) => tensor.dtype() == *dtype,
             (Value::Sequence(values), ValueType::Sequence(inner)) => {
                 values.iter().all(|value| value.fits(inner))
             }
             (Value::Optional(value), ValueType::Optional(inner)) => {
                 value.as_ref().is_none_or(|value| value.fits(inner))
             }
-            (value, ValueType::Optional(inner)) => value.fits(inner),
             _ => false,
         }
     }

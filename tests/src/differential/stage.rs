@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use alula::Native;
 use alula::compile::{CompileError, CompileOptions, compile};
 use alula_ir::{Graph, HostValue};
 use alula_kernel::{Compute, Kernel, verify};
@@ -113,8 +112,6 @@ pub(super) fn prepare(graph: &Graph, stage: Stage, devices: &Devices) -> Result<
             let options = CompileOptions {
                 strategy: stage.strategy,
                 verify: true,
-                // By definition is what the reference does.
-                native: Native::All,
                 ..CompileOptions::default()
             };
             let compiled = compile(graph, target, &options);

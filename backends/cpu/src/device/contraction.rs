@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::TileKernel;
 use super::memory::Memory;
-use super::program::{CpuProgram, Kernel, Right, Work, bind, failed, out_of_memory};
+use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
 use super::watch::Stop;
 use crate::{BoundContract, ContractError, ContractOperands, Epilogue};
 
@@ -93,12 +93,6 @@ impl CpuProgram {
             None => None,
         };
         let result = slice(contract.params.len() as u32 - 1)?;
-        let sums = memories.last().map(|memory| memory.pointer);
-        for (position, memory) in memories[..memories.len() - 1].iter().enumerate() {
-            if Some(memory.pointer) == sums && contract.shared_operand() != Some(position as u32) {
-                return Err(fail(format!("operand {position} is overwritten too early")));
-            }
-        }
         let run = ContractOperands {
             a: slice(contract.a)?,
             b,
@@ -139,8 +133,7 @@ impl CpuProgram {
         let storage = match known {
             Some(storage) => storage,
             None => {
-                let storage = Storage::try_zeroed(wanted.saturating_mul(4));
-                let mut storage = storage.map_err(out_of_memory)?;
+                let mut storage = Storage::zeroed(wanted * 4);
                 let out = storage.to_mut().as_mut_ptr().cast();
                 self.pack_into(bound, source, out, wanted)
                     .map_err(|error| fail(error.to_string()))?;

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::TileKernel;
 use super::memory::Memory;
-use super::program::{CpuProgram, Kernel, Right, Work, bind, failed, out_of_memory};
+use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
 use super::tile::TileResult;
 use super::watch::Stop;
 use crate::contract::ZeroPoints;
@@ -161,7 +161,7 @@ impl CpuProgram {
         let storage = match known {
             Some(storage) => storage,
             None => {
-                let mut storage = Storage::try_zeroed(wanted).map_err(out_of_memory)?;
+                let mut storage = Storage::zeroed(wanted);
                 self.pack_bytes(bound, source, storage.to_mut())
                     .map_err(fail)?;
                 // Two first launches at once make the same bytes; the first to arrive stay.

@@ -8,7 +8,6 @@ use smallvec::SmallVec;
 
 use super::Buffer;
 use super::arena::CpuArena;
-use super::program::out_of_memory;
 
 /// Memory of a parameter.
 #[derive(Clone, Copy)]
@@ -23,8 +22,7 @@ pub(super) struct Memory {
 /// Arguments of a launch; those of most kernels fit without an allocation.
 pub(super) type Memories = SmallVec<[Memory; 24]>;
 
-/// Addresses of the arguments, checked: long enough, and what is written overlaps nothing but what
-/// is exactly the same memory.
+/// Addresses of the arguments, checked: long enough, and what is written overlaps nothing.
 pub(super) fn memories(
     kernel: &str,
     params: &[(u64, bool)],
@@ -84,7 +82,7 @@ pub(super) fn memories(
             _ if bytes == 0 && !is_written => {
                 let most = params.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0);
                 let reach = most.saturating_mul(ELEMENT_BYTES_MAX);
-                let zeros = zeros(reach)?.ok_or_else(|| {
+                let zeros = zeros(reach).ok_or_else(|| {
                     bad(
                         param,
                         format!("no elements, beside a parameter of {reach} bytes"),
@@ -106,7 +104,7 @@ pub(super) fn memories(
                 start..start.saturating_add(memory.len)
             };
             let (a, b) = (span(&memories[param]), span(&memories[other]));
-            a != b && a.start < b.end && b.start < a.end
+            a.start < b.end && b.start < a.end
         };
         let mut others = (0..memories.len()).filter(|&other| other != param);
         if is_written && others.any(overlaps) {
@@ -137,17 +135,10 @@ impl Memory {
 }
 
 /// Zeros that are mapped when they are read.
-fn zeros(bytes: u64) -> Result<Option<&'static [u8]>, DeviceError> {
-    static ZEROS: OnceLock<Storage> = OnceLock::new();
-    let zeros = match ZEROS.get() {
-        Some(zeros) => zeros,
-        None => {
-            let zeros = Storage::try_zeroed(ZEROS_MAX).map_err(out_of_memory)?;
-            ZEROS.get_or_init(|| zeros)
-        }
-    };
-    let bytes = usize::try_from(bytes.max(64)).ok();
-    Ok(bytes.and_then(|bytes| zeros.bytes().get(..bytes)))
+fn zeros(bytes: u64) -> Option<&'static [u8]> {
+    static ZEROS: OnceLock<Vec<u8>> = OnceLock::new();
+    let zeros = ZEROS.get_or_init(|| vec![0; ZEROS_MAX]);
+    zeros.get(..usize::try_from(bytes.max(64)).ok()?)
 }
 
 /// Bytes of the widest element: an operand's may be wider than the result's.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use alula_microkernel::{Isa, KernelError, Pool};
 use alula_program::{Arena, DeviceError, Launch, Module, ParamAccess, Program};
-use alula_tensor::{OutOfMemory, Storage, Symbol};
+use alula_tensor::{Storage, Symbol};
 use smallvec::SmallVec;
 
 use super::arena::CpuArena;
@@ -256,10 +256,6 @@ impl CpuProgram {
     }
 }
 
-pub(super) fn out_of_memory(error: OutOfMemory) -> DeviceError {
-    DeviceError::OutOfMemory(error.bytes as u64)
-}
-
 /// The value of a symbol in a list of them.
 pub(super) fn bind(symbols: &[Symbol], values: &[i64], symbol: &Symbol) -> Option<i64> {
     let position = symbols.iter().position(|known| known == symbol)?;
@@ -278,8 +274,7 @@ impl Module for CpuProgram {
         if isize::try_from(bytes).is_err() {
             return Err(DeviceError::OutOfMemory(bytes as u64));
         }
-        let storage = Storage::try_zeroed(bytes).map_err(out_of_memory)?;
-        Ok(Box::new(CpuArena(storage)))
+        Ok(Box::new(CpuArena(Storage::zeroed(bytes))))
     }
 
     fn launch(&self, arena: &mut dyn Arena, launch: Launch<'_, '_>) -> Result<(), DeviceError> {
@@ -321,30 +316,6 @@ impl Module for CpuProgram {
             }),
             (done, _) => done,
         }
-    }
-
-    fn scratch_bytes(&self, kernel: usize, symbols: &[i64]) -> Result<u64, DeviceError> {
-        let Some(known) = self.kernels.get(kernel) else {
-            let reason = format!("kernel {kernel} does not exist");
-            return Err(DeviceError::BadCode(reason));
-        };
-        let Work::Contract { right, .. } = &known.work else {
-            return Ok(0);
-        };
-        let (bound, threads) = (self.bound(kernel, symbols)?, self.pool.threads());
-        let (run, packed) = match &bound.work {
-            BoundWork::Loops { .. } => (0, Ok(0)),
-            BoundWork::Contract(bound) => {
-                let packed = bound.packed_len().map(|len| len.saturating_mul(4));
-                (bound.scratch_bytes(threads), packed)
-            }
-            BoundWork::Integer(bound) => (bound.scratch_bytes(threads), bound.packed_len()),
-        };
-        let packed = match right {
-            Right::Packed => 0,
-            Right::Plain | Right::PackedFor(_) => packed.unwrap_or(0),
-        };
-        Ok((run as u64).saturating_add(packed as u64))
     }
 
     fn parallelism(&self) -> usize {

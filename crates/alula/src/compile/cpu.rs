@@ -5,9 +5,8 @@ use alula_cpu::{
     CpuContract, CpuTarget, Dump, EmitError, Emitted, Isa, Layout, Unit, assemble, emit_kernel,
     is_native, is_native_cast, is_native_storage, plan_contract,
 };
-use alula_kernel::{Access, Contract, Kernel, may_share, without_copy};
+use alula_kernel::{Contract, Kernel};
 use alula_lower::build::{self, ParamSpec, Policy, build};
-use alula_lower::in_place::{self, Shared};
 use alula_lower::legalize::Caps;
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_program::Program;
@@ -48,7 +47,6 @@ pub(super) fn program(
     let (target, isa) = host()?;
     let words = words(options);
     let mut planned = each(&lowered, Target::Cpu, |_, launch| plan(launch, isa, &words))?;
-    share(&mut lowered, &mut planned);
     pack(&mut lowered, &mut planned)?;
     let (unique, position_of) = merge(planned.iter().map(|planned| match planned {
         Planned::Loops(kernel) => Planned::Loops(nameless(kernel)),
@@ -81,31 +79,6 @@ pub(super) fn program(
         abi: alula_cpu::abi(),
     };
     Ok(put_together(Target::Cpu, lowered, &position_of, code))
-}
-
-/// Lets results take the memory of operands that die, where the kernels allow it.
-pub(super) fn share(lowered: &mut Lowered, planned: &mut [Planned]) {
-    for plan in &mut lowered.plans {
-        let may_share = &mut |kernel: usize, written: usize, read: usize| match &planned[kernel] {
-            Planned::Loops(loops) => {
-                // Loops that an operator wrote may store an element more than once.
-                let is_built = !matches!(lowered.launches[kernel].work, KernelWork::Kernel(_));
-                let is_updated = loops.params[written].access == Access::ReadWrite;
-                (is_built || is_updated) && may_share(loops, written, read)
-            }
-            Planned::Contract(contract, ..) => contract.shared_operand() == Some(read as u32),
-        };
-        for Shared {
-            kernel,
-            written,
-            read,
-        } in in_place::share(plan, may_share)
-        {
-            if let Planned::Loops(loops) = &mut planned[kernel] {
-                *loops = without_copy(loops, written, read);
-            }
-        }
-    }
 }
 
 /// Packs constant right sides, and notes it in the contractions that read them.

@@ -190,21 +190,15 @@ pub fn emit(
     match stage {
         Stage::Import | Stage::Opt => return Ok(vec![StageText::of_graph(&graph)]),
         Stage::Prim => {
-            alula_lower::expand(&mut graph, options.native)?;
+            alula_lower::expand(&mut graph)?;
             return Ok(vec![StageText::of_graph(&graph)]);
         }
         _ => {}
     }
-    let mut lowered = lowered(graph, target, options)?;
+    let lowered = lowered(graph, target, options)?;
     match stage {
         Stage::Fusion => Ok(vec![StageText::whole(&FusionPlan::of(&lowered.fusion))]),
         Stage::Plan => {
-            if target == Target::Cpu {
-                let ((_, isa), words) = (cpu::host()?, cpu::words(options));
-                let mut planned =
-                    each(&lowered, target, |_, launch| cpu::plan(launch, isa, &words))?;
-                cpu::share(&mut lowered, &mut planned);
-            }
             let plans: Vec<String> = lowered.plans.iter().map(ToString::to_string).collect();
             Ok(vec![StageText::whole(&plans.join("\n"))])
         }

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Compile, global: &Global) -> Result<(), Failure> {
         programs.push(json!({
             "target": target.name(),
             "precision": program.precision,
-            "peak_bytes": program.peak().to_string(),
+            "peak_bytes": program.plans[0].peak().to_string(),
             "kernels": program.kernels.len(),
             "code_bytes": program.code.len(),
             "constant_bytes": program.constants.iter().map(|c| c.bytes).sum::<u64>(),

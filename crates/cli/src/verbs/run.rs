@@ -174,12 +174,12 @@ struct Summary {
 }
 
 fn summary(tensor: &Tensor) -> Summary {
-    // One by one: a list of them is larger than most tensors.
-    let values = || (0..tensor.len()).filter_map(|k| Some(tensor.get(k)?.to_f64()));
+    let values = tensor.to_f64s();
+    let sum: f64 = values.iter().sum();
     Summary {
-        least: values().fold(f64::INFINITY, f64::min),
-        mean: values().sum::<f64>() / values().count().max(1) as f64,
-        greatest: values().fold(f64::NEG_INFINITY, f64::max),
-        first: values().take(5).collect(),
+        least: values.iter().copied().fold(f64::INFINITY, f64::min),
+        mean: sum / values.len().max(1) as f64,
+        greatest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        first: values.into_iter().take(5).collect(),
     }
 }

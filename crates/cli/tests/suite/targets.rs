@@ -71,9 +71,17 @@ fn printed_definitions_are_worded_for_a_target() {
     );
     let done = place.run(&["opt", "wrong.txt"]);
     assert_eq!(done.code, 1);
+<<<<<<< HEAD
+    assert!(
+        done.stderr.contains("wrong.txt:2:10") && done.stderr.contains("'1.5x' is no f32"),
+        "{}",
+        done.stderr
+    );
+=======
     for word in ["wrong.txt:2:10", "'1.5x' is no f32"] {
         assert!(done.stderr.contains(word), "{}", done.stderr);
     }
+>>>>>>> 5e64740 (cli: expect the place of a wrong definition)
 }
 
 #[test]

@@ -108,7 +108,6 @@ fn json_has_the_keys_that_tools_rely_on() {
                 "precision_reason",
                 "near_misses",
                 "near_misses_left_out",
-                "annotations",
             ],
         ),
         (

@@ -10,8 +10,6 @@
 
 mod fate;
 mod native;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,27 +23,10 @@ pub use fate::{Fate, Part};
 use crate::LowerFailure;
 use native::{Product, Sums};
 
-/// Which operators take quantized operands as they are stored.
-///
-/// Sums are exact then, and equal to those of ONNX Runtime's integer kernels; by definition they are
-/// rounded. Both are right, and steps differ where they lie on either side of the middle between
-/// two. Convolutions do not move what comes out of known models beyond their bounds. Products of
-/// matrices do in one (`smart-turn-qdq`, by one step of its only output, although all values are
-/// those of ONNX Runtime up to its first softmax), so that they must be asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Native {
-    /// Convolutions.
-    #[default]
-    Convolutions,
-    /// Products of matrices, too.
-    All,
-}
-
 /// Replaces annotations by operators; returns what became of each.
-pub(crate) fn realize(graph: &mut Graph, native: Native) -> Result<Vec<Fate>, LowerFailure> {
+pub(crate) fn realize(graph: &mut Graph) -> Result<Vec<Fate>, LowerFailure> {
     let mut realizer = Realizer {
         graph,
-        native,
         steps: BTreeMap::new(),
         sums: BTreeMap::new(),
         fates: Vec::new(),
@@ -75,7 +56,6 @@ struct Steps {
 
 struct Realizer<'g> {
     graph: &'g mut Graph,
-    native: Native,
     /// By the dequantized value.
     steps: BTreeMap<ValueId, Steps>,
     /// Sums that values are made of by nothing but a factor.
@@ -126,7 +106,7 @@ impl Realizer<'_> {
         if self.is_stored(id, &node)? {
             return Ok(());
         }
-        let reason = match native::operands(&node, &self.steps, self.native) {
+        let reason = match native::operands(&node, &self.steps) {
             Ok([a, b]) => match Product::new(self.graph, &node, &a, &b) {
                 Ok(product) => {
                     let part = Part::new(self.graph, id).natively("summed in i32");

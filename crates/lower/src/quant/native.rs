@@ -19,7 +19,7 @@ use alula_ops::quantization::{DEQUANTIZE_LINEAR, REQUANTIZE};
 use alula_ops::shape::{RESHAPE, TRANSPOSE};
 use alula_tensor::{DType, Dim, Granularity, Quant, Scalar, Tensor, TensorType};
 
-use super::{Native, Steps};
+use super::Steps;
 
 /// What is taken for the same number: less than half a unit in the last place of a sum.
 const NEAR: f64 = 1.0 / (1 << 21) as f64;
@@ -28,13 +28,9 @@ const NEAR: f64 = 1.0 / (1 << 21) as f64;
 pub(super) fn operands(
     node: &Node,
     steps: &BTreeMap<ValueId, Steps>,
-    native: Native,
 ) -> Result<[Steps; 2], String> {
-    match node.op.name {
-        "conv" => {}
-        "matmul" if native == Native::All => {}
-        "matmul" => return Err("integer products of matrices are not asked for".to_owned()),
-        other => return Err(format!("no integer kernel for {other}")),
+    if !matches!(node.op.name, "matmul" | "conv") {
+        return Err(format!("no integer kernel for {}", node.op.name));
     }
     let side = |position: usize| {
         let operand = node.operands.get(position).copied().flatten();

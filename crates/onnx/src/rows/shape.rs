@@ -197,11 +197,12 @@ fn squeeze(ctx: &mut RowCtx<'_, '_>) -> Built {
             }
             gone
         }
-        None => {
-            for (axis, dim) in ty.shape.iter().enumerate() {
-                keep_axis(ctx, axis, dim)?;
-            }
+        None if ty.shape.iter().all(|dim| dim.as_const().is_some()) => {
             ty.shape.iter().map(|dim| dim.is(1)).collect()
+        }
+        None => {
+            let reason = format!("squeezing every axis of extent 1 of {ty}");
+            return Err(RowError::Unsupported(reason));
         }
     };
     let kept = ty
@@ -211,18 +212,6 @@ fn squeeze(ctx: &mut RowCtx<'_, '_>) -> Built {
         .filter(|(_, gone)| !gone)
         .map(|(dim, _)| dim);
     Ok(vec![reshape_to(ctx, x, kept.collect())?])
-}
-
-/// An axis whose extent is not known counts as not 1, which each run checks.
-fn keep_axis(ctx: &mut RowCtx<'_, '_>, axis: usize, dim: &Dim) -> Result<(), RowError> {
-    if dim.as_const().is_some() {
-        return Ok(());
-    }
-    let difference = dim.clone() - Dim::new(1);
-    let distance = difference.maximum(&-difference.clone());
-    let differs = distance.minimum(&Dim::new(1));
-    let who = format!("Squeeze {}, which keeps axis {axis},", ctx.name());
-    Ok(ctx.graph().require(differs, Dim::new(1), &who)?)
 }
 
 fn unsqueeze(ctx: &mut RowCtx<'_, '_>) -> Built {

@@ -1,8 +1,6 @@
-//! `alula conformance`: ONNX's own tests, each pass, random, refused, wrong or crash; or generated
-//! cases that two other evaluators judge.
+//! `alula conformance`: ONNX's own tests, each pass, random, refused, wrong or crash.
 
 mod judge;
-mod judged;
 mod page;
 mod random;
 mod subject;
@@ -69,9 +67,6 @@ struct Outcome {
 
 pub(crate) fn run(args: &Conformance, global: &Global) -> Result<(), Failure> {
     let cache = cache(args.cache.as_ref())?;
-    if args.judged {
-        return judged::run(&cache, args, global);
-    }
     let tests = tests(&cache.join("conformance"), &args.only);
     if tests.is_empty() {
         let text = format!("no tests in {}: run tools/models/setup.py", cache.display());
