@@ -37,6 +37,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod amx;
 mod depthwise;
 mod epilogue;
 mod error;
@@ -54,7 +55,9 @@ mod transpose;
 pub use depthwise::{ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, pack_depthwise};
 pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
-pub use gemm::{ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Window};
+pub use gemm::{
+    ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Products, Window,
+};
 pub use int8::{
     ByteSign, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8,
 };
