@@ -7,9 +7,8 @@ use alula_lower::cluster::Strategy;
 use alula_lower::legalize::legalize;
 use alula_lower::plan::{KernelWork, Lowered, lower};
 use alula_lower::schedule::schedule;
-use alula_program::{Check, Place, Plan, Slot, Step};
+use alula_program::{Place, Plan, Slot, Step};
 use alula_tests::backends::Backend;
-use alula_tests::definitions::round_trip;
 
 use super::text::graph;
 
@@ -48,7 +47,6 @@ pub(crate) fn kernels(text: &str, options: &[&str]) -> Result<String, String> {
     let caps = Backend::Cpu.caps().expect("it has words of its own");
     let mut shown = String::new();
     for launch in lowered(text, Strategy::Auto)?.launches {
-        round_trip(&launch)?;
         let mut kernel = match &launch.work {
             KernelWork::Compute(compute) => {
                 let params: Vec<ParamSpec> = (0..=compute.operands.len())
@@ -97,16 +95,8 @@ fn show_plan(plan: &Plan, lowered: &Lowered, shown: &mut String) {
     for def in &plan.symbols {
         line(format!("  symbol {}: {:?}", def.symbol, def.origin));
     }
-    for Check {
-        left,
-        right,
-        nodes,
-        reason,
-    } in &plan.checks
-    {
-        let reason = reason.iter().map(|reason| format!(", else {reason}"));
-        let reason: String = reason.collect();
-        line(format!("  check {left} = {right} for {nodes}{reason}"));
+    for (a, b, who) in &plan.checks {
+        line(format!("  check {a} = {b} for {who}"));
     }
     for (position, Slot { ty, bytes, place }) in plan.slots.iter().enumerate() {
         let place = match place {

@@ -3,7 +3,6 @@
 use alula_ir::{Graph, Origin, parse};
 use alula_lower::expand;
 use alula_ops::registry;
-use alula_opt::{Options, optimize};
 
 pub(crate) fn graph(text: &str) -> Result<Graph, String> {
     let graph = parse(text, registry(), &|_| None).map_err(|error| error.to_string())?;
@@ -32,25 +31,6 @@ pub(crate) fn infer(text: &str) -> Result<String, String> {
             Origin::Defined(dim) => dim.to_string(),
         };
         shown.push_str(&format!("{symbol} is {from}\n"));
-    }
-    Ok(shown)
-}
-
-/// The graph after the whole pipeline, and how often which rule fired.
-pub(crate) fn optimized(text: &str) -> Result<String, String> {
-    let mut graph = graph(text)?;
-    let options = Options {
-        verify: true,
-        ..Options::default()
-    };
-    let report = optimize(&mut graph, &options).map_err(|error| error.to_string())?;
-    let mut shown = graph.to_string();
-    for (rule, count) in report.fires {
-        shown.push_str(&format!("{rule} x{count}\n"));
-    }
-    if report.folded_nodes > 0 {
-        let (nodes, bytes) = (report.folded_nodes, report.folded_bytes);
-        shown.push_str(&format!("{nodes} nodes folded into {bytes} bytes\n"));
     }
     Ok(shown)
 }

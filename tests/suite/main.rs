@@ -1,7 +1,6 @@
 //! Tests across crates that are code.
 
 mod backends;
-mod check;
 mod differential;
 mod operators;
 mod targets;

@@ -1,6 +1,5 @@
 //! What `KernelEntry::code` of a CPU program holds.
 
-use alula_program::Program;
 use serde::{Deserialize, Serialize};
 
 use crate::{CpuContract, CpuKernel};
@@ -19,45 +18,4 @@ pub(crate) enum CpuEntry {
         /// Whether the right side comes packed.
         is_packed: bool,
     },
-}
-
-/// Each contraction of a program with its sizes and its arithmetic, in words.
-pub fn contractions(program: &Program) -> Vec<(String, String)> {
-    let entries = program.kernels.iter();
-    let read = |entry: &alula_program::KernelEntry| match postcard::from_bytes(&entry.code).ok()? {
-        CpuEntry::Loops(_) => None,
-        CpuEntry::Contract { contract, .. } => Some((entry.name.clone(), contract.describe())),
-    };
-    entries.filter_map(read).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use alula_kernel::Access;
-    use alula_program::ParamAccess;
-    use alula_tensor::{Atom, DType, Dim};
-    use alula_testkit::schema;
-
-    use super::CpuEntry;
-    use crate::{BiasAxis, Epilogue, Form, Isa, Products};
-
-    #[test]
-    fn kernels_keep_their_form_or_raise_their_version() {
-        let form = schema::Form::default()
-            .with::<Dim>("Repr")
-            .with::<Atom>("Atom")
-            .with::<DType>("DType")
-            .with::<Access>("Access")
-            .with::<ParamAccess>("ParamAccess")
-            .with::<Isa>("Isa")
-            .with::<Products>("Products")
-            .with::<BiasAxis>("BiasAxis")
-            .with::<Epilogue>("Epilogue")
-            .with::<Form>("Form")
-            .with::<CpuEntry>("CpuEntry");
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/code.txt");
-        schema::hold(&file, crate::CODE_VERSION, &form.text());
-    }
 }

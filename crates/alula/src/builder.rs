@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use alula_ir::Graph;
 use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::LayoutReport;
-use alula_lower::quant::Fate;
-use alula_onnx::{Import, ImportError, ImportOptions, NodeRef, Unsupported, import_file};
+use alula_onnx::{Import, ImportError, ImportOptions, Unsupported, import_file};
 use alula_program::Program;
 use alula_runtime::SessionOptions;
 
 use crate::compile::stages::{self, Stage, StageText};
-use crate::compile::{CompileError, CompileOptions, Compiled, compile};
+use crate::compile::{CompileOptions, Compiled, compile};
 use crate::model::Form;
 use crate::{Error, Model, Precision, Target};
 
@@ -24,6 +23,7 @@ pub struct ModelBuilder {
     import: ImportOptions,
     compile: CompileOptions,
     optimize: alula_opt::Options,
+    precision: Precision,
     targets: Vec<Target>,
     threads: usize,
 }
@@ -35,6 +35,7 @@ impl ModelBuilder {
             import: ImportOptions::default(),
             compile: CompileOptions::default(),
             optimize: alula_opt::Options::default(),
+            precision: Precision::default(),
             targets: Vec::new(),
             threads: 0,
         }
@@ -63,10 +64,10 @@ impl ModelBuilder {
         self
     }
 
-    /// How exact contractions are at least.
+    /// How exact contractions are.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> ModelBuilder {
-        self.compile.precision = precision;
+        self.precision = precision;
         self
     }
 
@@ -121,33 +122,6 @@ impl ModelBuilder {
         Ok(import_file(&self.path, &self.import)?)
     }
 
-    /// Everything in the model that is valid and that Alula does not do; empty if all is supported.
-    /// Nodes that the importer takes and that there is no kernel for go by their operator's name in
-    /// Alula.
-    ///
-    /// # Errors
-    /// [`Error::Import`] for models that are not valid; as compiling where it is about no node.
-    pub fn check(&self) -> Result<Vec<Unsupported>, Error> {
-        let mut graph = match import_file(&self.path, &self.import) {
-            Ok(import) => import.graph,
-            Err(ImportError::Unsupported(list)) => return Ok(list),
-            Err(error) => return Err(error.into()),
-        };
-        // What folds into constants or falls away needs no kernel.
-        alula_opt::optimize(&mut graph, &self.optimize)?;
-        let refused = alula_lower::refusals(graph).map_err(CompileError::from)?;
-        let refused = refused.into_iter().map(|failure| {
-            let node = NodeRef {
-                name: failure.name,
-                op_type: failure.op.to_owned(),
-                opset: 0,
-                call: None,
-            };
-            Unsupported::new(node, failure.reason.to_string())
-        });
-        Ok(refused.collect())
-    }
-
     /// Imports and compiles.
     ///
     /// # Errors
@@ -160,11 +134,9 @@ impl ModelBuilder {
             [] => &[Target::Cpu],
             targets => targets,
         };
-        for target in targets {
-            if let (used, Some(reason)) = self.compile.precision.on(*target) {
-                let asked = self.compile.precision;
-                tracing::warn!("precision {asked} on {target} runs as {used}: {reason}");
-            }
+        if self.precision != Precision::Highest {
+            let what = self.precision.name();
+            tracing::warn!("precision {what} is not there yet: contractions stay exact");
         }
         let reference = targets.contains(&Target::Reference).then(|| graph.clone());
         let compiled = self.programs(graph, targets)?;
@@ -186,16 +158,6 @@ impl ModelBuilder {
             reports,
             session: SessionOptions::default(),
         })
-    }
-
-    /// The reference on the graph that the rules made, and what they did: for finding out whether a
-    /// rule is to blame. [`Target::Reference`] evaluates the graph as it was imported.
-    ///
-    /// # Errors
-    /// [`Error::Import`] or [`Error::Optimize`].
-    pub fn optimized_reference(&self) -> Result<(crate::Session, alula_opt::Report), Error> {
-        let (graph, report, _) = self.optimized(self.import()?.graph)?;
-        Ok((crate::Session::reference(graph), report))
     }
 
     /// Compiles for every target that is compiled for. The last of them takes the graph whole, so
@@ -224,7 +186,6 @@ impl ModelBuilder {
                 program,
                 fusion,
                 layouts,
-                annotations,
                 times: stages,
             } = self.on_threads(|| compile(own, target, &self.compile))?;
             let mut times = vec![("optimize", took)];
@@ -233,7 +194,6 @@ impl ModelBuilder {
                 rewrites: rewrites.clone(),
                 fusion,
                 layouts,
-                annotations,
                 times,
             };
             programs.push((target, program, report));
@@ -291,16 +251,18 @@ pub struct CompileReport {
     pub fusion: Vec<FusionReport>,
     /// How the buffers of each plan lie.
     pub layouts: Vec<LayoutReport>,
-    /// What became of the annotations on types: what is quantized and what is sparse.
-    pub annotations: Vec<Fate>,
     /// How long each stage took, in order.
     pub times: Vec<(&'static str, Duration)>,
 }
 
-/// [`ModelBuilder::check`] of a model as it is.
+/// Everything in a model that is valid and that Alula does not do; empty if all is supported.
 ///
 /// # Errors
-/// As [`ModelBuilder::check`].
+/// [`Error::Import`] for models that are not valid.
 pub fn check(path: impl AsRef<Path>) -> Result<Vec<Unsupported>, Error> {
-    ModelBuilder::new(path).check()
+    match import_file(path.as_ref(), &ImportOptions::default()) {
+        Ok(_) => Ok(Vec::new()),
+        Err(ImportError::Unsupported(list)) => Ok(list),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -18,10 +18,9 @@ use alula_lower::LowerFailure;
 use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::{LayoutReport, Layouts};
 use alula_lower::plan::{LowerOptions, Lowered, lower_as};
-use alula_lower::quant::Fate;
 use alula_program::Program;
 
-use crate::{Precision, Target};
+use crate::Target;
 
 /// What the user decides about compiling.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +31,6 @@ pub struct CompileOptions {
     pub fusion: Option<FusionPlan>,
     /// Verify every graph and kernel between stages.
     pub verify: bool,
-    /// How exact contractions of `f32` are at least.
-    pub precision: Precision,
 }
 
 /// A compiled model.
@@ -45,8 +42,6 @@ pub struct Compiled {
     pub fusion: Vec<FusionReport>,
     /// How the buffers of each plan lie.
     pub layouts: Vec<LayoutReport>,
-    /// What became of the annotations on types.
-    pub annotations: Vec<Fate>,
     /// How long each stage took, in order.
     pub times: Vec<(&'static str, Duration)>,
 }
@@ -126,13 +121,9 @@ pub fn compile(
 ) -> Result<Compiled, CompileError> {
     let _span = tracing::info_span!("compile", target = target.name()).entered();
     let mut clock = Clock::default();
-    let lowered = {
-        let _span = tracing::info_span!("lower").entered();
-        lowered(graph, target, options)?
-    };
+    let lowered = lowered(graph, target, options)?;
     clock.lap("lower");
     let (fusion, layouts) = (lowered.fusion.clone(), lowered.layouts.clone());
-    let annotations = lowered.annotations.clone();
     let program = match target {
         Target::Cpu => cpu::program(lowered, options)?,
         #[cfg(feature = "wgpu")]
@@ -146,7 +137,6 @@ pub fn compile(
         program: Arc::new(program),
         fusion,
         layouts,
-        annotations,
         times: clock.laps,
     })
 }
@@ -190,6 +180,7 @@ impl Default for Clock {
 impl Clock {
     fn lap(&mut self, stage: &'static str) {
         let now = Instant::now();
+        tracing::debug!(stage, took = ?(now - self.last));
         self.laps.push((stage, now - self.last));
         self.last = now;
     }

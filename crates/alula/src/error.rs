@@ -43,14 +43,6 @@ pub enum Error {
         /// The target.
         target: Target,
     },
-    /// A target does not do what a run was asked to.
-    #[error("target {target} heeds no {what}")]
-    Unheeded {
-        /// What was asked for.
-        what: &'static str,
-        /// The target.
-        target: Target,
-    },
     /// The reference is no program that could be stored.
     #[error("the reference target evaluates the graph: there is nothing to store")]
     NotStorable,
@@ -103,8 +95,7 @@ impl Error {
         match self {
             #[cfg(feature = "emit")]
             Error::Import(error) => match error.as_ref() {
-                alula_onnx::ImportError::Unsupported(_)
-                | alula_onnx::ImportError::DataType { .. } => ErrorKind::Unsupported,
+                alula_onnx::ImportError::Unsupported(_) => ErrorKind::Unsupported,
                 _ => ErrorKind::User,
             },
             #[cfg(feature = "emit")]
@@ -124,9 +115,7 @@ impl Error {
             Error::Compile(_) => ErrorKind::Internal,
             #[cfg(feature = "emit")]
             Error::Evaluate(_) => ErrorKind::User,
-            Error::Missing { .. } | Error::Unheeded { .. } | Error::NotStorable => {
-                ErrorKind::Unsupported
-            }
+            Error::Missing { .. } | Error::NotStorable => ErrorKind::Unsupported,
             Error::Run(
                 RunError::Step { error, .. }
                 | RunError::Bind(error)

@@ -61,6 +61,7 @@ pub fn from_bytes(bytes: &Bytes, ty: &ValueType) -> Result<Value, String> {
                 _ => Ok(Value::Optional(Some(Box::new(from_bytes(bytes, inner)?)))),
             }
         }
+        ValueType::Map(_) => Err("maps are not supported".to_owned()),
     }
 }
 

@@ -3,44 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-use alula_cpu::Isa;
-
-use crate::Target;
-
-/// What contractions of `f32` may cost in exactness, the most exact first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+/// What contractions of `f32` may cost in exactness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
-    /// As exact as `f32` arithmetic: products of `f32`, or six of bf16 parts where nothing is lost.
+    /// As exact as `f32` arithmetic.
     #[default]
     Highest,
-    /// Three products of two bf16 parts: relative errors of some 1e-5 of each product.
+    /// Three products of halves: relative errors of some 1e-6.
     High,
-    /// Products of 16-bit floats: of bf16 on CPUs. A target that lacks them is more exact.
+    /// Products of 16-bit floats.
     Medium,
 }
 
 impl Precision {
     /// Every precision.
     pub const ALL: [Precision; 3] = [Precision::Highest, Precision::High, Precision::Medium];
-
-    /// What contractions on a target of this machine are at the least exact if this is asked for, and
-    /// why they are not this.
-    pub fn on(self, target: Target) -> (Precision, Option<&'static str>) {
-        if self == Precision::Highest {
-            return (self, None);
-        }
-        match target {
-            Target::Cpu if Isa::current() == Ok(Isa::Amx) => (self, None),
-            Target::Cpu => {
-                let reason = "products of bf16 take AMX, which is not there or is switched off";
-                (Precision::Highest, Some(reason))
-            }
-            Target::Wgpu | Target::Cuda | Target::Reference => {
-                let reason = "no kernel of this target gives up exactness for speed yet";
-                (Precision::Highest, Some(reason))
-            }
-        }
-    }
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {

@@ -1,12 +1,14 @@
 //! Outputs as a table of rows: detections, each with a box, a score and a label.
 //!
-//! Rows whose scores are all but equal have no order that numerics could settle. Where a reference
-//! says so of itself (`unordered` in its record), a row may lie anywhere, but lie somewhere it must.
+//! Rows whose scores are all but equal have no order that numerics could settle. Where a
+//! reference says so of itself (`unordered` in its record), a row may lie anywhere, but lie
+//! somewhere it must.
 
 use alula::Tensor;
 
-/// The rows of `actual` in the places of the near rows of `expected`: tensors with one first extent,
-/// integers equal, floats within `near` of a tensor's largest element. Each row stands for one.
+/// The rows of `actual` in the places of the near rows of `expected`: tensors with one first
+/// extent, integers equal, floats within `near` of a tensor's largest element. Each row stands for
+/// one.
 ///
 /// `None` if some row has no counterpart, or the tensors are no such table.
 pub(crate) fn in_places_of(
@@ -96,11 +98,7 @@ mod tests {
     }
 
     fn places(expected: &[Tensor; 2], actual: &[Tensor; 2]) -> Option<Vec<Tensor>> {
-        in_places_of(
-            &expected.each_ref().map(|t| t),
-            &actual.each_ref().map(|t| t),
-            1e-4,
-        )
+        in_places_of(&expected.each_ref(), &actual.each_ref(), 1e-4)
     }
 
     #[test]

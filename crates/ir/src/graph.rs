@@ -265,12 +265,9 @@ impl Graph {
         Dim::symbol(symbol)
     }
 
-    /// A type as inferred, with large dims named. What operands are annotated with says nothing of
-    /// results.
     fn abbreviate_type(&mut self, ty: ValueType) -> ValueType {
         match ty {
             ValueType::Tensor(mut tensor) => {
-                (tensor.quant, tensor.sparsity) = (None, None);
                 let shape = std::mem::take(&mut tensor.shape);
                 tensor.shape = shape
                     .into_iter()
@@ -278,7 +275,7 @@ impl Graph {
                     .collect();
                 ValueType::Tensor(tensor)
             }
-            ValueType::Sequence(_) | ValueType::Optional(_) => ty,
+            ValueType::Sequence(_) | ValueType::Optional(_) | ValueType::Map(_) => ty,
         }
     }
 
@@ -584,34 +581,6 @@ impl Graph {
         Ok(())
     }
 
-    /// Makes every user of `old` but one node, and every output, use `new`. What gives symbols their
-    /// values stays, and so do names.
-    ///
-    /// # Errors
-    /// [`GraphError::TypeChange`] when the types differ in more than annotations.
-    pub fn replace_behind(
-        &mut self,
-        old: ValueId,
-        new: ValueId,
-        but: NodeId,
-    ) -> Result<(), GraphError> {
-        if !same_but_annotations(self.ty(old), self.ty(new)) {
-            let (old, new) = (self.ty(old).to_string(), self.ty(new).to_string());
-            return Err(GraphError::TypeChange { old, new });
-        }
-        for (node, operand) in self.uses(old) {
-            if node != but {
-                self.set_operand(node, operand, new);
-            }
-        }
-        for (_, output) in &mut self.outputs {
-            if *output == old {
-                *output = new;
-            }
-        }
-        Ok(())
-    }
-
     /// Replaces one operand of a node. Types are not inferred again: the new value must have the
     /// type of the old one.
     pub fn set_operand(&mut self, node: NodeId, operand: usize, value: ValueId) {
@@ -800,6 +769,7 @@ pub(crate) fn collect_type_symbols(ty: &ValueType, into: &mut BTreeSet<Symbol>) 
         ValueType::Sequence(inner) | ValueType::Optional(inner) => {
             collect_type_symbols(inner, into);
         }
+        ValueType::Map(map) => collect_type_symbols(&map.value, into),
     }
 }
 

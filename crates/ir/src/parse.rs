@@ -1,13 +1,11 @@
 //! Reads the text of a graph back. The grammar is the one that `print` writes.
 
-mod annotation;
-
 use std::collections::BTreeMap;
 
 use alula_tensor::{DType, DTypeClass, Dim, Scalar, Tensor, TensorType, ValueType};
 
 use crate::token::{Lexer, Token};
-use crate::{Attr, AttrKind, Attrs, Graph, OpDef, Registry, Requirement, ValueId};
+use crate::{Attr, AttrKind, Attrs, Graph, OpDef, Registry, ValueId};
 
 /// Why text is no graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -178,19 +176,7 @@ impl Parser<'_> {
         let dims = self.dims()?;
         let who = self.text()?;
         let [left, right] = <[Dim; 2]>::try_from(dims).map_err(|_| "two dims are required")?;
-        let reason = match self.peek()? == Token::Word("because".to_owned()) {
-            true => {
-                self.keyword("because")?;
-                Some(self.text()?)
-            }
-            false => None,
-        };
-        let stated = graph.rely_on(Requirement {
-            left,
-            right,
-            who,
-            reason,
-        });
+        let stated = graph.require(left, right, &who);
         stated.map_err(|error| error.to_string())
     }
 
@@ -208,9 +194,7 @@ impl Parser<'_> {
         if op_name == "const" {
             let ty = self.tensor_type()?;
             let tensor = self.elements(&ty)?;
-            annotation::check_constant(&ty, &tensor)?;
             let id = graph.constant(tensor);
-            graph.refine_type(id, ty.into());
             set_name(graph, id, &defined[0]);
             return define(names, defined.swap_remove(0), id);
         }
@@ -370,9 +354,7 @@ impl Parser<'_> {
 
     fn tensor_type(&mut self) -> Parsed<TensorType> {
         let dtype = self.dtype()?;
-        let mut ty = TensorType::new(dtype, self.dims()?);
-        self.annotations(&mut ty)?;
-        Ok(ty)
+        Ok(TensorType::new(dtype, self.dims()?))
     }
 
     fn value_type(&mut self) -> Parsed<ValueType> {

@@ -18,8 +18,6 @@ mod kernel;
 mod pool;
 pub mod text;
 mod verify;
-mod verify_compute;
-mod work;
 
 pub use affine::Affine;
 pub use compute::{Axis, Compute, Operand};
@@ -31,4 +29,3 @@ pub use kernel::{
 };
 pub use pool::{Pool, Substitution};
 pub use verify::{VerifyError, verify};
-pub use verify_compute::{verify_compute, verify_contract};

@@ -1,7 +1,7 @@
 //! From a graph to plans and kernels that a target can run.
 //!
-//! [`expand`] replaces annotations (see [`quant`]) and composite operators; [`cluster`] turns nodes
-//! into work items and fuses them under a named strategy; [`layout`] orders the axes of buffers; [`build`] lays out loops;
+//! [`expand`] replaces composite operators; [`cluster`] turns nodes into work items and fuses them
+//! under a named strategy; [`layout`] orders the axes of buffers; [`build`] lays out loops;
 //! [`legalize`] expands what a target lacks; [`plan`] gives values slots and puts steps in order.
 //! Nothing here knows a target beyond the capabilities that it is told.
 
@@ -10,13 +10,10 @@ pub mod cluster;
 pub mod layout;
 pub mod legalize;
 pub mod plan;
-pub mod quant;
 pub mod schedule;
 
 mod error;
 mod expand;
-mod refusals;
 
-pub use error::{LowerFailure, NodeFailure, NodeReason};
+pub use error::LowerFailure;
 pub use expand::expand;
-pub use refusals::refusals;

@@ -9,8 +9,6 @@ pub struct ImportLimits {
     pub nodes: usize,
     /// Nesting of sub-graphs and function calls.
     pub depth: usize,
-    /// Bytes of all sparse tensors once they are dense.
-    pub dense_bytes: usize,
 }
 
 impl Default for ImportLimits {
@@ -19,7 +17,6 @@ impl Default for ImportLimits {
             file_bytes: 4 << 30,
             nodes: 1 << 17,
             depth: 64,
-            dense_bytes: 128 << 20,
         }
     }
 }

@@ -10,7 +10,6 @@ mod context;
 mod contraction;
 mod control;
 mod deform;
-mod demand;
 mod einsum;
 mod elementwise;
 mod flex;

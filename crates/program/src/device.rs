@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::Program;
 
@@ -34,12 +33,6 @@ pub enum DeviceError {
         /// What is wrong.
         reason: String,
     },
-    /// The run's time was over before the launch was done.
-    #[error("kernel {kernel}: the deadline has passed")]
-    Deadline {
-        /// The kernel's name.
-        kernel: String,
-    },
     /// A launch failed.
     #[error("kernel {kernel}: {reason}")]
     Launch {
@@ -54,10 +47,6 @@ pub enum DeviceError {
 pub trait Device: Send + Sync {
     /// The target whose programs it runs.
     fn target(&self) -> &str;
-
-    /// How this device calls kernels and in what form it takes packed constants, in words with
-    /// version numbers. It runs only programs that say the same.
-    fn abi(&self) -> String;
 
     /// A line for the user: processor or adapter, with what matters of its features.
     fn describe(&self) -> String;
@@ -120,10 +109,6 @@ pub struct Launch<'a, 'b> {
     pub args: &'a mut [Arg<'b>],
     /// Values of the kernel's symbols, in order.
     pub symbols: &'a [i64],
-    /// Scalar evaluations, about.
-    pub work: u64,
-    /// When the run's time is over. A device that can ends a long launch soon after.
-    pub deadline: Option<Instant>,
 }
 
 /// A loaded program.
@@ -138,8 +123,7 @@ pub trait Module: Send + Sync {
     /// kernel's bounds first.
     ///
     /// # Errors
-    /// [`DeviceError::BadArg`] before anything is run, [`DeviceError::Launch`] and
-    /// [`DeviceError::Deadline`] after.
+    /// [`DeviceError::BadArg`] before anything is run, [`DeviceError::Launch`] after.
     fn launch(&self, arena: &mut dyn Arena, launch: Launch<'_, '_>) -> Result<(), DeviceError>;
 
     /// How many threads or lanes work at once, for reports.

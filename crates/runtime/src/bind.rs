@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use alula_program::{Check, Lifetime, Place, Plan, Program, Step, pack};
-use alula_tensor::{Dim, DimError, ValueType};
+use alula_program::{Lifetime, Place, Plan, Program, Step, pack};
+use alula_tensor::ValueType;
 
 use crate::StepError;
 use crate::prepare::Prepared;
@@ -30,8 +30,6 @@ pub(crate) struct Binding {
     pub(crate) shapes: Vec<Option<Vec<usize>>>,
     /// Each step's kernel symbols; `None` where some are known later only.
     pub(crate) symbols: Vec<Option<Vec<i64>>>,
-    /// Scalar evaluations of each launch; `None` where they are known later only.
-    pub(crate) work: Vec<Option<u64>>,
     /// Bytes of the frame in the arena.
     pub(crate) arena_bytes: usize,
     /// Positions of the plan's checks that wait for later symbols.
@@ -131,28 +129,13 @@ impl Binding {
                 _ => None,
             })
             .collect();
-        let work = plan.steps.iter().map(|step| match step {
-            Step::Launch { kernel, .. } => evaluations(&program.kernels[*kernel].work, table, env),
-            _ => None,
-        });
         Ok(Binding {
-            work: work.collect(),
             homes,
             shapes,
             symbols,
             arena_bytes,
             open_checks,
         })
-    }
-}
-
-/// A number of scalar evaluations, as many as can be said if there are more; `None` if it depends
-/// on a symbol that is not known yet.
-pub(crate) fn evaluations(work: &Dim, table: &SymbolTable, env: &Env) -> Option<u64> {
-    match table.eval(work, env) {
-        Ok(work) => Some(u64::try_from(work).unwrap_or(0)),
-        Err(StepError::Dim(DimError::Overflow(_))) => Some(u64::MAX),
-        Err(_) => None,
     }
 }
 
@@ -163,27 +146,21 @@ pub(crate) fn check(
     table: &SymbolTable,
     env: &Env,
 ) -> Result<(), StepError> {
-    let Check {
-        left,
-        right,
-        nodes,
-        reason,
-    } = &plan.checks[position];
-    let (x, y) = (table.eval(left, env)?, table.eval(right, env)?);
+    let (a, b, nodes) = &plan.checks[position];
+    let (x, y) = (table.eval(a, env)?, table.eval(b, env)?);
     if x == y {
         return Ok(());
     }
-    Err(StepError::Value(match reason {
-        Some(reason) => format!("{nodes}: {reason}"),
-        None => format!("{nodes} takes {left} and {right} to be equal, but they are {x} and {y}"),
-    }))
+    Err(StepError::Value(format!(
+        "{nodes} takes {a} and {b} to be equal, but they are {x} and {y}"
+    )))
 }
 
 /// `None` for what depends on a symbol that is not known yet.
 pub(crate) fn known<T>(value: Result<T, StepError>) -> Result<Option<T>, StepError> {
     match value {
         Ok(value) => Ok(Some(value)),
-        Err(StepError::Dim(DimError::Unbound(_))) => Ok(None),
+        Err(StepError::Dim(alula_tensor::DimError::Unbound(_))) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -22,24 +22,6 @@ pub enum SessionError {
         /// Those that are there.
         present: Vec<String>,
     },
-    /// Another version of Alula wrote the programs.
-    #[error("programs of version {found} (by {producer}), this is {supported}: compile again")]
-    Version {
-        /// Who wrote them.
-        producer: String,
-        /// Their version.
-        found: u32,
-        /// [`alula_program::PROGRAM_ABI`].
-        supported: u32,
-    },
-    /// The code was made for another version of the device's back end.
-    #[error("the code is for {program:?}, this build runs {device:?}: compile again")]
-    Abi {
-        /// What the program says.
-        program: String,
-        /// What the device says.
-        device: String,
-    },
     /// The program was compiled for another target than the device's.
     #[error("the program is for {program}, the device runs {device}")]
     WrongTarget {

@@ -52,7 +52,6 @@ pub(crate) struct Run<'r> {
     pub(crate) state: &'r mut State,
     pub(crate) feeds: &'r [Feed<'r>],
     pub(crate) deadline: Option<Instant>,
-    pub(crate) work_max: u64,
     /// Bytes of values outside of the arena.
     pub(crate) own_bytes: u64,
     pub(crate) recorder: Option<Recorder>,

@@ -1,11 +1,10 @@
 //! Launches: slots as a kernel's parameters.
 
-use alula_program::{Arg, DeviceError, Launch, ParamAccess, SlotId};
+use alula_program::{Arg, Launch, ParamAccess, SlotId};
 use alula_tensor::{Tensor, Value};
 use smallvec::SmallVec;
 
 use crate::StepError;
-use crate::bind::evaluations;
 use crate::execute::Run;
 use crate::frame::{Frame, Held};
 
@@ -22,16 +21,6 @@ impl Run<'_> {
     ) -> Result<(), StepError> {
         let core = self.core;
         let entry = &core.program.kernels[kernel];
-        let work = frame.binding().work[step];
-        let work = work.or_else(|| evaluations(&entry.work, &core.table, &frame.env));
-        let work = work.unwrap_or(0);
-        if work > self.work_max {
-            return Err(StepError::Limit {
-                what: "a kernel's scalar evaluations",
-                needed: work,
-                limit: self.work_max,
-            });
-        }
         let root = &core.prepared[frame.plan].root;
         // Values in memory of their own that are written leave the frame while the kernel runs,
         // so that they can be borrowed beside those that are read.
@@ -112,14 +101,8 @@ impl Run<'_> {
             kernel,
             args: &mut args,
             symbols,
-            work,
-            deadline: self.deadline,
         };
-        let done = core.module.launch(self.state.arena.as_mut(), launch);
-        done.map_err(|error| match error {
-            DeviceError::Deadline { .. } => StepError::Deadline,
-            other => other.into(),
-        })?;
+        core.module.launch(self.state.arena.as_mut(), launch)?;
         drop(args);
         drop(written);
         for (root, tensor) in taken {

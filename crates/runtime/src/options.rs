@@ -9,17 +9,13 @@ pub struct Limits {
     pub bytes_max: u64,
     /// Iterations of one loop.
     pub trips_max: u64,
-    /// Scalar evaluations of one launch, about: points of its loops. Products count for less, as
-    /// many are done at once.
-    pub work_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
             bytes_max: 64 << 30,
-            trips_max: 1 << 24,
-            work_max: 1 << 40,
+            trips_max: 1 << 32,
         }
     }
 }
@@ -34,11 +30,8 @@ pub struct SessionOptions {
 /// How one run behaves.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
-    /// Longest time that the run may take. The processor ends a long kernel soon after; a GPU
-    /// finishes the one that it runs.
+    /// Longest time that the run may take. Checked between steps: one kernel is never cut short.
     pub deadline: Option<Duration>,
-    /// Another limit of scalar evaluations than the session's [`Limits::work_max`].
-    pub work_max: Option<u64>,
     /// Measure every step.
     pub profile: bool,
 }

@@ -140,8 +140,8 @@ fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
             dims.extend(ty.shape.iter().cloned());
         }
     }
-    for check in &plan.checks {
-        dims.extend([check.left.clone(), check.right.clone()]);
+    for (a, b, _) in &plan.checks {
+        dims.extend([a.clone(), b.clone()]);
     }
     for port in plan.inputs.iter().chain(&plan.outputs) {
         if let ValueType::Tensor(ty) = &port.ty {
@@ -152,7 +152,7 @@ fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
         if let Step::Launch { kernel, .. } = step {
             let entry = &program.kernels[*kernel];
             dims.extend(entry.params.iter().map(|param| param.bytes.clone()));
-            dims.extend([entry.scratch.clone(), entry.work.clone()]);
+            dims.push(entry.scratch.clone());
             dims.extend(entry.symbols.iter().cloned().map(Dim::symbol));
         }
     }

@@ -63,12 +63,6 @@ impl Session {
                 device: device.target().to_owned(),
             });
         }
-        if program.abi != device.abi() {
-            return Err(SessionError::Abi {
-                program: program.abi.clone(),
-                device: device.abi(),
-            });
-        }
         validate(&program).map_err(SessionError::Damaged)?;
         let mut table = SymbolTable::default();
         let prepared: Vec<Prepared> = program
@@ -201,25 +195,12 @@ impl Session {
         inputs: &[TensorRef<'_>],
         outputs: &mut [&mut [u8]],
     ) -> Result<(), RunError> {
-        self.run_into_with(inputs, outputs, &RunOptions::default())?;
-        Ok(())
-    }
-
-    /// [`Session::run_into`] with a deadline or a profile. Measuring allocates.
-    ///
-    /// # Errors
-    /// As [`Session::run_into`].
-    pub fn run_into_with(
-        &self,
-        inputs: &[TensorRef<'_>],
-        outputs: &mut [&mut [u8]],
-        options: &RunOptions,
-    ) -> Result<Option<Profile>, RunError> {
         count("inputs", self.inputs().len(), inputs.len())?;
         count("outputs", self.outputs().len(), outputs.len())?;
         let mut feeds: smallvec::SmallVec<[Feed<'_>; 8]> = smallvec::SmallVec::new();
         feeds.extend(inputs.iter().map(|tensor| Feed::Tensor(*tensor)));
-        let ((), ran) = self.execute(&feeds, options, |run, frame| {
+        let options = RunOptions::default();
+        self.execute(&feeds, &options, |run, frame| {
             for (port, output) in self.outputs().iter().zip(outputs) {
                 let needed = run.held_bytes(frame, port.slot);
                 if needed != output.len() {
@@ -234,7 +215,7 @@ impl Session {
             }
             Ok(())
         })?;
-        Ok(ran.profile)
+        Ok(())
     }
 
     /// Runs the first plan and lets `finish` take the outputs.
@@ -244,7 +225,7 @@ impl Session {
         options: &RunOptions,
         finish: impl FnOnce(&mut Run<'_>, &Frame) -> Result<T, RunError>,
     ) -> Result<(T, Ran), RunError> {
-        let span = tracing::debug_span!("run", of = self.core.program.plans[0].steps.len());
+        let span = tracing::debug_span!("run");
         let _guard = span.enter();
         for (feed, port) in feeds.iter().zip(self.inputs()) {
             feed.check(&port.name, &port.ty)?;
@@ -264,8 +245,7 @@ impl Session {
             core: &self.core,
             state: &mut state,
             feeds,
-            deadline: (options.deadline).and_then(|limit| Instant::now().checked_add(limit)),
-            work_max: options.work_max.unwrap_or(self.core.limits.work_max),
+            deadline: options.deadline.map(|limit| Instant::now() + limit),
             own_bytes: 0,
             recorder: options.profile.then(Recorder::new),
         };

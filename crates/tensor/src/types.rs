@@ -23,6 +23,15 @@ pub struct TensorType {
     pub sparsity: Option<Arc<Sparsity>>,
 }
 
+/// Keys and values of a map value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MapType {
+    /// Integer or string.
+    pub key: DType,
+    /// Type of what is looked up.
+    pub value: ValueType,
+}
+
 /// The type of any value in a graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ValueType {
@@ -32,6 +41,8 @@ pub enum ValueType {
     Sequence(Box<ValueType>),
     /// A value or nothing; lives on the host.
     Optional(Box<ValueType>),
+    /// A map; lives on the host.
+    Map(Box<MapType>),
 }
 
 impl TensorType {
@@ -74,21 +85,6 @@ impl TensorType {
         self.shape.iter().cloned().product()
     }
 
-    /// The type without annotations.
-    #[must_use]
-    pub fn plain(&self) -> TensorType {
-        TensorType::new(self.dtype, self.shape.clone())
-    }
-
-    /// Checks that annotations fit dtype and shape.
-    ///
-    /// # Errors
-    /// The facts that disagree.
-    pub fn check_annotations(&self) -> Result<(), String> {
-        let quant = self.quant.iter().try_for_each(|quant| quant.check(self));
-        quant.and_then(|()| self.sparsity.iter().try_for_each(|s| s.check(self)))
-    }
-
     /// The type with every dim passed through `map`.
     pub fn substitute(&self, map: &dyn Fn(&Symbol) -> Option<Dim>) -> TensorType {
         let shape = self.shape.iter().map(|dim| dim.substitute(map)).collect();
@@ -104,7 +100,7 @@ impl ValueType {
     pub fn as_tensor(&self) -> Option<&TensorType> {
         match self {
             ValueType::Tensor(ty) => Some(ty),
-            ValueType::Sequence(_) | ValueType::Optional(_) => None,
+            ValueType::Sequence(_) | ValueType::Optional(_) | ValueType::Map(_) => None,
         }
     }
 
@@ -143,6 +139,7 @@ impl fmt::Display for ValueType {
             ValueType::Tensor(ty) => ty.fmt(f),
             ValueType::Sequence(inner) => write!(f, "seq<{inner}>"),
             ValueType::Optional(inner) => write!(f, "opt<{inner}>"),
+            ValueType::Map(map) => write!(f, "map<{}, {}>", map.key, map.value),
         }
     }
 }

@@ -214,7 +214,6 @@ fn program(lowered: Lowered, kernels: &[Kernel]) -> Program {
     Program {
         target: Backend::Interpreter.name().to_owned(),
         precision: "highest".to_owned(),
-        abi: Backend::Interpreter.name().to_owned(),
         features: Vec::new(),
         plans: lowered.plans,
         kernels: kernels.iter().map(entry).collect(),

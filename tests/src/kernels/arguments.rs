@@ -22,8 +22,6 @@ pub fn check_arguments(module: &dyn Module) {
             kernel: 0,
             args,
             symbols: &[count],
-            work: 0,
-            deadline: None,
         };
         module.launch(arena.as_mut(), launch)
     };

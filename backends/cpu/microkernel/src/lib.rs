@@ -10,8 +10,6 @@
 //!   tap, a convolution has one tap for each kernel position (no im2col, no padded copy). Its
 //!   epilogue is, in this order: bias, residual, clip, hook. [`BatchReduceGemm::new`] checks and
 //!   blocks it once; [`BatchReduceGemm::run`] executes any range of its tasks with no allocation.
-//! - [`Products`] says how values of f32 are multiplied: whole, or as parts of bf16 on AMX tiles, with
-//!   six products as exact as f32. Rows and panels whose range parts cannot hold fall back to f32.
 //! - [`IntGemm`] is the same product for bytes, exact, with zero points; B by [`pack_b_i8`].
 //! - [`DepthwiseSpec`] and [`Depthwise`] are the same for depthwise convolution, [`IntDepthwise`]
 //!   is that for bytes.
@@ -39,7 +37,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod amx;
 mod depthwise;
 mod epilogue;
 mod error;
@@ -57,9 +54,7 @@ mod transpose;
 pub use depthwise::{ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, pack_depthwise};
 pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
-pub use gemm::{
-    ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Products, Window,
-};
+pub use gemm::{ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Window};
 pub use int8::{
     ByteSign, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8,
 };
@@ -68,9 +63,5 @@ pub use layout::{PackedElement, PackedLayout};
 pub use offsets::Offsets;
 pub use pack::{BStrides, pack_b, repack_b};
 pub use peak::fma_peak;
-pub use pool::{Pool, stoppable};
+pub use pool::Pool;
 pub use transpose::{pad_rows, transpose, transpose_any};
-
-/// The version of the form in which packed operands lie. It is raised whenever a panel that was
-/// packed before would be read as something else; `tests/suite/pack.rs` fails until it is.
-pub const PACK_VERSION: u32 = 1;

@@ -13,8 +13,6 @@ mod axes;
 mod bind;
 mod bound;
 #[cfg(feature = "emit")]
-mod choice;
-#[cfg(feature = "emit")]
 mod fused;
 mod image;
 mod integer;
@@ -28,12 +26,10 @@ mod tile;
 mod window;
 
 pub use bound::{BoundContract, ContractError, ContractOperands};
-#[cfg(feature = "emit")]
-pub use choice::Wanted;
 pub use integer::{BoundInteger, IntegerOperands};
 #[cfg(feature = "device")]
 pub(crate) use integer::{Place, ZeroPoints};
-pub use packing::{PackedFor, Packing};
+pub use packing::Packing;
 #[cfg(feature = "emit")]
 pub use plan::{Layout, NotSupported, plan_contract};
 pub use product::{

@@ -1,6 +1,6 @@
 //! A contraction in the form that micro-kernels take, as data.
 
-use alula_microkernel::{Isa, Products};
+use alula_microkernel::Isa;
 use alula_program::KernelParam;
 use alula_tensor::{DType, Dim, Symbol};
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,6 @@ use serde::{Deserialize, Serialize};
 pub struct CpuContract {
     /// The family; the right side is packed for it.
     pub isa: Isa,
-    /// How values of f32 are multiplied; the right side is packed for that, too.
-    pub products: Products,
     /// What is computed.
     pub form: Form,
     /// Position of the left side among the operands.
@@ -167,30 +165,5 @@ impl CpuContract {
     /// Whether bytes are multiplied, and summed in `i32`.
     pub fn is_integer(&self) -> bool {
         self.a_dtype.is_integer()
-    }
-
-    /// Sizes and arithmetic in words, for people.
-    pub fn describe(&self) -> String {
-        let extents =
-            |axes: &[AxisMap]| -> Dim { axes.iter().map(|axis| axis.extent.clone()).product() };
-        let isa = self.isa.name();
-        match &self.form {
-            Form::Depthwise(map) => {
-                let [h, w] = &map.window.out;
-                format!(
-                    "{} channels to {h} x {w}, depthwise, on {isa}",
-                    map.channels
-                )
-            }
-            Form::Product(product) => {
-                let depth = product.depth.extent.clone() * extents(&product.taps);
-                let (m, n) = (extents(&product.rows), extents(&product.cols));
-                let how = match self.is_integer() {
-                    true => "integers",
-                    false => self.products.describe(),
-                };
-                format!("{m} x {depth} x {n}, {how} on {isa}")
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use alula_microkernel::stoppable;
+use alula_microkernel::Isa;
 use alula_program::DeviceError;
 use alula_tensor::{Storage, Symbol};
 use smallvec::SmallVec;
@@ -10,11 +10,10 @@ use smallvec::SmallVec;
 use super::TileKernel;
 use super::memory::Memory;
 use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
-use super::watch::Stop;
-use crate::{BoundContract, ContractError, ContractOperands, Epilogue, PackedFor};
+use crate::{BoundContract, ContractError, ContractOperands, Epilogue};
 
-/// A right side, and what it is packed for if it is packed.
-type Source = ((*const f32, usize), Option<PackedFor>);
+/// A right side, and the family that it is packed for if it is packed.
+type Source = ((*const f32, usize), Option<Isa>);
 
 impl CpuProgram {
     /// Runs a contraction: packs the right side if need be, then multiplies.
@@ -24,7 +23,6 @@ impl CpuProgram {
         bound: &BoundContract,
         values: &[i64],
         memories: &[Memory],
-        stop: Option<&Stop>,
     ) -> Result<(), DeviceError> {
         let Work::Contract {
             contract,
@@ -49,7 +47,7 @@ impl CpuProgram {
         let mut own = Vec::new();
         let packed_for = match form {
             Right::Plain | Right::Packed => None,
-            Right::PackedFor(other) => Some(*other),
+            Right::PackedFor(isa) => Some(*isa),
         };
         let b = match (form, memories[contract.b as usize].constant) {
             (Right::Packed, _) => right,
@@ -103,8 +101,7 @@ impl CpuProgram {
         };
         let mut scratch = self.take_scratch(bound, false)?;
         // SAFETY: as in `run_loops`; the packed right side is ours or the program's.
-        let run = || unsafe { bound.run(&self.pool, &run, &mut scratch) };
-        let done = stoppable(stop, run);
+        let done = unsafe { bound.run(&self.pool, &run, &mut scratch) };
         self.give_scratch(scratch);
         self.give_scratch(own);
         done.map_err(|error| fail(error.to_string()))?;
@@ -176,7 +173,7 @@ impl CpuProgram {
         };
         match packed_for {
             None => bound.pack(Some(&self.pool), source, out),
-            Some(other) => bound.packing().repack(other, source, out),
+            Some(isa) => bound.packing().repack(isa, source, out),
         }
     }
 

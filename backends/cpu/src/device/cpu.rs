@@ -63,10 +63,6 @@ impl Device for CpuDevice {
         TARGET
     }
 
-    fn abi(&self) -> String {
-        crate::abi()
-    }
-
     fn describe(&self) -> String {
         let features = CpuFeatures::host();
         let threads = self.pool.threads();

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use alula_microkernel::{Isa, stoppable};
+use alula_microkernel::Isa;
 use alula_program::DeviceError;
 use alula_tensor::{DType, Storage, Symbol};
 use smallvec::SmallVec;
@@ -11,7 +11,6 @@ use super::TileKernel;
 use super::memory::Memory;
 use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
 use super::tile::TileResult;
-use super::watch::Stop;
 use crate::contract::ZeroPoints;
 use crate::{BoundInteger, ContractError, CpuContract, Epilogue, IntegerOperands};
 
@@ -35,7 +34,6 @@ impl CpuProgram {
         bound: &BoundInteger,
         values: &[i64],
         memories: &[Memory],
-        stop: Option<&Stop>,
     ) -> Result<(), DeviceError> {
         let Work::Contract {
             contract,
@@ -78,7 +76,7 @@ impl CpuProgram {
         let mut own = Vec::new();
         let packed_for = match form {
             Right::Plain | Right::Packed => None,
-            Right::PackedFor(other) => Some(other.isa),
+            Right::PackedFor(isa) => Some(*isa),
         };
         let b = match (form, right.constant) {
             (Right::Packed, _) => (right.bytes().as_ptr(), right.len),
@@ -104,8 +102,7 @@ impl CpuProgram {
         let mut scratch = self.take_bytes(bound.scratch_bytes(self.pool.threads()))?;
         // SAFETY: as in `run_loops`; the packed right side is ours, and tiles are stored within the
         // result, as was checked.
-        let run = || unsafe { bound.run(&self.pool, &run, &mut scratch) };
-        let done = stoppable(stop, run);
+        let done = unsafe { bound.run(&self.pool, &run, &mut scratch) };
         self.give_scratch(scratch);
         self.give_scratch(own);
         done.map_err(wrong)?;

@@ -11,7 +11,6 @@ mod module;
 mod pages;
 mod program;
 mod tile;
-mod watch;
 
 pub use cpu::{CpuDevice, TARGET};
 pub use error::{LaunchError, LoadError};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alula_microkernel::{ISA_VARIABLE, Isa, KernelError, Pool, Products};
+use alula_microkernel::{Isa, KernelError, Pool};
 use alula_program::{Arena, DeviceError, Launch, Module, ParamAccess, Program};
 use alula_tensor::{Storage, Symbol};
 use smallvec::SmallVec;
@@ -13,12 +13,10 @@ use super::cpu::TARGET;
 use super::launch::Call;
 use super::memory::{Memory, memories};
 use super::module::Entry;
-use super::watch::{Stop, flag, points_per_look, watched};
 use super::{CpuModule, LaunchError, LoadError};
 use crate::entry::CpuEntry;
 use crate::{
     BoundContract, BoundInteger, ContractError, CpuCode, CpuContract, CpuFeatures, CpuKernel,
-    PackedFor,
 };
 
 /// Sizes that are kept for each kernel.
@@ -54,8 +52,8 @@ pub(super) enum Right {
     Plain,
     /// As the micro-kernels take it.
     Packed,
-    /// Packed for other micro-kernels.
-    PackedFor(PackedFor),
+    /// Packed for another family of micro-kernels.
+    PackedFor(Isa),
 }
 
 /// What was evaluated for one binding of symbols.
@@ -73,19 +71,6 @@ enum BoundWork {
     },
     Contract(Box<BoundContract>),
     Integer(Box<BoundInteger>),
-}
-
-/// The family that runs what was planned for another, or why none does.
-fn choose(planned: PackedFor, forced: Option<Isa>) -> Result<Isa, String> {
-    let isa = forced.unwrap_or(planned.isa);
-    isa.require().map_err(|error| match forced {
-        Some(_) => error.to_string(),
-        None => format!(
-            "{error}, and the program was compiled for it; {ISA_VARIABLE}={} runs it on what there \
-             is, and makes programs for that where it is set when they are compiled",
-            Isa::best().name()
-        ),
-    })
 }
 
 /// A program in executable memory.
@@ -135,16 +120,16 @@ impl CpuProgram {
                     tile,
                     is_packed,
                 } => {
-                    let planned = contract.packed_for();
-                    contract.isa = choose(planned, forced).map_err(&unavailable)?;
-                    if contract.isa != Isa::Amx {
-                        contract.products = Products::Whole;
-                    }
+                    let planned = contract.isa;
+                    contract.isa = forced
+                        .unwrap_or(planned)
+                        .require()
+                        .map_err(|error| unavailable(error.to_string()))?;
                     Work::Contract {
                         tile: tile.map(|tile| add(*tile)),
                         right: match is_packed {
                             false => Right::Plain,
-                            true if contract.packed_for().is_same(planned) => Right::Packed,
+                            true if contract.isa == planned => Right::Packed,
                             true => Right::PackedFor(planned),
                         },
                         contract,
@@ -159,11 +144,9 @@ impl CpuProgram {
                 packed: Mutex::default(),
             });
         }
-        // Contractions were asked for theirs above.
-        let of_loops = extensions.iter().filter(|name| *name != Isa::Amx.name());
         let features = CpuFeatures {
             arch: arch.clone(),
-            extensions: of_loops.cloned().collect(),
+            extensions: extensions.to_vec(),
         };
         let code = CpuCode {
             features,
@@ -250,11 +233,9 @@ impl CpuProgram {
         (entry, points): (Entry, i64),
         values: &[i64],
         memories: &[Memory],
-        watch: Option<(&Stop, i64)>,
     ) -> Result<(), DeviceError> {
         let pointers = memories.iter().map(|memory| memory.pointer);
-        let stop = flag(watch.map(|(stop, _)| stop));
-        let pointers: SmallVec<[*mut u8; 32]> = pointers.chain([stop]).collect();
+        let pointers: SmallVec<[*mut u8; 24]> = pointers.collect();
         let call = Call {
             entry,
             buffers: pointers.as_ptr(),
@@ -263,7 +244,7 @@ impl CpuProgram {
         let parts = usize::try_from(points / PART_POINTS).unwrap_or(usize::MAX);
         // SAFETY: the arguments are borrowed for this call, long enough, and what is written
         // overlaps nothing else.
-        let done = unsafe { call.spread(&self.pool, parts, points, watch) };
+        let done = unsafe { call.spread(&self.pool, parts, points) };
         let failed = |error: KernelError| DeviceError::Launch {
             kernel: kernel.name.clone(),
             reason: error.to_string(),
@@ -315,22 +296,14 @@ impl Module for CpuProgram {
             arena,
             launch.args,
         )?;
-        let (symbols, work) = (launch.symbols, launch.work);
-        let run = |stop: Option<&Stop>| match &bound.work {
+        match &bound.work {
             BoundWork::Loops { entry, points } => {
-                let watch = stop.map(|stop| (stop, points_per_look(*points, work)));
-                self.run_loops(kernel, (*entry, *points), symbols, &memories, watch)
+                self.run_loops(kernel, (*entry, *points), launch.symbols, &memories)
             }
             BoundWork::Contract(bound) => {
-                self.run_contract(kernel, bound, symbols, &memories, stop)
+                self.run_contract(kernel, bound, launch.symbols, &memories)
             }
-            BoundWork::Integer(bound) => self.run_integer(kernel, bound, symbols, &memories, stop),
-        };
-        match watched(launch.deadline, work, run) {
-            (Ok(()), true) => Err(DeviceError::Deadline {
-                kernel: kernel.name.clone(),
-            }),
-            (done, _) => done,
+            BoundWork::Integer(bound) => self.run_integer(kernel, bound, launch.symbols, &memories),
         }
     }
 

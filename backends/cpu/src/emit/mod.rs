@@ -14,7 +14,6 @@ mod function;
 mod half;
 mod kinds;
 mod lanes;
-mod looks;
 mod loops;
 mod memory;
 mod ops;

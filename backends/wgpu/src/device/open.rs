@@ -82,10 +82,6 @@ impl Device for WgpuDevice {
         "wgpu"
     }
 
-    fn abi(&self) -> String {
-        crate::abi()
-    }
-
     fn describe(&self) -> String {
         let wgpu::AdapterInfo {
             name,

@@ -2,8 +2,8 @@
 //! contractions planned for the micro-kernels.
 
 use alula_cpu::{
-    CpuContract, CpuTarget, Dump, EmitError, Emitted, Isa, Layout, Products, Unit, Wanted,
-    assemble, emit_kernel, is_native, is_native_cast, is_native_storage, plan_contract,
+    CpuContract, CpuTarget, Dump, EmitError, Emitted, Isa, Layout, Unit, assemble, emit_kernel,
+    is_native, is_native_cast, is_native_storage, plan_contract,
 };
 use alula_kernel::{Contract, Kernel};
 use alula_lower::build::{self, ParamSpec, Policy, build};
@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::launches::{Code, NoCode, Words, each, merge, nameless, nodes, program as put_together};
 use super::{CompileError, CompileOptions, pack};
-use crate::{Precision, Target};
+use crate::Target;
 
 /// Lanes of a vector loop: 128 bits of `f32`.
 const LANES: u32 = 4;
@@ -46,11 +46,7 @@ pub(super) fn program(
 ) -> Result<Program, CompileError> {
     let (target, isa) = host()?;
     let words = words(options);
-    let kernels = (isa, options.precision);
-    let mut planned = each(&lowered, Target::Cpu, |_, launch| {
-        plan(launch, kernels, &words)
-    })?;
-    let precision = precision(&planned);
+    let mut planned = each(&lowered, Target::Cpu, |_, launch| plan(launch, isa, &words))?;
     pack(&mut lowered, &mut planned)?;
     let (unique, position_of) = merge(planned.iter().map(|planned| match planned {
         Planned::Loops(kernel) => Planned::Loops(nameless(kernel)),
@@ -58,55 +54,26 @@ pub(super) fn program(
             Planned::Contract(contract.clone(), tile.as_ref().map(nameless), *packed)
         }
     }));
-    let names = nodes(&lowered);
-    let span = tracing::info_span!("emit", of = unique.len());
-    let guard = span.enter();
     let units: Vec<Unit> = unique
         .par_iter()
         .map(|&position| {
-            let (name, nodes) = (lowered.launches[position].name.as_str(), names[position]);
-            let _span = tracing::debug_span!(parent: &span, "kernel", name, nodes).entered();
+            let name = lowered.launches[position].name.as_str();
+            let _span = tracing::debug_span!("emit", name).entered();
             unit(name, &planned[position], &target).map_err(|error| CompileError::Emit {
                 kernel: name.to_owned(),
-                nodes: nodes.to_owned(),
+                nodes: nodes(&lowered)[position].to_owned(),
                 reason: error.to_string(),
             })
         })
         .collect::<Result<_, _>>()?;
-    drop(guard);
     let assembled =
         assemble(&target, units).map_err(|error| CompileError::Target(error.to_string()))?;
     let code = Code {
         kernels: assembled.kernels,
         code: assembled.code,
         features: assembled.features,
-        abi: alula_cpu::abi(),
-        precision,
     };
     Ok(put_together(Target::Cpu, lowered, &position_of, code))
-}
-
-/// How exact the least exact contraction is.
-fn precision(planned: &[Planned]) -> Precision {
-    let of = |planned: &Planned| match planned {
-        Planned::Loops(_) => Precision::Highest,
-        Planned::Contract(contract, ..) => match contract.products {
-            Products::Whole | Products::Six => Precision::Highest,
-            Products::Three => Precision::High,
-            Products::One => Precision::Medium,
-        },
-    };
-    let all = planned.iter().map(of);
-    all.max().unwrap_or_default()
-}
-
-/// The products that a precision permits.
-fn products(precision: Precision) -> Products {
-    match precision {
-        Precision::Highest => Products::Six,
-        Precision::High => Products::Three,
-        Precision::Medium => Products::One,
-    }
 }
 
 /// Packs constant right sides, and notes it in the contractions that read them.
@@ -136,28 +103,14 @@ pub(super) fn host() -> Result<(CpuTarget, Isa), CompileError> {
 }
 
 /// A contraction through the micro-kernels if they take it; anything else as loops.
-pub(super) fn plan(
-    launch: &Launch,
-    (isa, precision): (Isa, Precision),
-    words: &Words,
-) -> Result<Planned, NoCode> {
+pub(super) fn plan(launch: &Launch, isa: Isa, words: &Words) -> Result<Planned, NoCode> {
     let KernelWork::Contract(contract) = &launch.work else {
         return Ok(Planned::Loops(words.kernel(launch)?));
     };
-    words.check(launch)?;
-    let right = launch.constants.get(contract.b.operand as usize);
-    let wanted = Wanted {
-        isa,
-        products: products(precision),
-        is_constant: right.is_some_and(Option::is_some),
-    };
-    match plan_product(&launch.name, contract, wanted, words)? {
-        Ok(planned) => {
-            tracing::debug!("by micro-kernels");
-            Ok(planned)
-        }
+    match plan_product(&launch.name, contract, isa, words)? {
+        Ok(planned) => Ok(planned),
         Err(reason) => {
-            tracing::debug!(reason, "by plain loops");
+            tracing::debug!(name = launch.name, reason, "plain loops");
             Ok(Planned::Loops(words.kernel(launch)?))
         }
     }
@@ -167,7 +120,7 @@ pub(super) fn plan(
 fn plan_product(
     name: &str,
     contract: &Contract,
-    wanted: Wanted,
+    isa: Isa,
     words: &Words,
 ) -> Result<Result<Planned, String>, NoCode> {
     let layouts: Vec<Layout> = contract
@@ -177,7 +130,7 @@ fn plan_product(
         .map(|o| Layout::row_major(&o.shape))
         .collect();
     let result = Layout::row_major(&contract.epilogue.shape());
-    let (planned, tile) = match plan_contract(contract, &layouts, &result, wanted) {
+    let (planned, tile) = match plan_contract(contract, &layouts, &result, isa) {
         Ok(planned) => planned,
         Err(reason) => return Ok(Err(reason.to_string())),
     };

@@ -9,7 +9,7 @@ use alula_program::Program;
 
 use super::launches::{Code, NoCode, Words, each, merge, nameless, program as put_together};
 use super::{CompileError, CompileOptions};
-use crate::{Precision, Target};
+use crate::Target;
 
 /// Threads of a block.
 const LANES: u32 = 64;
@@ -38,18 +38,10 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
         kernels: linked.kernels,
         code: linked.code,
         features: linked.features,
-        abi: alula_cuda::abi(),
-        precision: Precision::Highest,
     };
     Ok(put_together(Target::Cuda, lowered, &position_of, code))
 }
 
 pub(super) fn emit(kernel: &Kernel) -> Result<Emitted, NoCode> {
-    let emitted = alula_cuda::emit_kernel(kernel).map_err(NoCode::refused)?;
-    tracing::debug!(
-        kernel = kernel.name,
-        bytes = emitted.text.len(),
-        "kernel emitted"
-    );
-    Ok(emitted)
+    alula_cuda::emit_kernel(kernel).map_err(NoCode::refused)
 }

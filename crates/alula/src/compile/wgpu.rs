@@ -9,7 +9,7 @@ use alula_wgpu::{EmitError, Emitted};
 
 use super::launches::{Code, NoCode, Words, each, merge, nameless, program as put_together};
 use super::{CompileError, CompileOptions};
-use crate::{Precision, Target};
+use crate::Target;
 
 /// Threads of a workgroup.
 const LANES: u32 = 64;
@@ -38,23 +38,15 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
         kernels: linked.kernels,
         code: linked.code,
         features: linked.features,
-        abi: alula_wgpu::abi(),
-        precision: Precision::Highest,
     };
     Ok(put_together(Target::Wgpu, lowered, &position_of, code))
 }
 
 pub(super) fn emit(kernel: &Kernel) -> Result<Emitted, NoCode> {
-    let emitted = alula_wgpu::emit_kernel(kernel).map_err(|error| match error {
+    alula_wgpu::emit_kernel(kernel).map_err(|error| match error {
         EmitError::Invalid { .. } => NoCode::failed(error),
         EmitError::Unsupported { .. } | EmitError::Params { .. } | EmitError::TooLarge { .. } => {
             NoCode::refused(error)
         }
-    })?;
-    tracing::debug!(
-        kernel = kernel.name,
-        bytes = emitted.text.len(),
-        "kernel emitted"
-    );
-    Ok(emitted)
+    })
 }

@@ -33,10 +33,7 @@ pub(crate) fn run(args: &Compile, global: &Global) -> Result<(), Failure> {
         None => args.model.with_extension("alula"),
     };
     let start = Instant::now();
-    let model = builder.compile().map_err(|error| match &args.fusion_plan {
-        Some(file) => super::in_fusion_plan(error.into(), file),
-        None => error.into(),
-    })?;
+    let model = builder.compile()?;
     let seconds = start.elapsed().as_secs_f64();
     model.save(&output)?;
     let bytes = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());

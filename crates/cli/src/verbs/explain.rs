@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use alula::{Fate, FatePart, Target};
+use alula::Target;
 
 use super::{builder, optimize_options};
 use crate::args::{Explain, Global};
@@ -33,20 +33,12 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
             "fires": report.fires,
             "folded_nodes": report.folded_nodes,
             "folded_bytes": report.folded_bytes,
-            "fold_refused": report.fold_refused.iter().map(|(node, refusal)| {
-                json!({"node": node, "bytes": refusal.bytes, "why": refusal.limit.reason()})
-            }).collect::<Vec<_>>(),
-            "is_incomplete": report.is_incomplete,
+            "fold_refused": report.fold_refused,
             "near_misses": misses,
-            "near_misses_left_out": report.near_misses_left_out,
             "precision": made.precision,
-            "precision_asked": args.precision.name(),
-            "precision_reason": args.precision.on(args.target).1,
-            "contractions": made.contractions,
             "kernels": made.groups,
             "channels_last": made.channels_last,
             "conversions": made.conversions,
-            "annotations": made.annotations.iter().map(fate).collect::<Vec<_>>(),
         }));
         return Ok(());
     }
@@ -62,17 +54,10 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
         rules.add_row([(*rule).to_owned(), count.to_string()]);
     }
     out::line(rules);
-    for (node, refusal) in &report.fold_refused {
-        let (bytes, why) = (out::megabytes(refusal.bytes), refusal.limit.reason());
-        out::line(format_args!("not folded: {node} needs {bytes}, {why}"));
-    }
-    if report.is_incomplete {
-        out::line("a bound on rewriting ended it before nothing was left to do");
-    }
-    if report.near_misses_left_out > 0 {
-        let (kept, left_out) = (report.near_misses.len(), report.near_misses_left_out);
+    for (node, bytes) in &report.fold_refused {
         out::line(format_args!(
-            "{kept} near misses are kept, {left_out} more were met"
+            "not folded: {node} needs {}",
+            out::megabytes(*bytes)
         ));
     }
     if args.near_misses {
@@ -94,60 +79,12 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
     let made = fusion(args)?;
     if !made.precision.is_empty() {
         let (asked, used) = (args.precision, &made.precision);
-        match asked.on(args.target).1 {
-            None => out::line(format_args!("precision {used}")),
-            Some(reason) => out::line(format_args!(
-                "precision {used} is used, {asked} was asked for: {reason}"
-            )),
-        }
+        out::line(format_args!(
+            "precision {used} is used, {asked} was asked for"
+        ));
     }
-    annotations(&made);
-    contractions(&made);
     kernels(&made);
     Ok(())
-}
-
-fn fate(fate: &Fate) -> serde_json::Value {
-    let part = |part: &FatePart| {
-        json!({
-            "node": part.node, "op": part.op, "native": part.is_native, "how": part.how,
-        })
-    };
-    json!({
-        "value": fate.value,
-        "annotation": fate.annotation,
-        "made": fate.made.as_ref().map(part),
-        "read": fate.read.iter().map(part).collect::<Vec<_>>(),
-    })
-}
-
-/// What became of annotations: how often what was done with which, and for example where.
-fn annotations(fusion: &Fusion) {
-    if fusion.annotations.is_empty() {
-        return;
-    }
-    let mut done: BTreeMap<(&str, bool, &str), (usize, &str)> = BTreeMap::new();
-    for fate in &fusion.annotations {
-        for part in fate.parts() {
-            // Zeros of one pattern are counted together, however many.
-            let kind = fate.annotation.split(", zeros").next().unwrap_or_default();
-            let key = (kind, !part.is_native, part.how.as_str());
-            done.entry(key).or_insert((0, &part.node)).0 += 1;
-        }
-    }
-    let mut table = out::table(&["annotation", "honoured", "how", "times", "for example"]);
-    for ((kind, by_definition, how), (count, node)) in done {
-        let closed = match kind.starts_with("sparse<") {
-            true => format!("{kind}>"),
-            false => kind.to_owned(),
-        };
-        let honoured = match by_definition {
-            true => "by definition",
-            false => "natively",
-        };
-        table.add_row([&closed, honoured, how, &count.to_string(), node]);
-    }
-    out::line(table);
 }
 
 /// What fused in all plans of the model, sub-graphs included.
@@ -157,16 +94,12 @@ struct Fusion {
     groups: Vec<Vec<String>>,
     /// How exact contractions are.
     precision: String,
-    /// Contractions that micro-kernels run: kernel, and sizes and arithmetic.
-    contractions: Vec<(String, String)>,
     /// Values that were not fused into their user: who makes them, and why.
     refused: Vec<(String, String)>,
     /// Values whose buffers lie channels-last.
     channels_last: Vec<String>,
     /// Nodes whose kernels read one order of axes and write another.
     conversions: Vec<String>,
-    /// What became of the annotations on types.
-    annotations: Vec<Fate>,
 }
 
 /// Compiles for the target to see what fuses; nothing fuses for the reference.
@@ -183,18 +116,12 @@ fn fusion(args: &Explain) -> Result<Fusion, Failure> {
     if let Some(program) = model.program(args.target) {
         fusion.precision.clone_from(&program.precision);
     }
-    if args.target == Target::Cpu {
-        fusion.contractions = model.contractions();
-    }
     let report = model.report(args.target);
     for plan in report.map_or(&[][..], |report| report.layouts.as_slice()) {
         fusion
             .channels_last
             .extend(plan.channels_last.iter().cloned());
         fusion.conversions.extend(plan.conversions.iter().cloned());
-    }
-    if let Some(report) = report {
-        fusion.annotations.clone_from(&report.annotations);
     }
     for plan in report.map_or(&[][..], |report| report.fusion.as_slice()) {
         fusion.groups.extend(plan.groups.iter().cloned());
@@ -207,26 +134,6 @@ fn fusion(args: &Explain) -> Result<Fusion, Failure> {
         }
     }
     Ok(fusion)
-}
-
-/// How contractions are multiplied; equal ones once.
-fn contractions(fusion: &Fusion) {
-    let mut alike: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
-    for (kernel, how) in &fusion.contractions {
-        alike.entry(how).or_insert((0, kernel)).0 += 1;
-    }
-    if alike.is_empty() {
-        return;
-    }
-    let mut table = out::table(&[
-        "contraction: rows x depth x columns",
-        "kernels",
-        "for example",
-    ]);
-    for (how, (count, kernel)) in alike {
-        table.add_row([how, &count.to_string(), kernel]);
-    }
-    out::line(table);
 }
 
 /// Kernels that stand for several nodes, and how often which reason kept nodes apart.

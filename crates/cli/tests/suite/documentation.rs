@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::support::Place;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 10] = [
     "compile",
     "run",
     "bench",
@@ -14,7 +14,6 @@ const VERBS: [&str; 11] = [
     "explain",
     "inspect",
     "opt",
-    "debug bisect",
     "devices",
     "completions",
 ];
@@ -35,8 +34,7 @@ fn the_page_of_the_command_line_is_its_help() {
     };
     section("alula", help(&["--help"]));
     for verb in VERBS {
-        let words: Vec<&str> = verb.split(' ').chain(["--help"]).collect();
-        section(&format!("alula {verb}"), help(&words));
+        section(&format!("alula {verb}"), help(&[verb, "--help"]));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
     if std::env::var_os("BLESS").is_some() {
@@ -54,12 +52,7 @@ fn completions_know_the_verbs() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = place.ok(&["completions", shell]).stdout;
-        let json = place.ok(&["--json", "completions", shell]).json();
-        assert_eq!(
-            json[0]["script"].as_str().map(str::trim),
-            Some(script.trim())
-        );
-        for verb in VERBS.iter().flat_map(|verb| verb.split(' ')) {
+        for verb in VERBS {
             assert!(script.contains(verb), "{shell}: {verb}");
         }
     }

@@ -1,11 +1,11 @@
 //! Work items: what each node does, before anything is fused.
 
-use alula_ir::{Graph, LowerCtx, LowerError, Lowering, NodeId, ValueId};
+use alula_ir::{Graph, LowerCtx, Lowering, NodeId, ValueId};
 use alula_kernel::{Compute, Contract, Kernel};
 use alula_program::HostFn;
 use alula_tensor::Dim;
 
-use crate::{LowerFailure, NodeFailure};
+use crate::LowerFailure;
 
 /// What an item does.
 #[derive(Clone, Debug)]
@@ -50,26 +50,21 @@ impl Item {
 /// The items of a graph, in topological order.
 ///
 /// # Errors
-/// [`LowerFailure::Nodes`] when nodes have no kernel.
+/// [`LowerFailure::Node`] when a node has no kernel.
 pub fn items(graph: &Graph) -> Result<Vec<Item>, LowerFailure> {
-    let (mut items, mut failures) = (Vec::new(), Vec::new());
+    let mut items = Vec::new();
     for id in graph.nodes() {
-        if let Err(failure) = node_items(graph, id, &mut items) {
-            failures.push(failure);
-        }
+        node_items(graph, id, &mut items)?;
     }
-    match failures.is_empty() {
-        true => Ok(items),
-        false => Err(LowerFailure::Nodes(failures)),
-    }
+    Ok(items)
 }
 
-fn node_items(graph: &Graph, id: NodeId, items: &mut Vec<Item>) -> Result<(), NodeFailure> {
+fn node_items(graph: &Graph, id: NodeId, items: &mut Vec<Item>) -> Result<(), LowerFailure> {
     let node = graph.node(id);
-    let fail = |error: LowerError| NodeFailure {
+    let fail = |error| LowerFailure::Node {
         op: node.op.name,
         name: node.name.clone(),
-        reason: error.into(),
+        error,
     };
     let ctx = LowerCtx {
         op: node.op.name,

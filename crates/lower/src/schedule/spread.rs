@@ -16,7 +16,8 @@ const SHARED_BYTES_MAX: u32 = 8 << 10;
 /// `op(init, p[0])`: the same tree at every launch.
 ///
 /// `None` where lanes cannot share: loops whose iterations are not independent, memory that is
-/// both read and written, local arrays, accumulators of other than 4 bytes, branches, too many folds.
+/// both read and written, local arrays, accumulators of other than 4 bytes, branches, too many
+/// folds.
 ///
 /// # Panics
 /// When `lanes` is not a power of two above 1: a caller's bug.

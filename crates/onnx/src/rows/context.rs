@@ -396,7 +396,6 @@ impl<'i, 'm> RowCtx<'i, 'm> {
             name: self.name.clone(),
             op_type: self.node.op_type().to_owned(),
             opset: self.opset,
-            call: self.importer.scopes.top_frame().call.clone(),
         };
         match self.input(0) {
             Ok(given) => self.importer.ask(given, cond, node),
@@ -408,22 +407,6 @@ impl<'i, 'm> RowCtx<'i, 'm> {
     /// Levels of sub-graphs and function calls around this node.
     pub(crate) fn depth(&self) -> usize {
         self.importer.depth
-    }
-
-    /// Whether these positions are demanded to be inside of these extents for the first time in
-    /// this graph.
-    pub(super) fn is_first_demand(&mut self, indices: ValueId, extents: &[Dim]) -> bool {
-        let extents = extents.iter().map(Dim::to_string).collect();
-        self.importer
-            .scopes
-            .top()
-            .demands
-            .insert((indices, extents))
-    }
-
-    /// The node's operator, without its domain.
-    pub fn op_type(&self) -> &str {
-        self.node.op_type()
     }
 
     /// The node's name, for the nodes made of it.

@@ -62,6 +62,7 @@ fn general(ty: &ValueType) -> ValueType {
         }
         ValueType::Sequence(inner) => ValueType::Sequence(Box::new(general(inner))),
         ValueType::Optional(inner) => ValueType::Optional(Box::new(general(inner))),
+        ValueType::Map(_) => ty.clone(),
     }
 }
 

@@ -33,27 +33,6 @@ fn memory_is_limited_before_anything_runs() {
     );
 }
 
-#[test]
-fn launches_are_limited_before_they_start() {
-    let limits = Limits {
-        work_max: 0,
-        ..Limits::default()
-    };
-    let session = session(negated_sum(), limits);
-    let inputs = [("x", floats(&[0.0; 4]))];
-    let error = session.run(&inputs).expect_err("one evaluation");
-    assert!(error.is_limit(), "{error}");
-    let text = error.to_string();
-    let evaluations = "a kernel's scalar evaluations would be 1, the limit is 0";
-    assert!(text.contains(evaluations), "{text}");
-    let options = RunOptions {
-        work_max: Some(1),
-        ..RunOptions::default()
-    };
-    let outcome = session.run_with(&inputs, &options);
-    outcome.expect("this run may do more");
-}
-
 fn endless() -> alula_program::Program {
     let cond = || ty(DType::Bool, &[]);
     let outer = plan(

@@ -6,7 +6,6 @@ mod plan;
 mod rows;
 mod run;
 mod spec;
-mod split;
 
 pub use plan::BatchReduceGemm;
 pub(crate) use plan::{
@@ -15,5 +14,4 @@ pub(crate) use plan::{
 pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;
-pub use spec::{ARows, Batch, Bias, CStore, GemmSpec, Init, Products, Window};
-pub(crate) use split::{pack_panel, unpack_panel};
+pub use spec::{ARows, Batch, Bias, CStore, GemmSpec, Init, Window};

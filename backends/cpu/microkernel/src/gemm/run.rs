@@ -10,7 +10,7 @@ use crate::{
         pack_a::{ZEROS, pack_rows},
         plan::{ALIGN, BatchReduceGemm},
         rows::{ROWS_MAX, fill_starts},
-        spec::{Bias, CStore, Init, Products},
+        spec::{Bias, CStore, Init},
     },
     pool::Pool,
     transpose::transpose_block,
@@ -94,19 +94,19 @@ struct KPart {
 }
 
 /// Which tile is finished, and where its rows lie in C.
-pub(super) struct TileAt {
-    pub(super) batch: usize,
-    pub(super) row: usize,
-    pub(super) rows: usize,
-    pub(super) col: usize,
-    pub(super) final_rows: *const isize,
+struct TileAt {
+    batch: usize,
+    row: usize,
+    rows: usize,
+    col: usize,
+    final_rows: *const isize,
 }
 
 /// One task: a block of rows by a block of panels of one batch entry.
-pub(super) struct Block {
-    pub(super) batch: usize,
-    pub(super) tiles: Range<usize>,
-    pub(super) panels: Range<usize>,
+struct Block {
+    batch: usize,
+    tiles: Range<usize>,
+    panels: Range<usize>,
 }
 
 impl BatchReduceGemm {
@@ -131,10 +131,10 @@ impl BatchReduceGemm {
     ) -> Result<(), KernelError> {
         self.check_run(operands, &tasks)?;
         KernelError::check_len("scratch", self.scratch_bytes(), scratch.len())?;
-        let scratch = scratch.as_mut_ptr();
+        let scratch = self.split(scratch);
         for task in tasks {
             // SAFETY: lengths were checked against the plan's extents; the rest is the caller's.
-            unsafe { self.run_block(operands, self.block(task), scratch) };
+            unsafe { self.run_block(operands, self.block(task), &scratch) };
         }
         Ok(())
     }
@@ -157,9 +157,11 @@ impl BatchReduceGemm {
         KernelError::check_len("scratch", each * pool.threads(), scratch.len())?;
         let base = SharedScratch(scratch.as_mut_ptr());
         pool.run(self.tasks(), |task, worker| {
-            // SAFETY: lengths were checked above, and each worker has its own part of the scratch;
-            // the rest is the caller's.
-            unsafe { self.run_block(operands, self.block(task), base.at(worker * each)) };
+            // SAFETY: each worker has its own part of the scratch, inside of the checked length.
+            let part = unsafe { std::slice::from_raw_parts_mut(base.at(worker * each), each) };
+            let scratch = self.split(part);
+            // SAFETY: lengths were checked above; the rest is the caller's.
+            unsafe { self.run_block(operands, self.block(task), &scratch) };
         })
     }
 
@@ -202,9 +204,11 @@ impl BatchReduceGemm {
         self.spec.m * tile / self.blocks.m_tiles
     }
 
-    fn split(&self, scratch: *mut u8) -> Scratch {
+    fn split(&self, scratch: &mut [u8]) -> Scratch {
         let sizes = self.scratch();
-        let mut at = scratch.wrapping_add(scratch.align_offset(ALIGN).min(ALIGN));
+        let mut at = scratch.as_mut_ptr();
+        let slack = at.align_offset(ALIGN).min(ALIGN);
+        at = at.wrapping_add(slack);
         let mut take = |bytes: usize| {
             let part = at;
             at = at.wrapping_add(bytes);
@@ -220,14 +224,8 @@ impl BatchReduceGemm {
     }
 
     /// # Safety
-    /// As [`BatchReduceGemm::run`], after its checks; `scratch` is as long as this plan wants.
-    unsafe fn run_block(&self, o: &GemmOperands, block: Block, scratch: *mut u8) {
-        if self.spec.products != Products::Whole {
-            // SAFETY: as this function.
-            unsafe { self.run_split(o, &block, scratch) };
-            return;
-        }
-        let scratch = &self.split(scratch);
+    /// As [`BatchReduceGemm::run`], after its checks.
+    unsafe fn run_block(&self, o: &GemmOperands, block: Block, scratch: &Scratch) {
         let kernels = family(self.spec.isa);
         let first_row = self.tile_row(block.tiles.start);
         let rows = self.tile_row(block.tiles.end) - first_row;
@@ -299,9 +297,6 @@ impl BatchReduceGemm {
                 self.pack_block(block, scratch, part);
             }
             for group in block.panels.clone().step_by(self.blocks.group) {
-                if crate::pool::is_over() {
-                    return;
-                }
                 let group = group..(group + self.blocks.group).min(block.panels.end);
                 for tile in block.tiles.clone() {
                     let row = self.tile_row(tile);
@@ -377,7 +372,7 @@ impl BatchReduceGemm {
     ///
     /// # Safety
     /// As [`BatchReduceGemm::run`], after its checks.
-    pub(super) unsafe fn finish(&self, o: &GemmOperands, at: &TileAt) -> Option<Finish> {
+    unsafe fn finish(&self, o: &GemmOperands, at: &TileAt) -> Option<Finish> {
         let spec = &self.spec;
         let n_stride = match spec.c_store {
             CStore::Rows | CStore::ByHook => 1,
@@ -421,7 +416,7 @@ impl BatchReduceGemm {
     ///
     /// # Safety
     /// As [`BatchReduceGemm::run`], after its checks.
-    pub(super) unsafe fn deliver(&self, o: &GemmOperands, at: &TileAt, t: &Tile) {
+    unsafe fn deliver(&self, o: &GemmOperands, at: &TileAt, t: &Tile) {
         if let Some(hook) = &o.hook {
             let tile = EpilogueTile {
                 c: t.c,

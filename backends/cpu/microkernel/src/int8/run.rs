@@ -80,39 +80,27 @@ impl IntGemmOperands {
     }
 }
 
-pub(super) struct Scratch {
-    pub(super) pointers: *mut *const u8,
-    pub(super) c_rows: *mut isize,
-    pub(super) tile_rows: *mut isize,
-    pub(super) sums: *mut i32,
-    pub(super) pack: *mut u8,
-    pub(super) tile: *mut i32,
-    pub(super) outside: *mut u8,
-    pub(super) words: *mut i32,
+struct Scratch {
+    pointers: *mut *const u8,
+    c_rows: *mut isize,
+    tile_rows: *mut isize,
+    sums: *mut i32,
+    pack: *mut u8,
+    tile: *mut i32,
+    outside: *mut u8,
 }
 
-pub(super) struct Block {
-    pub(super) batch: usize,
-    pub(super) tiles: Range<usize>,
-    pub(super) panels: Range<usize>,
+struct Block {
+    batch: usize,
+    tiles: Range<usize>,
+    panels: Range<usize>,
 }
 
 /// What the columns of one panel add to each row, and their zero points.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Columns {
+struct Columns {
     add: [i32; COLS_MAX],
     b_zero: [i32; COLS_MAX],
-}
-
-impl Columns {
-    /// With what each row contributes, null if B has no zero point.
-    pub(super) fn finish(&self, rows: *const i32) -> Finish {
-        Finish {
-            columns: self.add.as_ptr(),
-            rows,
-            b_zero: self.b_zero.as_ptr(),
-        }
-    }
 }
 
 struct KPart {
@@ -216,7 +204,6 @@ impl IntGemm {
             part
         };
         Scratch {
-            words: take(sizes.words).cast(),
             pointers: take(sizes.pointers).cast(),
             c_rows: take(sizes.rows).cast(),
             tile_rows: take(sizes.rows).cast(),
@@ -230,14 +217,9 @@ impl IntGemm {
     /// # Safety
     /// As [`IntGemm::run`], after its checks.
     unsafe fn run_block(&self, o: &IntGemmOperands, block: &Block, scratch: &Scratch) {
-        if self.by_tiles {
-            // SAFETY: as this function.
-            unsafe { self.run_tiles(o, block, scratch) };
-            return;
-        }
         let first_row = self.tile_row(block.tiles.start);
         let rows = self.tile_row(block.tiles.end) - first_row;
-        let ld = block.panels.len() * self.layout.nr;
+        let ld = block.panels.len() * self.spec.isa.tile_i8().1;
         // SAFETY: the scratch parts were sized for the tallest block.
         unsafe {
             let c_rows = std::slice::from_raw_parts_mut(scratch.c_rows, rows);
@@ -277,7 +259,7 @@ impl IntGemm {
     ///
     /// # Safety
     /// The starts of the tile are filled; `out` has room for its rows.
-    pub(super) unsafe fn sum_rows(
+    unsafe fn sum_rows(
         &self,
         o: &IntGemmOperands,
         scratch: &Scratch,
@@ -338,9 +320,6 @@ impl IntGemm {
                 self.pack_block(block, scratch, part);
             }
             for group in block.panels.clone().step_by(self.blocks.group) {
-                if crate::pool::is_over() {
-                    return;
-                }
                 let group = group..(group + self.blocks.group).min(block.panels.end);
                 let mut columns = [Columns::default(); GROUP_MAX];
                 if last {
@@ -394,12 +373,11 @@ impl IntGemm {
                         if last {
                             let sums = scratch.sums.add(local);
                             let columns = &columns[panel - group.start];
-                            let rows_of = if o.b_zero.1 > 0 {
-                                sums
-                            } else {
-                                ptr::null_mut()
-                            };
-                            t.finish = Some(columns.finish(rows_of));
+                            t.finish = Some(Finish {
+                                columns: columns.add.as_ptr(),
+                                rows: if o.b_zero.1 > 0 { sums } else { ptr::null() },
+                                b_zero: columns.b_zero.as_ptr(),
+                            });
                             self.kernels[rows - 1](&t);
                             self.deliver(
                                 o,
@@ -422,7 +400,7 @@ impl IntGemm {
     ///
     /// # Safety
     /// `b` is the packed B of the entry; bias and zero points of B were checked.
-    pub(super) unsafe fn columns(
+    unsafe fn columns(
         &self,
         o: &IntGemmOperands,
         batch: usize,
@@ -461,7 +439,7 @@ impl IntGemm {
     ///
     /// # Safety
     /// As [`IntGemm::run`], after its checks.
-    pub(super) unsafe fn deliver(
+    unsafe fn deliver(
         &self,
         o: &IntGemmOperands,
         batch: usize,

@@ -99,13 +99,7 @@ fn rows_that_fall_into_few_cache_sets_are_right() {
     }
 }
 
-pub(crate) fn window(
-    images: usize,
-    side: usize,
-    kernel: usize,
-    step: usize,
-    dilation: usize,
-) -> Window {
+fn window(images: usize, side: usize, kernel: usize, step: usize, dilation: usize) -> Window {
     let pad = dilation * (kernel - 1) / 2;
     let out = (side + 2 * pad - dilation * (kernel - 1) - 1) / step + 1;
     Window {
@@ -203,7 +197,7 @@ fn thread_count_does_not_change_a_bit() {
 }
 
 /// Writes `2 * x + 1000 * row + column` to the tile.
-pub(crate) unsafe extern "C" fn stamp(tile: *const EpilogueTile) {
+unsafe extern "C" fn stamp(tile: *const EpilogueTile) {
     // SAFETY: the driver passes a live tile.
     unsafe {
         let tile = &*tile;
