@@ -1,10 +1,12 @@
 //! From an ONNX message to results: import, compile for the processor, save, load, run.
 
-use std::time::Instant;
+use std::path::Path;
 
 use alula::{Error, Model, Target, Value};
 use alula_onnx::proto::ModelProto;
 use prost::Message;
+
+use crate::child::folder_of;
 
 /// A model in a file of its own, which goes when this does.
 pub struct Folder(tempfile::TempDir);
@@ -50,11 +52,19 @@ pub fn run(model: &ModelProto, inputs: &[(&str, Value)]) -> Result<Vec<(String, 
 /// # Panics
 /// As [`run`].
 pub fn run_bytes(bytes: &[u8], inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>, Error> {
-    let folder = Folder::new();
-    let path = folder.path("model.onnx");
-    std::fs::write(&path, bytes).expect("the folder can be written");
-    let model = Model::builder(&path).verify(true).threads(1).compile()?;
-    let artifact = folder.path("model.alula");
+    run_file(&folder_of(bytes).path("model.onnx"), inputs)
+}
+
+/// [`run`] of a model in a file; the artifact is written beside it.
+///
+/// # Errors
+/// As [`run`].
+///
+/// # Panics
+/// As [`run`].
+pub fn run_file(path: &Path, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>, Error> {
+    let model = Model::builder(path).verify(true).threads(1).compile()?;
+    let artifact = path.with_extension("alula");
     model.save(&artifact)?;
     let loaded = Model::open(&artifact)?.with_threads(1);
     let results = model.session()?.run(inputs);
@@ -96,41 +106,4 @@ pub fn reference(
     std::fs::write(&path, model.encode_to_vec()).expect("the folder can be written");
     let model = Model::builder(&path).target(Target::Reference).compile()?;
     model.session()?.run(inputs)
-}
-
-/// Runs something that must not take long: a second of this thread's processor time, more where
-/// the compiler is not optimised. A busy machine makes no difference.
-///
-/// # Panics
-/// When it does take long.
-pub fn soon<T>(name: &str, act: impl FnOnce() -> T) -> T {
-    let (start, busy) = (Instant::now(), processor_seconds());
-    let result = act();
-    let took = match (busy, processor_seconds()) {
-        (Some(before), Some(after)) => after - before,
-        _ => start.elapsed().as_secs_f64(),
-    };
-    let limit = if cfg!(debug_assertions) { 10.0 } else { 1.0 };
-    assert!(took < limit, "{name} took {took:.1} s");
-    result
-}
-
-/// Seconds that this thread has run, where the system says so.
-fn processor_seconds() -> Option<f64> {
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").ok()?;
-    // The fields after the name, which may hold anything but ends in the last parenthesis.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |position: usize| fields.get(position)?.parse::<f64>().ok();
-    Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
-}
-
-/// The most bytes of memory that this process has had, where the system says so.
-pub fn peak_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes << 10)
 }

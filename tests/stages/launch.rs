@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use alula_cpu::{CpuTarget, Dump};
 use alula_kernel::interpret::{self, Bytes, Options};
 use alula_kernel::text::parse_kernel;
 use alula_kernel::{Access, Kernel, Param, verify};
@@ -101,7 +102,18 @@ pub(crate) fn print(text: &str, backend: Backend, devices: &Devices) -> Result<S
         Backend::Cuda => alula_cuda::emit_kernel(&legal)
             .map(|e| e.text)
             .map_err(|e| e.to_string()),
-        Backend::Interpreter | Backend::Cpu => Err("it prints no text".to_owned()),
+        // As it goes into the code generator, which is the same for every processor.
+        Backend::Cpu => {
+            let dump = Dump {
+                clif: true,
+                asm: false,
+            };
+            let target = CpuTarget::host().map_err(|e| e.to_string())?;
+            let emitted = alula_cpu::emit_kernel(&legal, &target, dump);
+            let text = emitted.map(|e| e.clif.unwrap_or_default());
+            text.map_err(|e| e.to_string())
+        }
+        Backend::Interpreter => Err("it prints no text".to_owned()),
     };
     let refusals = ran.refusals.lines().map(|line| format!("// {line}\n"));
     Ok(printed? + &refusals.collect::<String>())

@@ -1,5 +1,7 @@
 //! Graphs to kernels and plans.
 
+use alula::Target;
+use alula::compile::{CompileOptions, compile};
 use alula_kernel::text::{Printed, parse_kernel};
 use alula_kernel::verify;
 use alula_lower::build::{ParamSpec, Policy};
@@ -7,8 +9,9 @@ use alula_lower::cluster::Strategy;
 use alula_lower::legalize::legalize;
 use alula_lower::plan::{KernelWork, Lowered, lower};
 use alula_lower::schedule::schedule;
-use alula_program::{Place, Plan, Slot, Step};
+use alula_program::{Check, Place, Plan, Slot, Step};
 use alula_tests::backends::Backend;
+use alula_tests::definitions::round_trip;
 
 use super::text::graph;
 
@@ -47,6 +50,7 @@ pub(crate) fn kernels(text: &str, options: &[&str]) -> Result<String, String> {
     let caps = Backend::Cpu.caps().expect("it has words of its own");
     let mut shown = String::new();
     for launch in lowered(text, Strategy::Auto)?.launches {
+        round_trip(&launch)?;
         let mut kernel = match &launch.work {
             KernelWork::Compute(compute) => {
                 let params: Vec<ParamSpec> = (0..=compute.operands.len())
@@ -76,8 +80,16 @@ pub(crate) fn kernels(text: &str, options: &[&str]) -> Result<String, String> {
     Ok(shown)
 }
 
-/// Slots and steps of each plan.
-pub(crate) fn plan(text: &str, _: &[&str]) -> Result<String, String> {
+/// Slots and steps of each plan; with `cpu` as they are once kernels are built for it, and what
+/// a run holds.
+pub(crate) fn plan(text: &str, options: &[&str]) -> Result<String, String> {
+    if options.contains(&"cpu") {
+        let (graph, options) = (graph(text)?, CompileOptions::default());
+        let compiled = compile(graph, Target::Cpu, &options).map_err(|error| error.to_string())?;
+        let plans = compiled.program.plans.iter();
+        let plans: String = plans.map(ToString::to_string).collect();
+        return Ok(format!("{plans}peak {}\n", compiled.program.peak()));
+    }
     let lowered = lowered(text, Strategy::Auto)?;
     let mut shown = String::new();
     for plan in &lowered.plans {
@@ -95,8 +107,16 @@ fn show_plan(plan: &Plan, lowered: &Lowered, shown: &mut String) {
     for def in &plan.symbols {
         line(format!("  symbol {}: {:?}", def.symbol, def.origin));
     }
-    for (a, b, who) in &plan.checks {
-        line(format!("  check {a} = {b} for {who}"));
+    for Check {
+        left,
+        right,
+        nodes,
+        reason,
+    } in &plan.checks
+    {
+        let reason = reason.iter().map(|reason| format!(", else {reason}"));
+        let reason: String = reason.collect();
+        line(format!("  check {left} = {right} for {nodes}{reason}"));
     }
     for (position, Slot { ty, bytes, place }) in plan.slots.iter().enumerate() {
         let place = match place {

@@ -1,11 +1,13 @@
-//! Files of text in which a graph or a kernel stands beside what a stage makes of it, each in the
-//! folder of the stage's name: `infer`, `expand`, `fusion`, `kernel`, `plan`, `run` of graphs,
-//! `launch` and `emit` of kernels. A file's first line names the stage, with its options.
+//! Files of text in which something stands beside what a stage makes of it, each in the folder of
+//! the stage's name: `import` of models, `infer`, `opt`, `expand`, `fusion`, `kernel`, `plan` and
+//! `run` of graphs, `launch` and `emit` of kernels. A file's first line names the stage, with its
+//! options.
 //!
 //! Every graph of `fusion`, `kernel` and `plan` runs on every target besides, as those of `run`
 //! do; every kernel of `emit` as those of `launch` do. A target that refuses one is named in the
 //! expectation.
 
+mod import;
 mod launch;
 mod lowered;
 mod run;
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
     }
     let mut trials = Vec::new();
     for name in [
-        "infer", "expand", "fusion", "kernel", "plan", "run", "launch", "emit",
+        "import", "infer", "opt", "expand", "fusion", "kernel", "plan", "run", "launch", "emit",
     ] {
         let devices = Arc::clone(&devices);
         let stage = move |stage: &str, text: &str| stage_of(stage, text, &devices);
@@ -41,7 +43,9 @@ fn stage_of(stage: &str, text: &str, devices: &Devices) -> Result<String, String
     let name = words.next().unwrap_or_default();
     let options: Vec<&str> = words.collect();
     match name {
+        "import" => import::imported(text),
         "infer" => text::infer(text),
+        "opt" => text::optimized(text),
         "expand" => text::expanded(text),
         "run" => run::run(text, devices).map(|ran| ran.outputs + &ran.refusals),
         "fusion" | "kernel" | "plan" => {
@@ -54,6 +58,7 @@ fn stage_of(stage: &str, text: &str, devices: &Devices) -> Result<String, String
             Ok(shown + &ran.refusals)
         }
         "launch" => launch::run(text, devices).map(|ran| ran.outputs + &ran.refusals),
+        "clif" => launch::print(text, Backend::Cpu, devices),
         "wgsl" => launch::print(text, Backend::Wgpu, devices),
         "ptx" => launch::print(text, Backend::Cuda, devices),
         _ => Err(format!("there is no stage {name}")),

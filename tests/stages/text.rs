@@ -2,7 +2,9 @@
 
 use alula_ir::{Graph, Origin, parse};
 use alula_lower::expand;
+use alula_lower::quant::Native;
 use alula_ops::registry;
+use alula_opt::{Options, optimize};
 
 pub(crate) fn graph(text: &str) -> Result<Graph, String> {
     let graph = parse(text, registry(), &|_| None).map_err(|error| error.to_string())?;
@@ -35,10 +37,29 @@ pub(crate) fn infer(text: &str) -> Result<String, String> {
     Ok(shown)
 }
 
+/// The graph after the whole pipeline, and how often which rule fired.
+pub(crate) fn optimized(text: &str) -> Result<String, String> {
+    let mut graph = graph(text)?;
+    let options = Options {
+        verify: true,
+        ..Options::default()
+    };
+    let report = optimize(&mut graph, &options).map_err(|error| error.to_string())?;
+    let mut shown = graph.to_string();
+    for (rule, count) in report.fires {
+        shown.push_str(&format!("{rule} x{count}\n"));
+    }
+    if report.folded_nodes > 0 {
+        let (nodes, bytes) = (report.folded_nodes, report.folded_bytes);
+        shown.push_str(&format!("{nodes} nodes folded into {bytes} bytes\n"));
+    }
+    Ok(shown)
+}
+
 /// The graph of operators that have a kernel.
 pub(crate) fn expanded(text: &str) -> Result<String, String> {
     let mut graph = graph(text)?;
-    expand(&mut graph).map_err(|error| error.to_string())?;
+    expand(&mut graph, Native::All).map_err(|error| error.to_string())?;
     graph.verify().map_err(|errors| format!("{errors:?}"))?;
     Ok(graph.to_string())
 }

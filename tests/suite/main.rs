@@ -1,6 +1,8 @@
 //! Tests across crates that are code.
 
 mod backends;
+mod check;
 mod differential;
+mod memory;
 mod operators;
 mod targets;

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use alula_lower::build::Policy;
 use alula_lower::cluster::Strategy;
+use alula_lower::plan::lower;
 use alula_tensor::Tensor;
 use alula_tests::backends::Devices;
+use alula_tests::definitions::round_trip;
 use alula_tests::differential::{Checked, Source, Stage, Target, check, references};
 use alula_tests::random::Case;
 
@@ -61,6 +63,19 @@ fn example_model_runs_in_the_kernel_interpreter() {
 #[test]
 fn example_model_runs_as_machine_code() {
     check_target("example_model_runs_as_machine_code", Target::Cpu(2));
+}
+
+#[test]
+fn definitions_of_the_example_model_parse_back() {
+    let mut graph = example().graph;
+    alula_opt::optimize(&mut graph, &alula_opt::Options::default()).expect("the rules hold");
+    for strategy in Strategy::ALL {
+        let lowered = lower(graph.clone(), strategy).expect("every node has a kernel");
+        assert!(!lowered.launches.is_empty());
+        for launch in &lowered.launches {
+            round_trip(launch).unwrap_or_else(|reason| panic!("{strategy}: {reason}"));
+        }
+    }
 }
 
 #[test]

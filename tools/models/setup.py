@@ -66,8 +66,11 @@ def arguments():
             sub.add_argument("--skeletons", metavar="DIR",
                              help="folder of NAME.onnx.gz (default: $ALULA_SKELETONS)")
     steps.add_parser("conformance", help="ONNX's own operator and model tests (35 MB)")
+    judged = steps.add_parser("judged", help="generated operator cases, judged by two evaluators")
+    judged.add_argument("--count", type=int, default=600, help="number of cases (default: 600)")
+    judged.add_argument("--seed", type=int, default=0)
     steps.add_parser("ptxas", help="NVIDIA's PTX assembler (37 MB)")
-    steps.add_parser("all", help="venv, real, standard, conformance, references, ptxas")
+    steps.add_parser("all", help="venv, real, standard, conformance, judged, references, ptxas")
     return parser.parse_args()
 
 
@@ -82,6 +85,9 @@ def run(step, args):
     elif step == "conformance":
         import conformance
         conformance.run()
+    elif step == "judged":
+        import judged
+        judged.run(getattr(args, "count", 600), getattr(args, "seed", 0))
     elif step == "references":
         import references
         references.run(names)
@@ -100,7 +106,7 @@ def main():
         else:
             inside(environment())
         print(f"cache folder: {common.cache()}", flush=True)
-        whole = ["real", "standard", "conformance", "references", "ptxas"]
+        whole = ["real", "standard", "conformance", "judged", "references", "ptxas"]
         for step in whole if args.step == "all" else [args.step]:
             run(step, args)
     except (common.Failed, subprocess.CalledProcessError, OSError) as error:

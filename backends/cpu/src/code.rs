@@ -6,6 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::CpuFeatures;
 
+/// The version of how kernels are described and called. It is raised whenever a description that
+/// was stored before would be read or called as something else.
+pub const CODE_VERSION: u32 = 1;
+
+/// What programs and devices of the processor agree in, for `Program::abi`.
+pub fn abi() -> String {
+    let panels = alula_microkernel::PACK_VERSION;
+    format!("cpu code {CODE_VERSION}, panels {panels}")
+}
+
 /// Machine code of several kernels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CpuCode {

@@ -19,3 +19,33 @@ pub(crate) enum CpuEntry {
         is_packed: bool,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use alula_kernel::Access;
+    use alula_program::ParamAccess;
+    use alula_tensor::{Atom, DType, Dim};
+    use alula_testkit::schema;
+
+    use super::CpuEntry;
+    use crate::{BiasAxis, Epilogue, Form, Isa};
+
+    #[test]
+    fn kernels_keep_their_form_or_raise_their_version() {
+        let form = schema::Form::default()
+            .with::<Dim>("Repr")
+            .with::<Atom>("Atom")
+            .with::<DType>("DType")
+            .with::<Access>("Access")
+            .with::<ParamAccess>("ParamAccess")
+            .with::<Isa>("Isa")
+            .with::<BiasAxis>("BiasAxis")
+            .with::<Epilogue>("Epilogue")
+            .with::<Form>("Form")
+            .with::<CpuEntry>("CpuEntry");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/code.txt");
+        schema::hold(&file, crate::CODE_VERSION, &form.text());
+    }
+}

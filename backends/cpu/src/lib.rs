@@ -19,7 +19,7 @@ mod entry;
 mod features;
 
 pub use alula_microkernel::Isa;
-pub use code::{CpuCode, CpuKernel};
+pub use code::{CODE_VERSION, CpuCode, CpuKernel, abi};
 pub use contract::{
     AxisMap, BiasAxis, BoundContract, BoundInteger, ContractError, ContractOperands, CpuContract,
     DepthwiseMap, Epilogue, Form, IntegerOperands, Packing, Product, TILE_SYMBOLS, WindowMap,

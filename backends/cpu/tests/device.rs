@@ -85,6 +85,7 @@ fn with_weights(weights: &[f32], packed: bool) -> Program {
     Program {
         target: "cpu".to_owned(),
         precision: "highest".to_owned(),
+        abi: alula_cpu::abi(),
         features: assembled.features,
         plans: Vec::new(),
         kernels: assembled.kernels,
@@ -132,6 +133,8 @@ fn run_second(module: &dyn Module, arena: &mut dyn Arena, bias: &[f32]) -> Vec<u
         kernel: 1,
         args: &mut args,
         symbols: &[],
+        work: 1,
+        deadline: None,
     };
     module.launch(arena, launch).expect("in order");
     y
@@ -165,6 +168,8 @@ fn loops_run_in_an_arena_with_any_number_of_threads() {
                 kernel: 0,
                 args: &mut args,
                 symbols: &[rows as i64],
+                work: 1,
+                deadline: None,
             };
             module.launch(arena.as_mut(), launch).expect("in order");
             let mut y = vec![0; len];
@@ -199,6 +204,8 @@ fn contractions_pack_constants_once_and_other_weights_each_time() {
             kernel: 1,
             args: &mut args,
             symbols: &[],
+            work: 1,
+            deadline: None,
         };
         module.launch(arena, launch).expect("in order");
         y
@@ -261,6 +268,8 @@ fn packed_weights_that_are_too_short_are_refused() {
         kernel: 1,
         args: &mut args,
         symbols: &[],
+        work: 1,
+        deadline: None,
     };
     let refused = module.launch(arena.as_mut(), launch).expect_err("refused");
     assert!(
@@ -278,6 +287,8 @@ fn launches_that_break_the_contract_are_refused() {
             kernel: 0,
             args: &mut args,
             symbols,
+            work: 1,
+            deadline: None,
         };
         module.launch(arena.as_mut(), launch).expect_err("refused")
     };

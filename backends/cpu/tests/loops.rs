@@ -324,3 +324,31 @@ fn branches_run_only_when_taken_also_in_lanes() {
         assert_eq!(got, Scalar::Int(if i < 5 { i as i128 } else { -1 }));
     }
 }
+
+/// A long loop pauses to look whether the run is over; nobody says so, and it goes on.
+#[test]
+fn long_loops_lose_no_iteration() {
+    for kind in [LoopKind::Serial, LoopKind::Lanes(8)] {
+        let mut b = Builder::new("count_up");
+        let n = b.symbol("n");
+        let y = b.param(DType::U8, n.clone(), Access::Write);
+        let sum = b.param(DType::I64, Dim::new(1), Access::Write);
+        let extent = b.dim(n);
+        b.each(kind, extent, |b, i| {
+            let value = b.cast(i, DType::U8);
+            b.store(y, i, value);
+        });
+        let total = b.fold(kind, FoldOp::Add, DType::I64, extent, |_, i| i);
+        let zero = b.int(0);
+        b.store(sum, zero, total);
+        let module = compile(&b.finish());
+        for n in [0, 1, (1 << 20) - 1, 1 << 20, (1 << 21) + 5, 3_000_001_i64] {
+            let mut buffers = [vec![0xff; n as usize], vec![0; 8]];
+            run(&module, &[("n", n)], &mut buffers);
+            let counts = (0..n).map(|i| i as u8);
+            assert!(counts.eq(buffers[0].iter().copied()), "{n} {kind:?}");
+            let total = i64::from_le_bytes(buffers[1][..].try_into().expect("8 bytes"));
+            assert_eq!(total, n * (n - 1) / 2, "{n} {kind:?}");
+        }
+    }
+}

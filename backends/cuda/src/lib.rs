@@ -12,7 +12,7 @@ mod device;
 #[cfg(feature = "emit")]
 mod emit;
 
-pub use code::CudaKernel;
+pub use code::{CODE_VERSION, CudaKernel, abi};
 #[cfg(feature = "device")]
 pub use device::{
     CudaArena, CudaDevice, CudaDriver, CudaModule, Driver, DriverError, FunctionId, ModuleId,

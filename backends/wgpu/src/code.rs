@@ -3,6 +3,15 @@
 use alula_tensor::Dim;
 use serde::{Deserialize, Serialize};
 
+/// The version of how kernels are described and called. It is raised whenever a description that
+/// was stored before would be read or called as something else.
+pub const CODE_VERSION: u32 = 1;
+
+/// What programs and devices of this target agree in, for `Program::abi`.
+pub fn abi() -> String {
+    format!("wgpu code {CODE_VERSION}")
+}
+
 /// The most storage buffers that every adapter binds to one shader. Kernels with more ask for them
 /// by a feature of the program, `buffersN`.
 pub const PARAMS_PORTABLE: usize = 8;
@@ -46,5 +55,25 @@ impl WgpuKernel {
     /// Elements of the uniform array, a multiple of 4.
     pub fn sizes(&self) -> usize {
         (2 + self.element_bytes.len() + self.dims.len()).next_multiple_of(4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use alula_tensor::{Atom, Dim};
+    use alula_testkit::schema::{self, Form};
+
+    use super::{CODE_VERSION, WgpuKernel};
+
+    #[test]
+    fn kernels_keep_their_form_or_raise_their_version() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/code.txt");
+        let form = Form::default()
+            .with::<Dim>("Repr")
+            .with::<Atom>("Atom")
+            .with::<WgpuKernel>("");
+        schema::hold(&file, CODE_VERSION, &form.text());
     }
 }

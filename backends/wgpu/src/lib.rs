@@ -14,7 +14,7 @@ mod device;
 #[cfg(feature = "emit")]
 mod emit;
 
-pub use code::{PARAMS_MAX, PARAMS_PORTABLE, WgpuKernel};
+pub use code::{CODE_VERSION, PARAMS_MAX, PARAMS_PORTABLE, WgpuKernel, abi};
 #[cfg(feature = "device")]
 pub use device::{WgpuArena, WgpuDevice, WgpuModule};
 #[cfg(feature = "emit")]

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use alula_ir::Graph;
 use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::LayoutReport;
-use alula_onnx::{Import, ImportError, ImportOptions, Unsupported, import_file};
+use alula_lower::quant::{Fate, Native};
+use alula_onnx::{Import, ImportError, ImportOptions, NodeRef, Unsupported, import_file};
 use alula_program::Program;
 use alula_runtime::SessionOptions;
 
 use crate::compile::stages::{self, Stage, StageText};
-use crate::compile::{CompileOptions, Compiled, compile};
+use crate::compile::{CompileError, CompileOptions, Compiled, compile};
 use crate::model::Form;
 use crate::{Error, Model, Precision, Target};
 
@@ -78,6 +79,13 @@ impl ModelBuilder {
         self
     }
 
+    /// What takes quantized operands as they are stored, as integers; by default convolutions.
+    #[must_use]
+    pub fn native(mut self, native: Native) -> ModelBuilder {
+        self.compile.native = native;
+        self
+    }
+
     /// What is to fuse, group by group, in place of a strategy. The same plan serves every target.
     #[must_use]
     pub fn fusion_plan(mut self, plan: FusionPlan) -> ModelBuilder {
@@ -122,6 +130,33 @@ impl ModelBuilder {
         Ok(import_file(&self.path, &self.import)?)
     }
 
+    /// Everything in the model that is valid and that Alula does not do; empty if all is supported.
+    /// Nodes that the importer takes and that there is no kernel for go by their operator's name in
+    /// Alula.
+    ///
+    /// # Errors
+    /// [`Error::Import`] for models that are not valid; as compiling where it is about no node.
+    pub fn check(&self) -> Result<Vec<Unsupported>, Error> {
+        let mut graph = match import_file(&self.path, &self.import) {
+            Ok(import) => import.graph,
+            Err(ImportError::Unsupported(list)) => return Ok(list),
+            Err(error) => return Err(error.into()),
+        };
+        // What folds into constants or falls away needs no kernel.
+        alula_opt::optimize(&mut graph, &self.optimize)?;
+        let refused = alula_lower::refusals(graph).map_err(CompileError::from)?;
+        let refused = refused.into_iter().map(|failure| {
+            let node = NodeRef {
+                name: failure.name,
+                op_type: failure.op.to_owned(),
+                opset: 0,
+                call: None,
+            };
+            Unsupported::new(node, failure.reason.to_string())
+        });
+        Ok(refused.collect())
+    }
+
     /// Imports and compiles.
     ///
     /// # Errors
@@ -134,9 +169,11 @@ impl ModelBuilder {
             [] => &[Target::Cpu],
             targets => targets,
         };
-        if self.precision != Precision::Highest {
-            let what = self.precision.name();
-            tracing::warn!("precision {what} is not there yet: contractions stay exact");
+        for target in targets {
+            if let (used, Some(reason)) = self.precision.on(*target) {
+                let asked = self.precision;
+                tracing::warn!("precision {asked} on {target} runs as {used}: {reason}");
+            }
         }
         let reference = targets.contains(&Target::Reference).then(|| graph.clone());
         let compiled = self.programs(graph, targets)?;
@@ -158,6 +195,16 @@ impl ModelBuilder {
             reports,
             session: SessionOptions::default(),
         })
+    }
+
+    /// The reference on the graph that the rules made, and what they did: for finding out whether a
+    /// rule is to blame. [`Target::Reference`] evaluates the graph as it was imported.
+    ///
+    /// # Errors
+    /// [`Error::Import`] or [`Error::Optimize`].
+    pub fn optimized_reference(&self) -> Result<(crate::Session, alula_opt::Report), Error> {
+        let (graph, report, _) = self.optimized(self.import()?.graph)?;
+        Ok((crate::Session::reference(graph), report))
     }
 
     /// Compiles for every target that is compiled for. The last of them takes the graph whole, so
@@ -186,6 +233,7 @@ impl ModelBuilder {
                 program,
                 fusion,
                 layouts,
+                annotations,
                 times: stages,
             } = self.on_threads(|| compile(own, target, &self.compile))?;
             let mut times = vec![("optimize", took)];
@@ -194,6 +242,7 @@ impl ModelBuilder {
                 rewrites: rewrites.clone(),
                 fusion,
                 layouts,
+                annotations,
                 times,
             };
             programs.push((target, program, report));
@@ -251,18 +300,16 @@ pub struct CompileReport {
     pub fusion: Vec<FusionReport>,
     /// How the buffers of each plan lie.
     pub layouts: Vec<LayoutReport>,
+    /// What became of the annotations on types: what is quantized and what is sparse.
+    pub annotations: Vec<Fate>,
     /// How long each stage took, in order.
     pub times: Vec<(&'static str, Duration)>,
 }
 
-/// Everything in a model that is valid and that Alula does not do; empty if all is supported.
+/// [`ModelBuilder::check`] of a model as it is.
 ///
 /// # Errors
-/// [`Error::Import`] for models that are not valid.
+/// As [`ModelBuilder::check`].
 pub fn check(path: impl AsRef<Path>) -> Result<Vec<Unsupported>, Error> {
-    match import_file(path.as_ref(), &ImportOptions::default()) {
-        Ok(_) => Ok(Vec::new()),
-        Err(ImportError::Unsupported(list)) => Ok(list),
-        Err(error) => Err(error.into()),
-    }
+    ModelBuilder::new(path).check()
 }

@@ -18,6 +18,7 @@ use alula_lower::LowerFailure;
 use alula_lower::cluster::{FusionPlan, FusionReport, Strategy};
 use alula_lower::layout::{LayoutReport, Layouts};
 use alula_lower::plan::{LowerOptions, Lowered, lower_as};
+use alula_lower::quant::{Fate, Native};
 use alula_program::Program;
 
 use crate::Target;
@@ -29,6 +30,8 @@ pub struct CompileOptions {
     pub strategy: Strategy,
     /// What fuses instead, group by group.
     pub fusion: Option<FusionPlan>,
+    /// What takes quantized operands as they are stored.
+    pub native: Native,
     /// Verify every graph and kernel between stages.
     pub verify: bool,
 }
@@ -42,6 +45,8 @@ pub struct Compiled {
     pub fusion: Vec<FusionReport>,
     /// How the buffers of each plan lie.
     pub layouts: Vec<LayoutReport>,
+    /// What became of the annotations on types.
+    pub annotations: Vec<Fate>,
     /// How long each stage took, in order.
     pub times: Vec<(&'static str, Duration)>,
 }
@@ -121,9 +126,13 @@ pub fn compile(
 ) -> Result<Compiled, CompileError> {
     let _span = tracing::info_span!("compile", target = target.name()).entered();
     let mut clock = Clock::default();
-    let lowered = lowered(graph, target, options)?;
+    let lowered = {
+        let _span = tracing::info_span!("lower").entered();
+        lowered(graph, target, options)?
+    };
     clock.lap("lower");
     let (fusion, layouts) = (lowered.fusion.clone(), lowered.layouts.clone());
+    let annotations = lowered.annotations.clone();
     let program = match target {
         Target::Cpu => cpu::program(lowered, options)?,
         #[cfg(feature = "wgpu")]
@@ -137,6 +146,7 @@ pub fn compile(
         program: Arc::new(program),
         fusion,
         layouts,
+        annotations,
         times: clock.laps,
     })
 }
@@ -158,6 +168,7 @@ fn lowered(
             true => Layouts::ChannelsLast,
             false => Layouts::RowMajor,
         },
+        native: options.native,
     };
     Ok(lower_as(graph, &options)?)
 }
@@ -180,7 +191,6 @@ impl Default for Clock {
 impl Clock {
     fn lap(&mut self, stage: &'static str) {
         let now = Instant::now();
-        tracing::debug!(stage, took = ?(now - self.last));
         self.laps.push((stage, now - self.last));
         self.last = now;
     }

@@ -43,6 +43,14 @@ pub enum Error {
         /// The target.
         target: Target,
     },
+    /// A target does not do what a run was asked to.
+    #[error("target {target} heeds no {what}")]
+    Unheeded {
+        /// What was asked for.
+        what: &'static str,
+        /// The target.
+        target: Target,
+    },
     /// The reference is no program that could be stored.
     #[error("the reference target evaluates the graph: there is nothing to store")]
     NotStorable,
@@ -95,7 +103,8 @@ impl Error {
         match self {
             #[cfg(feature = "emit")]
             Error::Import(error) => match error.as_ref() {
-                alula_onnx::ImportError::Unsupported(_) => ErrorKind::Unsupported,
+                alula_onnx::ImportError::Unsupported(_)
+                | alula_onnx::ImportError::DataType { .. } => ErrorKind::Unsupported,
                 _ => ErrorKind::User,
             },
             #[cfg(feature = "emit")]
@@ -115,12 +124,16 @@ impl Error {
             Error::Compile(_) => ErrorKind::Internal,
             #[cfg(feature = "emit")]
             Error::Evaluate(_) => ErrorKind::User,
-            Error::Missing { .. } | Error::NotStorable => ErrorKind::Unsupported,
+            Error::Missing { .. } | Error::Unheeded { .. } | Error::NotStorable => {
+                ErrorKind::Unsupported
+            }
             Error::Run(
                 RunError::Step { error, .. }
                 | RunError::Bind(error)
                 | RunError::Output { error, .. },
             ) => match error {
+                // A machine with more memory would do it.
+                error if error.is_out_of_memory() => ErrorKind::User,
                 alula_runtime::StepError::Device(_) => ErrorKind::Internal,
                 _ => ErrorKind::User,
             },

@@ -21,6 +21,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A compiled model is stored and opened again without a compiler:
+//!
+//! ```
+//! use alula::{Model, Tensor};
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("model.onnx");
+//! # std::fs::write(&path, alula::doc_model())?;
+//! # let file = folder.path().join("model.alula");
+//! Model::open(&path)?.save(&file)?;
+//! let session = Model::open(&file)?.with_threads(1).session()?;
+//! let x = Tensor::from_slice(&[3], &[1.0_f32, 0.5, -2.0])?;
+//! let outputs = session.run(&[("x", x.into())])?;
+//! assert_eq!(outputs[0].1.as_tensor().unwrap().to_vec::<f32>()?, [-1.0, -0.5, 2.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Without the feature `emit` only artifacts can be opened; the application then links neither the
 //! ONNX front end nor a code generator.
 
@@ -50,9 +66,11 @@ pub use precision::Precision;
 pub use session::{Port, Session};
 pub use target::Target;
 
-pub use alula_artifact as artifact;
+pub use alula_artifact::{self as artifact, Verify};
 #[cfg(feature = "emit")]
 pub use alula_lower::cluster::{FusionPlan, Strategy as Fusion};
+#[cfg(feature = "emit")]
+pub use alula_lower::quant::{Fate, Native, Part as FatePart};
 #[cfg(feature = "emit")]
 pub use alula_onnx as onnx;
 #[cfg(feature = "emit")]

@@ -78,12 +78,33 @@ impl Model {
         })
     }
 
-    /// Opens an artifact. Weights stay in the file, mapped.
+    /// Opens an artifact. Weights stay in the file, mapped, and are not read before a run reads
+    /// them; everything else is verified.
     ///
     /// # Errors
     /// [`Error::Artifact`] or [`Error::Session`].
     pub fn from_artifact(path: impl AsRef<Path>) -> Result<Model, Error> {
-        let artifact = Artifact::open(path, Verify::HeaderAndCode)?;
+        Model::from_artifact_with(path, Verify::HeaderAndCode)
+    }
+
+    /// As [`Model::from_artifact`]; [`Verify::All`] reads and verifies the weights, too.
+    ///
+    /// ```
+    /// use alula::{Model, Verify};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("model.onnx");
+    /// # std::fs::write(&path, alula::doc_model())?;
+    /// # let file = folder.path().join("model.alula");
+    /// # Model::open(&path)?.save(&file)?;
+    /// let model = Model::from_artifact_with(&file, Verify::All)?;
+    /// assert_eq!(model.targets(), [alula::Target::Cpu]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Model::from_artifact`].
+    pub fn from_artifact_with(path: impl AsRef<Path>, verify: Verify) -> Result<Model, Error> {
+        let artifact = Artifact::open(path, verify)?;
         let mut forms = Vec::new();
         for name in &artifact.metadata().targets {
             let Ok(target) = name.parse::<Target>() else {
@@ -140,7 +161,20 @@ impl Model {
         self
     }
 
-    /// Limits of sessions made from now on.
+    /// Limits of sessions made from now on. The reference heeds none.
+    ///
+    /// ```
+    /// use alula::{Limits, Model, SessionOptions, Tensor};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("model.onnx");
+    /// # std::fs::write(&path, alula::doc_model())?;
+    /// let limits = Limits { bytes_max: 1 << 10, ..Limits::default() };
+    /// let model = Model::open(&path)?.with_options(SessionOptions { limits });
+    /// let x = Tensor::from_slice(&[1000], &[1.0_f32; 1000])?;
+    /// let error = model.session()?.run(&[("x", x.into())]).unwrap_err();
+    /// assert!(error.to_string().contains("the limit is 1024"), "{error}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_options(mut self, options: SessionOptions) -> Model {
         self.session = options;
@@ -193,7 +227,8 @@ impl Model {
         (!programs.is_empty()).then_some(bytes.len() as u64)
     }
 
-    /// Writes the compiled programs to an artifact, whole or not at all.
+    /// Writes the compiled programs to an artifact, whole or not at all: to a file of another name
+    /// first, which is then renamed. [`Model::open`] reads it.
     ///
     /// # Errors
     /// [`Error::Save`]; [`Error::NotStorable`] if there is no program.

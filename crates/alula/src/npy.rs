@@ -134,13 +134,11 @@ fn strings(width: &str, shape: &[usize], data: &[u8]) -> Result<Tensor, String> 
             .map(|code| char::from_u32(code).ok_or_else(|| format!("character {code:#x}")))
             .collect()
     };
-    let values = match width {
-        0 => vec![String::new(); count.unwrap_or(0)],
-        _ => data
-            .chunks_exact(width * 4)
-            .map(text)
-            .collect::<Result<_, _>>()?,
-    };
+    if width == 0 {
+        return Tensor::zeros(DType::String, shape).map_err(|error| error.to_string());
+    }
+    let values = data.chunks_exact(width * 4).map(text);
+    let values = values.collect::<Result<_, _>>()?;
     Tensor::from_strings(shape, values).map_err(|error| error.to_string())
 }
 
@@ -150,7 +148,8 @@ fn row_major(tensor: &Tensor) -> Result<Tensor, String> {
         return Err("strings in column-major order are not supported".to_owned());
     }
     let (shape, size) = (tensor.shape(), tensor.dtype().size_bytes());
-    let mut storage = Storage::zeroed(tensor.bytes().len());
+    let storage = Storage::try_zeroed(tensor.bytes().len());
+    let mut storage = storage.map_err(|error| error.to_string())?;
     let into = storage.to_mut();
     let mut index = vec![0; shape.len()];
     for element in 0..tensor.len() {

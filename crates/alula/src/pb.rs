@@ -51,17 +51,34 @@ pub fn from_bytes(bytes: &Bytes, ty: &ValueType) -> Result<Value, String> {
         decode(bytes.clone()).map_err(|error| error.to_string())
     }
     match ty {
-        ValueType::Tensor(_) => Ok(tensor(&message(bytes)?)?.into()),
+        ValueType::Tensor(_) | ValueType::Unranked(_) => Ok(tensor(&message(bytes)?)?.into()),
         ValueType::Sequence(_) => sequence(&message(bytes)?),
         ValueType::Optional(inner) => {
             // Test data hold the bare element of an optional that has one.
             let wrapped: Result<OptionalProto, String> = message(bytes);
             match wrapped {
-                Ok(wrapped) if wrapped.elem_type.is_some() => optional(&wrapped),
+                Ok(wrapped) if wraps(&wrapped, inner) => optional(&wrapped),
                 _ => Ok(Value::Optional(Some(Box::new(from_bytes(bytes, inner)?)))),
             }
         }
-        ValueType::Map(_) => Err("maps are not supported".to_owned()),
+    }
+}
+
+/// Whether a message that decodes as an optional is one: a sequence's message looks much the same,
+/// but says what its own elements are.
+fn wraps(proto: &OptionalProto, inner: &ValueType) -> bool {
+    let is_empty = proto.tensor_value.is_none()
+        && proto.sequence_value.is_none()
+        && proto.optional_value.is_none();
+    let kind = match inner {
+        ValueType::Tensor(_) | ValueType::Unranked(_) => TENSOR,
+        ValueType::Sequence(_) => SEQUENCE,
+        ValueType::Optional(_) => OPTIONAL,
+    };
+    match proto.elem_type {
+        Some(UNDEFINED) => is_empty,
+        Some(given) => given == kind || is_empty,
+        None => false,
     }
 }
 
@@ -103,6 +120,7 @@ pub fn to_bytes(name: &str, value: &Value) -> Vec<u8> {
 }
 
 /// ONNX's codes of what sequences and optionals hold.
+const UNDEFINED: i32 = 0;
 const TENSOR: i32 = 1;
 const SEQUENCE: i32 = 3;
 const OPTIONAL: i32 = 5;

@@ -19,6 +19,17 @@ impl Precision {
     /// Every precision.
     pub const ALL: [Precision; 3] = [Precision::Highest, Precision::High, Precision::Medium];
 
+    /// What contractions on a target are if this is asked for, and why they are not this.
+    pub const fn on(self, _: crate::Target) -> (Precision, Option<&'static str>) {
+        match self {
+            Precision::Highest => (Precision::Highest, None),
+            Precision::High | Precision::Medium => {
+                let reason = "no kernel of any target gives up exactness for speed yet";
+                (Precision::Highest, Some(reason))
+            }
+        }
+    }
+
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
         match self {

@@ -89,7 +89,22 @@ impl Session {
         self.target
     }
 
-    /// The loaded program, unless this is the reference: for [`alula_runtime::Session::run_into`].
+    /// The loaded program, unless this is the reference. It runs into the caller's memory, and
+    /// after the first run of a binding of symbols allocates nothing:
+    ///
+    /// ```
+    /// use alula::{Model, Tensor, TensorRef};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("model.onnx");
+    /// # std::fs::write(&path, alula::doc_model())?;
+    /// let session = Model::open(&path)?.session()?;
+    /// let program = session.loaded_program().expect("the target is the processor");
+    /// let x = Tensor::from_slice(&[2], &[1.0_f32, -2.0])?;
+    /// let mut y = [0; 8];
+    /// program.run_into(&[TensorRef::of(&x)], &mut [&mut y])?;
+    /// assert_eq!(y, [(-1.0_f32).to_le_bytes(), 2.0_f32.to_le_bytes()].concat()[..]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn loaded_program(&self) -> Option<&alula_runtime::Session> {
         match &self.engine {
             #[cfg(feature = "emit")]
@@ -106,10 +121,33 @@ impl Session {
         Ok(self.run_with(inputs, &RunOptions::default())?.outputs)
     }
 
-    /// [`Session::run`] with a deadline or a profile; the reference heeds neither.
+    /// [`Session::run`] with a deadline or a profile. The reference has no steps to measure.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use alula::{Model, RunOptions, Tensor};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("model.onnx");
+    /// # std::fs::write(&path, alula::doc_model())?;
+    /// let session = Model::open(&path)?.session()?;
+    /// let x = Tensor::from_slice(&[2], &[1.0_f32, -2.0])?;
+    /// let options = RunOptions {
+    ///     deadline: Some(Duration::from_secs(60)),
+    ///     profile: true,
+    ///     ..RunOptions::default()
+    /// };
+    /// let outcome = session.run_with(&[("x", x.clone().into())], &options)?;
+    /// let profile = outcome.profile.expect("it was asked for");
+    /// assert!(profile.table(10).contains("y"));
+    ///
+    /// let late = RunOptions { deadline: Some(Duration::ZERO), ..options };
+    /// let error = session.run_with(&[("x", x.into())], &late).unwrap_err();
+    /// assert!(error.to_string().contains("deadline"), "{error}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`Session::run`].
+    /// As [`Session::run`]; [`Error::Unheeded`] for a deadline of the reference.
     pub fn run_with(
         &self,
         inputs: &[(&str, Value)],
@@ -117,6 +155,11 @@ impl Session {
     ) -> Result<Outcome, Error> {
         match &self.engine {
             Engine::Loaded(session) => Ok(session.run_with(inputs, options)?),
+            #[cfg(feature = "emit")]
+            Engine::Reference(_) if options.deadline.is_some() => Err(Error::Unheeded {
+                what: "deadline",
+                target: self.target,
+            }),
             #[cfg(feature = "emit")]
             Engine::Reference(graph) => {
                 let values = self.in_order(inputs)?;
@@ -126,6 +169,7 @@ impl Session {
                     outputs: names.zip(results).collect(),
                     profile: None,
                     arena_bytes: 0,
+                    peak_bytes: 0,
                 })
             }
         }

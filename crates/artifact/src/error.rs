@@ -101,12 +101,6 @@ pub enum ReadError {
         /// The name that was asked for.
         name: String,
     },
-    /// The code in the artifact uses instructions that this machine lacks.
-    #[error("artifact needs CPU features that this machine lacks: {}", missing.join(", "))]
-    MissingCpuFeatures {
-        /// The features, in the artifact's order.
-        missing: Vec<String>,
-    },
 }
 
 /// What is wrong with a section.

@@ -25,7 +25,7 @@ use crate::error::{ReadError, SectionProblem};
 pub const MAGIC: [u8; 8] = *b"\x89ALULA\r\n";
 
 /// The layout that this crate reads and writes. Readers take exactly this version.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Bytes before the section table.
 pub const PREFIX_BYTES: usize = 96;

@@ -18,6 +18,7 @@
 //! use alula_artifact::{Artifact, Builder, Kind, Metadata, Verify};
 //! let metadata = Metadata {
 //!     producer: "alula 0.1.0".into(),
+//!     contents: 1,
 //!     targets: vec!["cpu".into()],
 //!     cpu_features: vec!["avx2".into()],
 //! };

@@ -13,6 +13,8 @@ use crate::error::ReadError;
 pub struct Metadata {
     /// Name and version of the compiler.
     pub producer: String,
+    /// Version of what the sections hold. Whoever fills and reads them compares it.
+    pub contents: u32,
     /// The back ends that the artifact holds code for.
     #[serde(deserialize_with = "strings_grown_as_read")]
     pub targets: Vec<String>,
@@ -22,24 +24,6 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Checks that this machine can run the artifact's CPU code.
-    ///
-    /// # Errors
-    /// [`ReadError::MissingCpuFeatures`] with each feature for which `has_feature` is false.
-    pub fn check_cpu(&self, has_feature: impl Fn(&str) -> bool) -> Result<(), ReadError> {
-        let missing: Vec<String> = self
-            .cpu_features
-            .iter()
-            .filter(|feature| !has_feature(feature))
-            .cloned()
-            .collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(ReadError::MissingCpuFeatures { missing })
-        }
-    }
-
     pub(crate) fn encode(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("strings always encode")
     }
@@ -85,23 +69,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_each_missing_feature() {
-        let metadata = Metadata {
-            cpu_features: vec!["avx2".into(), "fma".into(), "avx512f".into()],
-            ..Metadata::default()
-        };
-        assert!(metadata.check_cpu(|_| true).is_ok());
-        let error = metadata.check_cpu(|feature| feature == "fma").unwrap_err();
-        assert!(
-            error.to_string().ends_with("lacks: avx2, avx512f"),
-            "{error}"
-        );
-    }
-
-    #[test]
     fn refuses_a_count_that_the_header_cannot_hold() {
-        // Empty producer, then a list that claims 2^63 strings.
-        let mut bytes = vec![0];
+        // Empty producer, version 0, then a list that claims 2^63 strings.
+        let mut bytes = vec![0, 0];
         bytes.extend([0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]);
         assert!(matches!(
             Metadata::decode(&bytes),

@@ -9,6 +9,7 @@ use alula_artifact::{Artifact, Builder, Kind, Metadata, ReadError, SectionProble
 fn sample() -> Vec<u8> {
     let metadata = Metadata {
         producer: "alula 0.1.0".into(),
+        contents: 7,
         targets: vec!["cpu".into()],
         cpu_features: vec![],
     };

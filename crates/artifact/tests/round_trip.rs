@@ -8,6 +8,7 @@ use alula_artifact::{Artifact, Builder, Kind, Metadata, ReadError, Verify, Write
 fn metadata() -> Metadata {
     Metadata {
         producer: "alula 0.1.0".into(),
+        contents: 7,
         targets: vec!["cpu".into(), "wgpu".into()],
         cpu_features: vec!["avx2".into(), "fma".into()],
     }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use alula::{Fusion, Precision, Stage, Target};
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::examples;
+
 /// Compile ONNX models to code for processors and GPUs, and run them.
 #[derive(Debug, Parser)]
-#[command(name = "alula", version, max_term_width = 100, after_help = AFTER)]
+#[command(name = "alula", version, max_term_width = 100, after_help = examples::ALL)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -15,25 +17,13 @@ pub(crate) struct Args {
     pub(crate) verb: Verb,
 }
 
-const AFTER: &str = "\
-Examples:
-  alula check model.onnx                         is everything in it supported?
-  alula run model.onnx --random 1                run it on made-up inputs
-  alula run model.onnx --input x=x.npy --output-dir out
-  alula compile model.onnx -o model.alula --target cpu,wgpu
-  alula bench model.onnx --threads 1 --json
-  alula compare model.onnx --targets reference,cpu
-
-Data go to stdout, everything else to stderr.
-Exit codes: 0 done, 1 wrong use or input, 2 unsupported, 3 results differ, 4 failure of Alula.";
-
 /// Options of every verb.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
     /// Print data as JSON, one object a line where there are several
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Tell more on stderr: -v what is done, -vv each pass and kernel, -vvv each step
+    /// Tell more on stderr: -v each stage, -vv each pass, rule and kernel, -vvv each node and step
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Write everything that happens, as a Chrome trace
@@ -44,21 +34,32 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Compile a model to an artifact: one file that runs without the compiler
+    #[command(after_help = examples::COMPILE)]
     Compile(Compile),
     /// Run a model or an artifact
+    #[command(after_help = examples::RUN)]
     Run(Run),
     /// Measure a model or an artifact: one line for each target, precision and fusion strategy
+    #[command(after_help = examples::BENCH)]
     Bench(Bench),
     /// List everything in a model that is not supported; exit code 2 if there is any
+    #[command(after_help = examples::CHECK)]
     Check(Check),
     /// Run a model on several targets and compare the outputs; exit code 3 if they differ
+    #[command(after_help = examples::COMPARE)]
     Compare(Compare),
     /// Say what the optimizer did, what it nearly did and why not
+    #[command(after_help = examples::EXPLAIN)]
     Explain(Explain),
     /// Show inputs, outputs, operators and sizes of a model or an artifact
+    #[command(after_help = examples::INSPECT)]
     Inspect(Inspect),
     /// Apply rewrite rules to a graph in its text form
+    #[command(after_help = examples::OPT)]
     Opt(Opt),
+    /// Find out what in Alula is to blame
+    #[command(subcommand)]
+    Debug(Debug),
     /// List what can run here
     Devices,
     /// Print a completion script for a shell
@@ -74,22 +75,38 @@ pub(crate) enum Verb {
     Conformance(Conformance),
 }
 
-/// How a model is read and compiled.
+/// How a model is read.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct Compiling {
+pub(crate) struct Importing {
     /// Fix an input's shape, e.g. x=1x3x224x224 (a scalar: x=)
     #[arg(long, value_name = "NAME=DIMS", value_parser = shape)]
     pub(crate) shape: Vec<(String, Vec<i64>)>,
     /// Fix a symbolic dim, e.g. N=1
     #[arg(long, value_name = "NAME=N", value_parser = dim)]
     pub(crate) dim: Vec<(String, i64)>,
+    /// Refuse larger models; external data do not count [default: 4 GiB]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_file_bytes: Option<u64>,
+    /// Refuse models of more nodes, those of inlined functions included [default: 131072]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_nodes: Option<usize>,
+    /// Refuse models whose sub-graphs and function calls nest deeper [default: 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_depth: Option<usize>,
+}
+
+/// How a model is read and compiled.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Compiling {
+    #[command(flatten)]
+    pub(crate) importing: Importing,
     /// Do not apply a rewrite rule or pass
     #[arg(long, value_name = "NAME")]
     pub(crate) disable_rule: Vec<String>,
     /// Apply no other rewrite rules
     #[arg(long, value_name = "NAME")]
     pub(crate) only_rule: Vec<String>,
-    /// Verify the graph and the kernels after every stage
+    /// Verify the graph and the kernels after every stage; of an artifact, the weights too
     #[arg(long)]
     pub(crate) verify: bool,
     /// Threads, for compiling and running; 0 takes one for each core
@@ -135,9 +152,9 @@ pub(crate) struct Run {
     /// On what; `reference` evaluates operators one by one, slowly and independently
     #[arg(long, default_value_t)]
     pub(crate) target: Target,
-    /// What may fuse: none, elementwise, epilogue, reduction, auto
-    #[arg(long, default_value_t)]
-    pub(crate) fusion: Fusion,
+    /// What may fuse: none, elementwise, epilogue, reduction, auto [default: auto]
+    #[arg(long)]
+    pub(crate) fusion: Option<Fusion>,
     /// Fuse what this file says, in place of a strategy
     #[arg(long, value_name = "FILE", conflicts_with = "fusion")]
     pub(crate) fusion_plan: Option<PathBuf>,
@@ -162,7 +179,14 @@ pub(crate) struct Run {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) deadline: Option<f64>,
-    /// Most bytes of memory of the run, inputs and weights not counted
+    /// Most scalar evaluations of a kernel, about: what asks for more is refused before it starts
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_work: Option<u64>,
+    /// Most iterations of a loop
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_trips: Option<u64>,
+    /// Most bytes of memory of the run, inputs and weights not counted; by default three quarters
+    /// of what is free, at most 64 GiB
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_bytes: Option<u64>,
     #[command(flatten)]
@@ -185,11 +209,11 @@ pub(crate) struct Bench {
     /// How long to measure, in seconds
     #[arg(long, default_value_t = 3.0, value_name = "S")]
     pub(crate) duration: f64,
-    /// How exact contractions of f32 are
-    #[arg(long, value_delimiter = ',', default_value = "highest")]
+    /// How exact contractions of f32 are [default: highest]
+    #[arg(long, value_delimiter = ',')]
     pub(crate) precision: Vec<Precision>,
-    /// What may fuse; `all` for each strategy
-    #[arg(long, value_delimiter = ',', default_value = "auto")]
+    /// What may fuse; `all` for each strategy [default: auto]
+    #[arg(long, value_delimiter = ',')]
     pub(crate) fusion: Vec<String>,
     #[command(flatten)]
     pub(crate) compiling: Compiling,
@@ -199,6 +223,8 @@ pub(crate) struct Bench {
 pub(crate) struct Check {
     /// The ONNX model
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) importing: Importing,
 }
 
 #[derive(Debug, clap::Args)]
@@ -282,6 +308,9 @@ pub(crate) struct Corpus {
     /// Through a saved artifact
     #[arg(long)]
     pub(crate) artifact: bool,
+    /// With --artifact: its outputs are those of the model that was compiled, bit by bit
+    #[arg(long, requires = "artifact")]
+    pub(crate) exact: bool,
     /// Threads
     #[arg(long, default_value_t = 0)]
     pub(crate) threads: usize,
@@ -295,6 +324,9 @@ pub(crate) struct Conformance {
     /// On what
     #[arg(long, value_delimiter = ',', default_value = "cpu")]
     pub(crate) target: Vec<Target>,
+    /// Generated cases of single operators instead, which two other evaluators judge
+    #[arg(long)]
+    pub(crate) judged: bool,
     /// Only tests whose name contains one of these
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
@@ -304,6 +336,36 @@ pub(crate) struct Conformance {
     /// Write the score to this file: a table of operators, and the reason of each refusal
     #[arg(long, value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Debug {
+    /// Find the fewest rules and passes that change an output, and the rewrite that does
+    #[command(after_help = examples::BISECT)]
+    Bisect(Bisect),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bisect {
+    /// The ONNX model
+    pub(crate) model: PathBuf,
+    /// On what it runs, with rules and without
+    #[arg(long, default_value_t)]
+    pub(crate) target: Target,
+    /// Largest change allowed, over the largest element of the output
+    #[arg(long, default_value_t = 1e-4)]
+    pub(crate) bound: f64,
+    /// An input's value: an .npy or ONNX .pb file
+    #[arg(long, value_name = "NAME=FILE", value_parser = name_and_file)]
+    pub(crate) input: Vec<(String, PathBuf)>,
+    /// Seed of the inputs that are made up
+    #[arg(long, default_value_t = 0)]
+    pub(crate) random: u64,
+    #[command(flatten)]
+    pub(crate) importing: Importing,
+    /// Threads; 0 takes one for each core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) threads: usize,
 }
 
 fn pair(text: &str) -> Result<(&str, &str), String> {

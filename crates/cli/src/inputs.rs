@@ -1,10 +1,11 @@
 //! Inputs of a run: from files, from the manifest beside the model, or made up.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use alula::{DType, Dim, Port, Scalar, Tensor, TensorType, Value, npy, pb};
 
-use crate::args::Compiling;
+use crate::args::Importing;
 use crate::failure::Failure;
 use crate::manifest::{self, Words};
 
@@ -48,14 +49,15 @@ pub(crate) fn complete(
     values: &mut Named,
     ports: &[Port],
     model: &Path,
-    compiling: &Compiling,
+    importing: &Importing,
     seed: u64,
 ) -> Result<(), Failure> {
-    let asked = !compiling.shape.is_empty() || !compiling.dim.is_empty() || !values.is_empty();
+    let asked = !importing.shape.is_empty() || !importing.dim.is_empty() || !values.is_empty();
     let example = match asked {
         true => None,
         false => manifest::record(model).and_then(|record| manifest::example(&record, 0)),
     };
+    let extents = extents(ports, importing);
     for port in ports {
         if values.iter().any(|(name, _)| *name == port.name) {
             continue;
@@ -66,24 +68,29 @@ pub(crate) fn complete(
             .find(|(name, _)| *name == port.name);
         let value = match listed.filter(|(_, tensor)| Value::from(tensor.clone()).fits(&port.ty)) {
             Some((_, tensor)) => tensor.clone().into(),
-            None => make_up(port, compiling, seed)?,
+            None => make_up(port, importing, &extents, seed)?,
         };
         values.push((port.name.clone(), value));
     }
     Ok(())
 }
 
-fn make_up(port: &Port, compiling: &Compiling, seed: u64) -> Result<Value, Failure> {
+fn make_up(
+    port: &Port,
+    importing: &Importing,
+    extents: &Extents,
+    seed: u64,
+) -> Result<Value, Failure> {
     let ty = port.ty.as_tensor().ok_or_else(|| {
         let (name, ty) = (&port.name, &port.ty);
         Failure::user(format!(
             "input {name:?} ({ty}) cannot be made up: give a .pb file"
         ))
     })?;
-    let asked = compiling.shape.iter().find(|(name, _)| *name == port.name);
+    let asked = importing.shape.iter().find(|(name, _)| *name == port.name);
     let shape: Vec<usize> = match asked {
         Some((_, shape)) => shape.iter().map(|&extent| extent as usize).collect(),
-        None => guess_shape(&port.name, ty, compiling),
+        None => guess_shape(&port.name, ty, extents),
     };
     let fail = |error| Failure::user(format!("input {:?}: {error}", port.name));
     if ty.dtype == DType::String {
@@ -103,21 +110,43 @@ fn make_up(port: &Port, compiling: &Compiling, seed: u64) -> Result<Value, Failu
         .into())
 }
 
-fn guess_shape(name: &str, ty: &TensorType, compiling: &Compiling) -> Vec<usize> {
-    let bind = |symbol: &alula::Symbol| {
-        let found = compiling.dim.iter().find(|(name, _)| name == symbol.name());
-        found.map(|(_, extent)| *extent)
-    };
-    let extents = ty.shape.iter().enumerate();
+/// Symbols with what they are asked or guessed to be.
+type Extents = BTreeMap<String, i64>;
+
+/// An extent for every symbol that an axis of an input is: the one asked for, else the guess for
+/// the first such axis, so that extents made of several symbols fit them.
+fn extents(ports: &[Port], importing: &Importing) -> Extents {
+    let mut extents: Extents = importing.dim.iter().cloned().collect();
+    for port in ports {
+        let Some(ty) = port.ty.as_tensor() else {
+            continue;
+        };
+        let asked = importing.shape.iter().find(|(name, _)| *name == port.name);
+        for (axis, dim) in ty.shape.iter().enumerate() {
+            let Some(symbol) = dim.as_symbol() else {
+                continue;
+            };
+            let extent = asked.and_then(|(_, shape)| shape.get(axis).copied());
+            let guess = || guess_extent(&port.name, dim, axis, ty) as i64;
+            let name = symbol.name().to_owned();
+            extents
+                .entry(name)
+                .or_insert_with(|| extent.unwrap_or_else(guess));
+        }
+    }
     extents
-        .map(|(axis, dim)| {
-            let known = dim
-                .eval(&bind)
-                .ok()
-                .and_then(|extent| usize::try_from(extent).ok());
-            known.unwrap_or_else(|| guess_extent(name, dim, axis, ty))
-        })
-        .collect()
+}
+
+fn guess_shape(name: &str, ty: &TensorType, extents: &Extents) -> Vec<usize> {
+    let bind = |symbol: &alula::Symbol| extents.get(symbol.name()).copied();
+    let axes = ty.shape.iter().enumerate();
+    axes.map(|(axis, dim)| {
+        // The same symbol may be guessed otherwise at another axis: a run says what is wrong.
+        let known = dim.eval(&bind).ok();
+        let known = known.and_then(|extent| usize::try_from(extent).ok());
+        known.unwrap_or_else(|| guess_extent(name, dim, axis, ty))
+    })
+    .collect()
 }
 
 /// A plausible extent: batches of 1, images of 224, sequences of 128.

@@ -4,12 +4,15 @@
 //! 2 unsupported, 3 results differ, 4 Alula's or the machine's matter.
 
 mod args;
+mod examples;
 mod failure;
 mod inputs;
+mod located;
 mod log;
 mod manifest;
 mod measure;
 mod out;
+mod progress;
 mod rows;
 mod verbs;
 
@@ -17,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Verb};
+use args::{Args, Debug, Verb};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -28,7 +31,12 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
-    let guard = log::start(&args.global);
+    // The others have a bar of their own, or measure what a bar would disturb.
+    let has_bar = matches!(
+        args.verb,
+        Verb::Compile(_) | Verb::Run(_) | Verb::Check(_) | Verb::Explain(_)
+    );
+    let guard = log::start(&args.global, has_bar);
     // A panic is a bug of ours and ends like one: with a code, not an abort.
     let result = verbs::catch(|| run(&args)).unwrap_or_else(|panic| {
         Err(Failure::Internal(format!(
@@ -56,9 +64,10 @@ fn run(args: &Args) -> Result<(), Failure> {
         Verb::Explain(verb) => verbs::explain::run(verb, global),
         Verb::Inspect(verb) => verbs::inspect::run(verb, global),
         Verb::Opt(verb) => verbs::opt::run(verb, global),
+        Verb::Debug(Debug::Bisect(verb)) => verbs::bisect::run(verb, global),
         Verb::Devices => verbs::devices::run(global),
         Verb::Completions { shell } => {
-            verbs::completions(*shell);
+            verbs::completions(*shell, global);
             Ok(())
         }
         Verb::Corpus(verb) => verbs::corpus::run(verb, global),

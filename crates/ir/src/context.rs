@@ -109,9 +109,15 @@ impl<'g> InferCtx<'g> {
     /// The type of a tensor operand that must be there.
     ///
     /// # Errors
-    /// [`InferError::MissingOperand`], or [`InferError::BadDType`] if it is not a tensor.
+    /// [`InferError::MissingOperand`], [`InferError::BadDType`] if it is not a tensor, or
+    /// [`InferError::Unsupported`] if its rank is not known.
     pub fn tensor(&self, position: usize) -> Result<&'g TensorType, InferError> {
         let facts = self.facts(position)?;
+        if let ValueType::Unranked(dtype) = facts.ty {
+            return Err(InferError::Unsupported(format!(
+                "operand {position} is a tensor of {dtype} whose rank is not known"
+            )));
+        }
         facts.ty.as_tensor().ok_or_else(|| InferError::BadDType {
             operand: position,
             given: facts.ty.to_string(),

@@ -25,7 +25,7 @@ pub use context::{EvalCtx, HostValue, InferCtx, Inferred, LowerCtx, OperandFacts
 pub use error::{EvalError, GraphError, InferError, LowerError, VerifyError};
 pub use graph::Graph;
 pub use opdef::{Lowering, OpDef, Traits};
-pub use parse::{ParseError, parse};
+pub use parse::{ParseError, parse, parse_type};
 pub use registry::Registry;
 pub use requirement::Requirement;
 pub use value::{Def, Node, NodeId, Origin, Value, ValueId};

@@ -1,11 +1,13 @@
 //! Reads the text of a graph back. The grammar is the one that `print` writes.
 
+mod annotation;
+
 use std::collections::BTreeMap;
 
 use alula_tensor::{DType, DTypeClass, Dim, Scalar, Tensor, TensorType, ValueType};
 
 use crate::token::{Lexer, Token};
-use crate::{Attr, AttrKind, Attrs, Graph, OpDef, Registry, ValueId};
+use crate::{Attr, AttrKind, Attrs, Graph, OpDef, Registry, Requirement, ValueId};
 
 /// Why text is no graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +52,25 @@ pub fn parse(
             reason,
         }
     })
+}
+
+/// Parses a type as it is printed.
+///
+/// # Errors
+/// What is not understood.
+pub fn parse_type(text: &str) -> Result<ValueType, String> {
+    let registry = Registry::default();
+    let mut parser = Parser {
+        lexer: Lexer::new(text),
+        registry: &registry,
+        blob: &|_| None,
+        depth: 0,
+    };
+    let ty = parser.value_type()?;
+    match parser.peek()? {
+        Token::End => Ok(ty),
+        other => Err(format!("expected the end of a type, found {other:?}")),
+    }
 }
 
 type Parsed<T> = Result<T, String>;
@@ -176,7 +197,19 @@ impl Parser<'_> {
         let dims = self.dims()?;
         let who = self.text()?;
         let [left, right] = <[Dim; 2]>::try_from(dims).map_err(|_| "two dims are required")?;
-        let stated = graph.require(left, right, &who);
+        let reason = match self.peek()? == Token::Word("because".to_owned()) {
+            true => {
+                self.keyword("because")?;
+                Some(self.text()?)
+            }
+            false => None,
+        };
+        let stated = graph.rely_on(Requirement {
+            left,
+            right,
+            who,
+            reason,
+        });
         stated.map_err(|error| error.to_string())
     }
 
@@ -194,7 +227,9 @@ impl Parser<'_> {
         if op_name == "const" {
             let ty = self.tensor_type()?;
             let tensor = self.elements(&ty)?;
+            annotation::check_constant(&ty, &tensor)?;
             let id = graph.constant(tensor);
+            graph.refine_type(id, ty.into());
             set_name(graph, id, &defined[0]);
             return define(names, defined.swap_remove(0), id);
         }
@@ -354,7 +389,9 @@ impl Parser<'_> {
 
     fn tensor_type(&mut self) -> Parsed<TensorType> {
         let dtype = self.dtype()?;
-        Ok(TensorType::new(dtype, self.dims()?))
+        let mut ty = TensorType::new(dtype, self.dims()?);
+        self.annotations(&mut ty)?;
+        Ok(ty)
     }
 
     fn value_type(&mut self) -> Parsed<ValueType> {
@@ -362,12 +399,25 @@ impl Parser<'_> {
             return Err("expected a type".to_owned());
         };
         if word != "seq" && word != "opt" {
-            return Ok(self.tensor_type()?.into());
+            let dtype = self.dtype()?;
+            return Ok(match self.peek()? {
+                Token::Mark('[') => {
+                    let mut ty = TensorType::new(dtype, self.dims()?);
+                    self.annotations(&mut ty)?;
+                    ty.into()
+                }
+                _ => ValueType::Unranked(dtype),
+            });
         }
         self.lexer.next()?;
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(format!("types are nested deeper than {DEPTH_MAX}"));
+        }
         self.expect('<')?;
         let inner = Box::new(self.value_type()?);
         self.expect('>')?;
+        self.depth -= 1;
         Ok(if word == "seq" {
             ValueType::Sequence(inner)
         } else {

@@ -8,6 +8,9 @@
 //! }
 //! ```
 //!
+//! Annotations follow the extents of a type: `quant<u8, scale [0.5], zero [128]>`,
+//! `sparse<2:4, axis 0, zeros 500>`.
+//!
 //! Constants of more than 64 elements print as `blob "hash"` and need their data from elsewhere
 //! when parsed; constants of one repeated value print as `splat value`.
 
@@ -41,7 +44,7 @@ impl Graph {
         f.write_str(") {\n")?;
         for (id, _) in self.values() {
             if let Some(tensor) = self.as_constant(id) {
-                write!(f, "{pad}  %{} = const {} ", names[&id], tensor.ty())?;
+                write!(f, "{pad}  %{} = const {} ", names[&id], self.ty(id))?;
                 write_elements(f, tensor)?;
                 f.write_char('\n')?;
             }
@@ -51,8 +54,18 @@ impl Graph {
             self.write_node(f, node, &names, indent)?;
             f.write_char('\n')?;
         }
-        for Requirement { left, right, who } in self.requirements() {
-            writeln!(f, "{pad}  require [{left}, {right}] {who:?}")?;
+        for requirement in self.requirements() {
+            let Requirement {
+                left,
+                right,
+                who,
+                reason,
+            } = requirement;
+            write!(f, "{pad}  require [{left}, {right}] {who:?}")?;
+            match reason {
+                Some(reason) => writeln!(f, " because {reason:?}")?,
+                None => f.write_char('\n')?,
+            }
         }
         write!(f, "{pad}  return")?;
         for (position, (name, value)) in self.outputs().iter().enumerate() {

@@ -19,6 +19,8 @@ pub struct Requirement {
     pub right: Dim,
     /// Who relies on it, for the message of a run that breaks it.
     pub who: String,
+    /// What is wrong in a run that breaks it, where the two dims do not tell.
+    pub reason: Option<String>,
 }
 
 impl Graph {
@@ -27,19 +29,32 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Infer`] when they are known to differ.
     pub fn require(&mut self, left: Dim, right: Dim, who: &str) -> Result<(), GraphError> {
+        self.rely_on(Requirement {
+            left,
+            right,
+            who: who.to_owned(),
+            reason: None,
+        })
+    }
+
+    /// As [`Graph::require`], with the reason that a run which breaks it is told.
+    ///
+    /// # Errors
+    /// [`GraphError::Infer`] when it is known to be broken.
+    pub fn rely_on(&mut self, new: Requirement) -> Result<(), GraphError> {
+        let Requirement { left, right, .. } = &new;
         match (left.clone() - right.clone()).as_const() {
             Some(0) => Ok(()),
-            Some(_) => Err(GraphError::Infer {
-                op: "require",
-                name: who.to_owned(),
-                error: InferError::Mismatch(format!("{left} and {right} differ")),
-            }),
+            Some(_) => {
+                let differ = format!("{left} and {right} differ");
+                let reason = new.reason.unwrap_or(differ);
+                Err(GraphError::Infer {
+                    op: "require",
+                    name: new.who,
+                    error: InferError::Mismatch(reason),
+                })
+            }
             None => {
-                let new = Requirement {
-                    left,
-                    right,
-                    who: who.to_owned(),
-                };
                 if !self.requirements.contains(&new) {
                     self.requirements.push(new);
                 }

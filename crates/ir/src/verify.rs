@@ -6,9 +6,24 @@
 //! - each result's definition names its node and position;
 //! - attributes are those of the row, complete and of the right kinds;
 //! - inference, run again, gives each result's dtype and rank, and no other known extent;
+//! - annotations fit the types that they are on: scales the shape, zero points the stored type,
+//!   axes the rank; only constants are sparse, and none is quantized, which integers behind a
+//!   `dequantize_linear` are;
 //! - sub-graphs hold the same invariants.
 
 use crate::{Attr, Def, Graph, InferCtx, NodeId, VerifyError};
+
+fn verify_annotations(value: &crate::Value) -> Result<(), String> {
+    let Some(ty) = value.ty.as_tensor() else {
+        return Ok(());
+    };
+    let is_constant = matches!(value.def, Def::Constant(_));
+    match (&ty.quant, &ty.sparsity) {
+        (Some(quant), _) if is_constant => Err(format!("is a constant with {quant}")),
+        (_, Some(sparsity)) if !is_constant => Err(format!("is no constant, but {sparsity}")),
+        _ => ty.check_annotations(),
+    }
+}
 
 impl Graph {
     /// Checks every invariant in the module's list.
@@ -31,6 +46,15 @@ impl Graph {
                 let broken = "is no value of the graph".to_owned();
                 errors.push(VerifyError {
                     place: format!("output {name}"),
+                    broken,
+                });
+            }
+        }
+        for (id, value) in self.values() {
+            if let Err(broken) = verify_annotations(value) {
+                let name = value.name.clone().unwrap_or_else(|| format!("{id:?}"));
+                errors.push(VerifyError {
+                    place: format!("value {name:?}"),
                     broken,
                 });
             }

@@ -99,8 +99,44 @@ pub struct Kernel {
 pub struct Block(pub Vec<Inst>);
 
 impl Block {
+    /// Every value that is used, inner blocks included.
+    pub(crate) fn each_value(&self, seen: &mut dyn FnMut(ValueId)) {
+        for inst in &self.0 {
+            match inst {
+                Inst::Let { rhs, .. } => match rhs {
+                    Rhs::Const(_) | Rhs::Dim(_) => {}
+                    Rhs::Apply { operands, .. } => operands.iter().copied().for_each(&mut *seen),
+                    Rhs::Cast(value) | Rhs::Bitcast(value) => seen(*value),
+                    Rhs::Load { index, .. } => seen(*index),
+                },
+                Inst::Store { index, value, .. } => {
+                    seen(*index);
+                    seen(*value);
+                }
+                Inst::Loop(inner) => {
+                    seen(inner.extent);
+                    for carried in &inner.carried {
+                        seen(carried.init);
+                        seen(carried.next);
+                    }
+                    inner.body.each_value(seen);
+                }
+                Inst::If { cond, then } => {
+                    seen(*cond);
+                    then.each_value(seen);
+                }
+                Inst::Barrier => {}
+            }
+        }
+    }
+
+    /// Whether it only computes values, and has no inner blocks.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.iter().all(|inst| matches!(inst, Inst::Let { .. }))
+    }
+
     /// Every buffer that is loaded from or stored to, inner blocks included.
-    fn each_buffer(&self, seen: &mut dyn FnMut(BufferId)) {
+    pub(crate) fn each_buffer(&self, seen: &mut dyn FnMut(BufferId)) {
         for inst in &self.0 {
             match inst {
                 Inst::Let {

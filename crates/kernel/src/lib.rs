@@ -13,19 +13,24 @@ mod affine;
 mod compute;
 mod contract;
 mod expr;
+mod in_place;
 pub mod interpret;
 mod kernel;
 mod pool;
 pub mod text;
 mod verify;
+mod verify_compute;
+mod work;
 
 pub use affine::Affine;
 pub use compute::{Axis, Compute, Operand};
 pub use contract::{Contract, ContractAxis, ContractOperand, Role};
 pub use expr::{Expr, ExprId, ExprNode, FoldOp, Literal, VarId};
+pub use in_place::{may_share, without_copy};
 pub use kernel::{
     Access, Block, BufferId, Carried, GridAxis, Inst, Kernel, Local, Loop, LoopKind, Param, Rhs,
     ValueId,
 };
 pub use pool::{Pool, Substitution};
 pub use verify::{VerifyError, verify};
+pub use verify_compute::{verify_compute, verify_contract};

@@ -36,6 +36,16 @@ impl Pool {
         VarId(self.extents.len() as u32 - 1)
     }
 
+    /// Makes a variable of this number the one that runs to `extent`; those below it that nothing
+    /// has declared have extent 1.
+    pub(crate) fn declare(&mut self, var: VarId, extent: Dim) {
+        let position = var.0 as usize;
+        if self.extents.len() <= position {
+            self.extents.resize(position + 1, Dim::new(1));
+        }
+        self.extents[position] = extent;
+    }
+
     /// The extent of a variable.
     pub fn extent(&self, var: VarId) -> &Dim {
         &self.extents[var.0 as usize]

@@ -1,41 +1,128 @@
-//! Replaces composite operators by what they are made of.
+//! Replaces annotations on types, and composite operators by what they are made of.
 
-use alula_ir::{Graph, Lowering};
+use alula_ir::{Graph, GraphError, Lowering, ValueId};
+use alula_ops::shape::CONCAT;
 
-use crate::LowerFailure;
+use crate::quant::{Fate, Native, realize};
+use crate::{LowerFailure, NodeFailure};
 
 /// Most rounds: an operator may be made of operators that are made of others.
 const ROUNDS_MAX: usize = 32;
 
-/// Replaces every operator whose lowering is `Compose` by what it is made of, until none is left.
-/// Sub-graphs are left alone: they are expanded when they are lowered.
+/// Most parts that one definition joins. It is a chain of selects over all of them, which takes
+/// time and memory in the square of their number to print; longer ones are joined in turns.
+const PARTS_MAX: usize = 64;
+
+/// Replaces annotations by the operators that they stand for, then every operator whose lowering is
+/// `Compose` by what it is made of, until none is left. Sub-graphs are left alone: they are
+/// expanded when they are lowered. Returns what became of each annotation.
 ///
 /// # Errors
-/// [`LowerFailure::Graph`] when a composition does not type.
-pub fn expand(graph: &mut Graph) -> Result<(), LowerFailure> {
+/// [`LowerFailure::Nodes`] when compositions do not type: all of them that were met;
+/// [`LowerFailure::Annotation`].
+pub fn expand(graph: &mut Graph, native: Native) -> Result<Vec<Fate>, LowerFailure> {
+    let fates = realize(graph, native)?;
     for _ in 0..ROUNDS_MAX {
         let mut changed = false;
+        let mut failures = Vec::new();
         for id in graph.nodes() {
             let node = graph.node(id);
             let Lowering::Compose(compose) = node.op.lowering else {
                 continue;
             };
-            let results = node.results.clone();
-            let replacements = compose(graph, id)?;
+            let (op, name, results) = (node.op.name, node.name.clone(), node.results.clone());
+            let fail = |error: GraphError| NodeFailure {
+                op,
+                name: name.clone(),
+                reason: error.into(),
+            };
+            let replacements = match compose(graph, id) {
+                Ok(replacements) => replacements,
+                Err(error) => {
+                    failures.push(fail(error));
+                    continue;
+                }
+            };
             assert_eq!(
                 results.len(),
                 replacements.len(),
                 "one replacement for each result"
             );
             for (old, new) in results.into_iter().zip(replacements) {
-                graph.replace(old, new)?;
+                if let Err(error) = graph.replace(old, new) {
+                    failures.push(fail(error));
+                }
             }
             changed = true;
         }
+        if !failures.is_empty() {
+            return Err(LowerFailure::Nodes(failures));
+        }
         graph.remove_dead();
         if !changed {
-            return Ok(());
+            cut_concats(graph)?;
+            return Ok(fates);
         }
     }
     panic!("an operator is made of itself");
+}
+
+/// Joins no more parts at once than [`PARTS_MAX`].
+fn cut_concats(graph: &mut Graph) -> Result<(), LowerFailure> {
+    let mut changed = false;
+    for id in graph.nodes() {
+        let node = graph.node(id);
+        if node.op.name != CONCAT.name || node.operands.len() <= PARTS_MAX {
+            continue;
+        }
+        let (attrs, name, old) = (node.attrs.clone(), node.name.clone(), node.results[0]);
+        let mut parts: Vec<ValueId> = node.operands.iter().flatten().copied().collect();
+        while parts.len() > 1 {
+            let join = |parts: &[ValueId]| graph.apply(&CONCAT, parts, attrs.clone(), &name);
+            parts = parts
+                .chunks(PARTS_MAX)
+                .map(join)
+                .collect::<Result<_, _>>()?;
+        }
+        graph.replace(old, parts[0])?;
+        changed = true;
+    }
+    if changed {
+        graph.remove_dead();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use alula_ir::Attrs;
+    use alula_tensor::{DType, Dim, TensorType};
+
+    use super::*;
+
+    fn joined(parts: usize) -> Graph {
+        let mut graph = Graph::new("test");
+        let ty = TensorType::new(DType::F32, [Dim::named("N"), Dim::new(2)]);
+        let x = graph.input("x", ty);
+        let attrs = Attrs::new().with("axis", 0_i64);
+        let all = graph.apply(&CONCAT, &vec![x; parts], attrs, "join");
+        graph.output("y", all.expect("a concatenation types"));
+        expand(&mut graph, Native::All).expect("it expands");
+        graph
+    }
+
+    #[test]
+    fn long_concatenations_are_joined_in_turns() {
+        let graph = joined(2 * PARTS_MAX + 1);
+        let operands = |id| graph.node(id).operands.len();
+        let counts: Vec<usize> = graph.nodes().into_iter().map(operands).collect();
+        assert_eq!(counts, [PARTS_MAX, PARTS_MAX, 1, 3]);
+        let (_, y) = graph.outputs()[0];
+        assert_eq!(graph.ty(y).to_string(), "f32[129*N, 2]");
+    }
+
+    #[test]
+    fn others_stay() {
+        assert_eq!(joined(PARTS_MAX).num_nodes(), 1);
+    }
 }

@@ -1,19 +1,24 @@
 //! From a graph to plans and kernels that a target can run.
 //!
-//! [`expand`] replaces composite operators; [`cluster`] turns nodes into work items and fuses them
-//! under a named strategy; [`layout`] orders the axes of buffers; [`build`] lays out loops;
-//! [`legalize`] expands what a target lacks; [`plan`] gives values slots and puts steps in order.
+//! [`expand`] replaces annotations (see [`quant`]) and composite operators; [`cluster`] turns nodes
+//! into work items and fuses them under a named strategy; [`layout`] orders the axes of buffers;
+//! [`build`] lays out loops; [`legalize`] expands what a target lacks; [`plan`] gives values slots
+//! and puts steps in order; [`in_place`] lets results take the memory of operands that die.
 //! Nothing here knows a target beyond the capabilities that it is told.
 
 pub mod build;
 pub mod cluster;
+pub mod in_place;
 pub mod layout;
 pub mod legalize;
 pub mod plan;
+pub mod quant;
 pub mod schedule;
 
 mod error;
 mod expand;
+mod refusals;
 
-pub use error::LowerFailure;
+pub use error::{LowerFailure, NodeFailure, NodeReason};
 pub use expand::expand;
+pub use refusals::refusals;

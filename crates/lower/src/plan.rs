@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alula_ir::{Def, Graph, Origin, Requirement, ValueId};
 use alula_kernel::{Compute, Contract, Kernel};
-use alula_program::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
+use alula_program::{Check, Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
 use alula_tensor::{Dim, Symbol, Tensor, TensorType, ValueType};
 
 use crate::cluster::{FusionPlan, FusionReport, Item, Rules, Strategy, Work, cluster, items};
 use crate::layout::{LayoutReport, Layouts, lay_out};
+use crate::quant::{Fate, Native};
 use crate::{LowerFailure, expand};
 
 /// What a launch computes, before loops are laid out for a target.
@@ -20,6 +21,17 @@ pub enum KernelWork {
     Contract(Box<Contract>),
     /// Loops as the operator wrote them.
     Kernel(Box<Kernel>),
+}
+
+impl KernelWork {
+    /// Scalar evaluations, about.
+    pub fn evaluations(&self) -> Dim {
+        match self {
+            KernelWork::Compute(compute) => compute.work(),
+            KernelWork::Contract(contract) => contract.work(),
+            KernelWork::Kernel(kernel) => kernel.work(),
+        }
+    }
 }
 
 /// A launch's work. Its position is the `kernel` of the step until kernels are merged.
@@ -46,6 +58,8 @@ pub struct Lowered {
     pub fusion: Vec<FusionReport>,
     /// How the buffers of each plan lie.
     pub layouts: Vec<LayoutReport>,
+    /// What became of the annotations on types.
+    pub annotations: Vec<Fate>,
 }
 
 /// Lowers a graph and its sub-graphs, with every buffer row-major.
@@ -84,6 +98,8 @@ pub struct LowerOptions {
     pub operands_max: Option<usize>,
     /// How buffers lie.
     pub layouts: Layouts,
+    /// What takes quantized operands as they are stored.
+    pub native: Native,
 }
 
 /// As [`lower`], in the way that options say.
@@ -110,7 +126,10 @@ fn lower_graph(
     options: &LowerOptions,
     is_outermost: bool,
 ) -> Result<usize, LowerFailure> {
-    expand(&mut graph)?;
+    let _span = tracing::debug_span!("graph", name = graph.name).entered();
+    let annotations =
+        tracing::debug_span!("expand").in_scope(|| expand(&mut graph, options.native))?;
+    lowered.annotations.extend(annotations);
     let position = lowered.plans.len();
     let mut rules = Rules::from(options.strategy);
     if let Some(most) = options.operands_max {
@@ -120,10 +139,13 @@ fn lower_graph(
         let listed = plan.graphs.get(position);
         rules.groups = Some(listed.map_or(&[], |(_, groups)| groups.as_slice()));
     }
-    let fused = cluster(&graph, items(&graph)?, rules);
+    let fused = tracing::debug_span!("cluster")
+        .in_scope(|| Ok::<_, LowerFailure>(cluster(&graph, items(&graph)?, rules)))?;
     let (mut items, report) = fused
         .map_err(|reason| LowerFailure::FusionPlan(format!("graph {:?}: {reason}", graph.name)))?;
-    let layout = lay_out(&graph, &mut items, options.layouts);
+    let layout =
+        tracing::debug_span!("layout").in_scope(|| lay_out(&graph, &mut items, options.layouts));
+    let _plan = tracing::debug_span!("plan", items = items.len()).entered();
     lowered.plans.push(Plan {
         name: graph.name.clone(),
         symbols: Vec::new(),
@@ -136,8 +158,19 @@ fn lower_graph(
     lowered.fusion.push(report);
     lowered.layouts.push(layout);
     let mut checks = Vec::new();
-    for Requirement { left, right, who } in graph.requirements() {
-        checks.push((left.clone(), right.clone(), who.clone()));
+    for requirement in graph.requirements() {
+        let Requirement {
+            left,
+            right,
+            who,
+            reason,
+        } = requirement.clone();
+        checks.push(Check {
+            left,
+            right,
+            nodes: who,
+            reason,
+        });
     }
     let mut planner = Planner {
         graph: &graph,
@@ -165,7 +198,7 @@ struct Planner<'p> {
     slots: Vec<Slot>,
     slot_of: BTreeMap<ValueId, SlotId>,
     steps: Vec<Step>,
-    checks: Vec<(Dim, Dim, String)>,
+    checks: Vec<Check>,
     /// Symbols that are known only while the plan runs.
     late: BTreeSet<Symbol>,
 }
@@ -297,7 +330,7 @@ impl Planner<'_> {
                 let from = elements(&self.slots[present[0].0 as usize].ty);
                 let to = elements(self.graph.ty(item.results[0]));
                 if from != to {
-                    self.checks.push((from, to, name));
+                    self.check_equal(from, to, &name);
                 }
                 self.add_slot(item.results[0], Place::Alias(present[0]));
                 return Ok(());
@@ -355,9 +388,9 @@ impl Planner<'_> {
             KernelWork::Kernel(_) => &[],
         };
         for (a, b) in equal {
-            let is_known = self.checks.iter().any(|(x, y, _)| (x, y) == (a, b));
+            let is_known = self.checks.iter().any(|c| (&c.left, &c.right) == (a, b));
             if !is_known {
-                self.checks.push((a.clone(), b.clone(), name.clone()));
+                self.check_equal(a.clone(), b.clone(), &name);
             }
         }
         self.lowered.launches.push(Launch {
@@ -367,6 +400,15 @@ impl Planner<'_> {
         });
         self.steps.push(Step::Launch { kernel, args, name });
         Ok(())
+    }
+
+    fn check_equal(&mut self, left: Dim, right: Dim, nodes: &str) {
+        self.checks.push(Check {
+            left,
+            right,
+            nodes: nodes.to_owned(),
+            reason: None,
+        });
     }
 
     fn dynamic_slots(&mut self, results: &[ValueId]) -> Vec<SlotId> {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use alula_ir::ValueId;
 
 use crate::model::{Importer, main_domain};
 use crate::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto};
 use crate::scope::{Bound, Frame, Opsets};
-use crate::{ImportError, NodeRef};
+use crate::{CallRef, ImportError, NodeRef};
 
 /// What a call and a definition of a function agree in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,12 +61,9 @@ impl Importer<'_> {
             node: reference.clone(),
             reason,
         };
-        let key = (function.domain().to_owned(), function.name().to_owned());
-        let frames = &self.scopes.top().frames;
-        if frames
-            .iter()
-            .any(|frame| frame.function.as_ref() == Some(&key))
-        {
+        let key = FunctionKey::of(function);
+        let mut frames = self.scopes.0.iter().flat_map(|scope| &scope.frames);
+        if frames.any(|frame| frame.function.as_ref() == Some(&key)) {
             return Err(fail("the function calls itself".to_owned()));
         }
         if inputs.len() > function.input.len() {
@@ -74,10 +72,17 @@ impl Importer<'_> {
                 "the function takes {takes} inputs, not {given}"
             )));
         }
+        let name = function.name();
+        let _span = tracing::debug_span!("function", name, node = reference.name).entered();
         self.enter()?;
         let mut opsets = self.scopes.top_frame().opsets.clone();
         opsets.extend(declared_opsets(function));
         let mut frame = Frame::new(opsets);
+        frame.call = Some(Arc::new(CallRef {
+            function: key.to_string(),
+            caller: reference.name.clone(),
+            outer: reference.call.clone(),
+        }));
         frame.function = Some(key);
         for (position, name) in function.input.iter().enumerate() {
             let given = node

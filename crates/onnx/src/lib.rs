@@ -5,6 +5,7 @@
 //! attributes it consumes. What no row takes is refused by name, all of it in one report. Nothing
 //! after this crate knows ONNX.
 
+mod declared;
 mod dtype;
 mod error;
 mod function;
@@ -14,6 +15,8 @@ mod map;
 mod model;
 mod paths;
 mod scope;
+mod sparse;
+mod symbols;
 mod types;
 
 pub mod external;
@@ -22,6 +25,6 @@ pub mod rows;
 pub mod tensor;
 pub mod tensor_data;
 
-pub use error::{ImportError, NodeRef, Unsupported};
+pub use error::{CallRef, ImportError, NodeRef, Unsupported};
 pub use import::{Import, ImportOptions, import_bytes, import_file};
 pub use limits::ImportLimits;

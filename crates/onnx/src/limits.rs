@@ -9,6 +9,8 @@ pub struct ImportLimits {
     pub nodes: usize,
     /// Nesting of sub-graphs and function calls.
     pub depth: usize,
+    /// Bytes of all sparse tensors once they are dense.
+    pub dense_bytes: usize,
 }
 
 impl Default for ImportLimits {
@@ -17,6 +19,7 @@ impl Default for ImportLimits {
             file_bytes: 4 << 30,
             nodes: 1 << 17,
             depth: 64,
+            dense_bytes: 128 << 20,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! From a decoded model to a graph: names, nodes, functions, sub-graphs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use alula_ir::{Graph, ValueId};
-use alula_tensor::{Dim, ValueType};
+use alula_ir::{Attrs, Graph, ValueId};
+use alula_ops::host_ops::SEQUENCE_EMPTY;
+use alula_tensor::{DType, ValueType};
 
 use crate::external::ExternalFiles;
 use crate::function::FunctionKey;
@@ -12,8 +13,7 @@ use crate::paths::Undecided;
 use crate::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use crate::rows::{RowCtx, RowError};
 use crate::scope::{Bound, Decisions, Frame, Opsets, Scope, Scopes};
-use crate::tensor::import_tensor;
-use crate::{ImportError, NodeRef, Unsupported, rows, types};
+use crate::{ImportError, NodeRef, Unsupported, rows};
 
 /// The newest IR version that was looked at when this was written.
 const IR_VERSION_KNOWN: i64 = 14;
@@ -24,7 +24,7 @@ const OPSETS_KNOWN: std::ops::RangeInclusive<i64> = 1..=28;
 pub(crate) struct Importer<'m> {
     model: &'m ModelProto,
     pub(crate) external: &'m ExternalFiles,
-    options: &'m ImportOptions,
+    pub(crate) options: &'m ImportOptions,
     pub(crate) functions: BTreeMap<FunctionKey, &'m FunctionProto>,
     pub(crate) scopes: Scopes,
     unsupported: Vec<Unsupported>,
@@ -34,12 +34,26 @@ pub(crate) struct Importer<'m> {
     /// A condition that the import met and cannot go on without.
     pub(crate) undecided: Option<Undecided>,
     pub(crate) trials: usize,
+    /// Bytes that further sparse tensors may take once they are dense.
+    pub(crate) dense_bytes_left: usize,
 }
 
 /// A sub-graph as imported: what it takes from outside follows its own inputs.
 pub(crate) struct SubGraph {
     pub(crate) graph: Graph,
     pub(crate) captures: Vec<ValueId>,
+}
+
+/// A model's inputs are known by their names, and so are its outputs.
+fn declared_once(what: &str, infos: &[ValueInfoProto]) -> Result<(), ImportError> {
+    let mut declared = BTreeSet::new();
+    match infos.iter().find(|info| !declared.insert(info.name())) {
+        None => Ok(()),
+        Some(again) => Err(ImportError::Model(format!(
+            "{what} {:?} is declared twice",
+            again.name()
+        ))),
+    }
 }
 
 impl<'m> Importer<'m> {
@@ -76,10 +90,23 @@ impl<'m> Importer<'m> {
             depth: 0,
             undecided: None,
             trials: 0,
+            dense_bytes_left: options.limits.dense_bytes,
         })
     }
 
     pub(crate) fn run(mut self) -> Result<Import, ImportError> {
+        let imported = self.import();
+        // What is worth telling is worth it also where the import fails.
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+        imported.map(|import| Import {
+            warnings: self.warnings,
+            ..import
+        })
+    }
+
+    fn import(&mut self) -> Result<Import, ImportError> {
         let opsets = self.check_opsets()?;
         let proto = self
             .model
@@ -91,6 +118,13 @@ impl<'m> Importer<'m> {
         } else {
             proto.name()
         });
+        let annotated = proto.quantization_annotation.len();
+        if annotated > 0 {
+            self.warn(format!(
+                "the quantization annotations of {annotated} tensors are not used: only quantizing \
+                 and dequantizing nodes count"
+            ));
+        }
         let frames = vec![Frame::new(opsets.clone())];
         self.scopes.0.push(Scope {
             graph,
@@ -98,19 +132,16 @@ impl<'m> Importer<'m> {
             captures: Vec::new(),
             decisions: Decisions::default(),
             assumed: Vec::new(),
+            demands: BTreeSet::new(),
         });
+        declared_once("input", &proto.input)?;
+        declared_once("output", &proto.output)?;
         self.initializers(proto)?;
         self.inputs(proto)?;
         self.scope_body(&proto.node, &proto.output)?;
         if !self.unsupported.is_empty() {
-            // A node may have been met on several paths.
-            let mut seen = std::collections::BTreeSet::new();
-            self.unsupported
-                .retain(|node| seen.insert(node.to_string()));
-            return Err(ImportError::Unsupported(self.unsupported));
-        }
-        for warning in &self.warnings {
-            tracing::warn!("{warning}");
+            let all = std::mem::take(&mut self.unsupported);
+            return Err(ImportError::Unsupported(merged(all)));
         }
         let model = self.model;
         let metadata = model
@@ -129,7 +160,7 @@ impl<'m> Importer<'m> {
             opsets,
             producer: producer.trim().to_owned(),
             metadata,
-            warnings: self.warnings,
+            warnings: Vec::new(),
         })
     }
 
@@ -165,57 +196,6 @@ impl<'m> Importer<'m> {
                 "the name {name:?} is defined twice"
             ))),
         }
-    }
-
-    fn initializers(&mut self, proto: &'m GraphProto) -> Result<(), ImportError> {
-        for tensor in &proto.initializer {
-            let value = import_tensor(tensor, self.external)?;
-            let id = self.graph().named_constant(tensor.name(), value);
-            self.bind(tensor.name(), Bound::Value(id))?;
-        }
-        if let Some(sparse) = proto.sparse_initializer.first() {
-            let name = sparse.values.as_ref().map_or("", |values| values.name());
-            return Err(ImportError::Model(format!(
-                "initializer {name:?} is sparse, which is not supported"
-            )));
-        }
-        Ok(())
-    }
-
-    fn inputs(&mut self, proto: &'m GraphProto) -> Result<(), ImportError> {
-        for info in &proto.input {
-            let name = info.name();
-            // Before IR version 4 initializers are inputs, too: with a value, they are constants.
-            if self.scopes.top_frame().names.contains_key(name) {
-                continue;
-            }
-            let ty = types::value_type(info, &self.options.dims)
-                .map_err(|reason| ImportError::Model(format!("input {name:?} {reason}")))?;
-            let ty = self.fixed_shape(name, ty)?;
-            let id = self.graph().input(name, ty);
-            self.bind(name, Bound::Value(id))?;
-        }
-        Ok(())
-    }
-
-    /// The declared type with the shape that the user gave for this input, if any.
-    fn fixed_shape(&self, name: &str, ty: ValueType) -> Result<ValueType, ImportError> {
-        let (Some(shape), ValueType::Tensor(mut tensor)) =
-            (self.options.shapes.get(name), ty.clone())
-        else {
-            return Ok(ty);
-        };
-        let fits = shape.len() == tensor.rank()
-            && shape.iter().zip(&tensor.shape).all(|(&extent, dim)| {
-                extent >= 0 && dim.as_const().is_none_or(|known| known == extent)
-            });
-        if !fits {
-            return Err(ImportError::Model(format!(
-                "input {name:?} is {tensor}, shape {shape:?} was asked for"
-            )));
-        }
-        tensor.shape = shape.iter().map(|&extent| Dim::new(extent)).collect();
-        Ok(tensor.into())
     }
 
     fn nodes(&mut self, proto: &GraphProto) -> Result<(), ImportError> {
@@ -263,7 +243,10 @@ impl<'m> Importer<'m> {
                 domain => format!("{domain}::{}", node.op_type()),
             },
             opset: opset.unwrap_or(0),
+            call: self.scopes.top_frame().call.clone(),
         };
+        let span = tracing::trace_span!("node", name = reference.name, op = reference.op_type);
+        let _guard = span.enter();
         let fail = |reason: String| ImportError::Node {
             node: reference.clone(),
             reason,
@@ -302,6 +285,16 @@ impl<'m> Importer<'m> {
         if is_missing {
             return self.leave_out(node);
         }
+        let retired = node.attribute.iter().map(|attr| attr.name());
+        let mut retired = retired.filter(|name| {
+            domain.is_empty() && rows::is_retired(node.op_type(), name, opset.unwrap_or(0))
+        });
+        if let Some(name) = retired.next() {
+            return Err(fail(format!(
+                "opset {} has no attribute {name}",
+                opset.unwrap_or(0)
+            )));
+        }
         let version = row.version(opset.unwrap_or(0));
         let mut ctx = RowCtx::new(
             self,
@@ -311,11 +304,20 @@ impl<'m> Importer<'m> {
             version,
             inputs,
         );
-        let results = match (row.build)(&mut ctx) {
+        let built = (row.build)(&mut ctx);
+        if let Some(reason) = ctx.other_kind() {
+            return Err(fail(reason));
+        }
+        let results = match built {
             Ok(results) => results,
             Err(RowError::Unsupported(reason)) => return self.unsupported(node, reference, reason),
             Err(RowError::Invalid(reason)) => return Err(fail(reason)),
-            Err(RowError::Import(error)) => return Err(*error),
+            Err(RowError::Import(error)) => match *error {
+                ImportError::DataType { reason, .. } => {
+                    return self.unsupported(node, reference, reason);
+                }
+                error => return Err(error),
+            },
         };
         self.bind_results(node, &results, &reference)
     }
@@ -352,10 +354,7 @@ impl<'m> Importer<'m> {
         reference: NodeRef,
         reason: String,
     ) -> Result<(), ImportError> {
-        self.unsupported.push(Unsupported {
-            node: reference,
-            reason,
-        });
+        self.unsupported.push(Unsupported::new(reference, reason));
         self.leave_out(node)
     }
 
@@ -407,7 +406,7 @@ impl<'m> Importer<'m> {
             name => name,
         };
         let imported = self.in_scope(name, Decisions::default(), Vec::new(), |importer| {
-            importer.sub_graph_body(proto, input_types)
+            importer.sub_graph_body(proto, input_types, &[])
         })?;
         let complete = self.num_unsupported() == reported
             && imported.graph.outputs().len() == proto.output.len();
@@ -425,13 +424,14 @@ impl<'m> Importer<'m> {
         self.enter()?;
         let mut graph = Graph::new(name);
         graph.set_symbol_counter(self.graph().symbol_counter());
-        let opsets = self.scopes.top_frame().opsets.clone();
+        let frame = self.scopes.top_frame().inner();
         self.scopes.0.push(Scope {
             graph,
-            frames: vec![Frame::new(opsets)],
+            frames: vec![frame],
             captures: Vec::new(),
             decisions,
             assumed,
+            demands: BTreeSet::new(),
         });
         let built = build(self);
         let scope = self.scopes.0.pop().expect("pushed above");
@@ -445,20 +445,52 @@ impl<'m> Importer<'m> {
         })
     }
 
+    /// The types of a sub-graph's outputs where inputs with a dtype in `empty` are sequences made
+    /// empty in it; `None` where it does not import so. Nothing is reported.
+    pub(crate) fn types_from_empty(
+        &mut self,
+        proto: &GraphProto,
+        input_types: &[ValueType],
+        empty: &[Option<DType>],
+    ) -> Result<Option<Vec<ValueType>>, ImportError> {
+        let (reported, warned) = (self.num_unsupported(), self.warnings.len());
+        let imported = self.in_scope("trial", Decisions::default(), Vec::new(), |importer| {
+            importer.sub_graph_body(proto, input_types, empty)
+        });
+        let is_complete = self.take_unsupported(reported).is_empty();
+        self.warnings.truncate(warned);
+        match imported {
+            Ok(SubGraph { graph, .. }) if is_complete => {
+                let types = graph.outputs().iter().map(|(_, id)| graph.ty(*id).clone());
+                Ok(Some(types.collect()))
+            }
+            Ok(_) => Ok(None),
+            Err(ImportError::Node { .. } | ImportError::Model(_)) => {
+                self.undecided = None;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn sub_graph_body(
         &mut self,
         proto: &GraphProto,
         input_types: &[ValueType],
+        empty: &[Option<DType>],
     ) -> Result<(), ImportError> {
-        for (info, ty) in proto.input.iter().zip(input_types) {
-            let id = self.graph().input(info.name(), ty.clone());
+        for (position, (info, ty)) in proto.input.iter().zip(input_types).enumerate() {
+            let id = match empty.get(position).copied().flatten() {
+                None => self.graph().input(info.name(), ty.clone()),
+                Some(dtype) => {
+                    let attrs = Attrs::new().with("dtype", dtype);
+                    let made = self.graph().apply(&SEQUENCE_EMPTY, &[], attrs, info.name());
+                    made.map_err(|error| ImportError::Model(error.to_string()))?
+                }
+            };
             self.bind(info.name(), Bound::Value(id))?;
         }
-        for tensor in &proto.initializer {
-            let value = import_tensor(tensor, self.external)?;
-            let id = self.graph().named_constant(tensor.name(), value);
-            self.bind(tensor.name(), Bound::Value(id))?;
-        }
+        self.initializers(proto)?;
         self.scope_body(&proto.node, &proto.output)
     }
 
@@ -467,13 +499,14 @@ impl<'m> Importer<'m> {
         self.enter()?;
         let mut graph = Graph::new(name);
         graph.set_symbol_counter(self.graph().symbol_counter());
-        let opsets = self.scopes.top_frame().opsets.clone();
+        let frame = self.scopes.top_frame().inner();
         self.scopes.0.push(Scope {
             graph,
-            frames: vec![Frame::new(opsets)],
+            frames: vec![frame],
             captures: Vec::new(),
             decisions: Decisions::default(),
             assumed: Vec::new(),
+            demands: BTreeSet::new(),
         });
         Ok(())
     }
@@ -505,8 +538,8 @@ impl<'m> Importer<'m> {
         let outer = self.scopes.top_frame();
         let mut frame = Frame {
             names: outer.names.clone(),
-            opsets: outer.opsets.clone(),
             function: outer.function.clone(),
+            ..outer.inner()
         };
         for (info, &value) in proto.input.iter().zip(inputs) {
             let name = info.name().to_owned();
@@ -520,11 +553,7 @@ impl<'m> Importer<'m> {
     }
 
     fn inlined_body(&mut self, proto: &GraphProto) -> Result<Option<Vec<ValueId>>, ImportError> {
-        for tensor in &proto.initializer {
-            let value = import_tensor(tensor, self.external)?;
-            let id = self.graph().named_constant(tensor.name(), value);
-            self.bind(tensor.name(), Bound::Value(id))?;
-        }
+        self.initializers(proto)?;
         self.nodes(proto)?;
         let mut values = Vec::new();
         for info in &proto.output {
@@ -554,6 +583,28 @@ impl<'m> Importer<'m> {
         self.depth += 1;
         Ok(())
     }
+}
+
+/// What is not supported, each once: a node may have been met on several paths, and one of a
+/// function in several calls, of which the first is named.
+fn merged(all: Vec<Unsupported>) -> Vec<Unsupported> {
+    let mut merged: Vec<Unsupported> = Vec::new();
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    for item in all {
+        let function = item.node.call.as_ref().map(|call| &call.function);
+        let key = format!("{}\n{}\n{function:?}", item.node.plain(), item.reason);
+        match known.get(&key) {
+            Some(&first) => {
+                let first = &mut merged[first];
+                first.more_calls += usize::from(first.node.call != item.node.call);
+            }
+            None => {
+                known.insert(key, merged.len());
+                merged.push(item);
+            }
+        }
+    }
+    merged
 }
 
 /// The main domain has two spellings.

@@ -10,11 +10,16 @@ mod context;
 mod contraction;
 mod control;
 mod deform;
+mod demand;
+mod det;
+mod dropout;
 mod einsum;
 mod elementwise;
+mod exponent;
 mod flex;
 mod fused;
 mod generate;
+mod gradient;
 mod grid;
 mod host;
 mod image;
@@ -48,6 +53,7 @@ mod trees;
 mod window;
 
 pub use context::{RowCtx, RowError};
+pub(crate) use legacy::is_retired;
 
 use alula_ir::ValueId;
 
@@ -106,11 +112,14 @@ const FAMILIES: &[&[Row]] = &[
     contraction::ROWS,
     control::ROWS,
     deform::ROWS,
+    det::ROWS,
+    dropout::ROWS,
     einsum::ROWS,
     elementwise::ROWS,
     flex::ROWS,
     fused::ROWS,
     generate::ROWS,
+    gradient::ROWS,
     grid::ROWS,
     host::ROWS,
     image::ROWS,

@@ -1,9 +1,13 @@
 //! Names: what a node's inputs refer to, through function calls and sub-graphs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use alula_ir::{Graph, ValueId};
 use alula_tensor::Tensor;
+
+use crate::CallRef;
+use crate::function::FunctionKey;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +26,10 @@ pub(crate) type Opsets = BTreeMap<String, i64>;
 pub(crate) struct Frame {
     pub(crate) names: BTreeMap<String, Bound>,
     pub(crate) opsets: Opsets,
-    /// The function whose body this is, if it is one: domain and name.
-    pub(crate) function: Option<(String, String)>,
+    /// The function whose body this is, if it is one.
+    pub(crate) function: Option<FunctionKey>,
+    /// The call that leads here, for messages: set in sub-graphs of a function's body, too.
+    pub(crate) call: Option<Arc<CallRef>>,
 }
 
 impl Frame {
@@ -32,6 +38,15 @@ impl Frame {
             names: BTreeMap::new(),
             opsets,
             function: None,
+            call: None,
+        }
+    }
+
+    /// A frame for a sub-graph of a node here.
+    pub(crate) fn inner(&self) -> Frame {
+        Frame {
+            call: self.call.clone(),
+            ..Frame::new(self.opsets.clone())
         }
     }
 }
@@ -64,6 +79,8 @@ pub(crate) struct Scope {
     pub(crate) decisions: Decisions,
     /// Conditions of the enclosing graph that are taken to hold here, or not to.
     pub(crate) assumed: Vec<(ValueId, bool)>,
+    /// Indices that each run checks against these extents.
+    pub(crate) demands: BTreeSet<(ValueId, Vec<String>)>,
 }
 
 /// Scopes from the outermost graph in.

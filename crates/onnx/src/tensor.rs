@@ -13,7 +13,7 @@ use crate::{ImportError, dtype};
 /// A tensor's elements; shared with the model's bytes where these are aligned.
 ///
 /// # Errors
-/// [`ImportError::Tensor`] when the payload does not make sense, [`ImportError::Model`] when its
+/// [`ImportError::Tensor`] when the payload does not make sense, [`ImportError::DataType`] when its
 /// data type is not one of ours.
 pub fn import_tensor(proto: &TensorProto, external: &ExternalFiles) -> Result<Tensor, ImportError> {
     let name = proto.name().to_owned();
@@ -26,7 +26,10 @@ pub fn import_tensor(proto: &TensorProto, external: &ExternalFiles) -> Result<Te
         error,
     })?;
     let fail = |reason: String| ImportError::Model(format!("tensor {name:?}: {reason}"));
-    let dtype = dtype::from_code(data_type).map_err(fail)?;
+    let dtype = dtype::from_code(data_type).map_err(|reason| ImportError::DataType {
+        name: name.clone(),
+        reason,
+    })?;
     let shape: Vec<usize> = dims
         .into_iter()
         .map(|dim| usize::try_from(dim).map_err(|_| fail(format!("extent {dim} is negative"))))

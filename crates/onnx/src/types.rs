@@ -1,84 +1,108 @@
 //! Declared types of graph inputs.
 
-use std::collections::BTreeMap;
-
-use alula_tensor::{Dim, Symbol, TensorType, ValueType};
+use alula_tensor::{Dim, TensorType, ValueType};
 
 use crate::dtype;
-use crate::proto::tensor_shape_proto::dimension::Value as DimValue;
 use crate::proto::type_proto::Value;
 use crate::proto::{TypeProto, ValueInfoProto, type_proto};
+use crate::symbols::{FixedDims, Symbols};
 
-/// Symbols fixed by the user.
-pub(crate) type FixedDims = BTreeMap<String, i64>;
-
-/// The type of a declared value.
-pub(crate) fn value_type(info: &ValueInfoProto, fixed: &FixedDims) -> Result<ValueType, String> {
-    let ty = info.r#type.as_ref().ok_or("has no type")?;
-    convert(ty, info.name(), fixed)
+/// Why a declared type is not one of ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum TypeError {
+    /// It is no type.
+    Invalid(&'static str),
+    /// It is one that we do not do.
+    Unsupported(String),
 }
 
-fn convert(ty: &TypeProto, name: &str, fixed: &FixedDims) -> Result<ValueType, String> {
+impl From<&str> for TypeError {
+    fn from(reason: &str) -> TypeError {
+        TypeError::Unsupported(reason.to_owned())
+    }
+}
+
+/// The type of a declared value; `shape` is what the user gave for it.
+pub(crate) fn value_type(
+    info: &ValueInfoProto,
+    symbols: &Symbols,
+    shape: Option<&[i64]>,
+) -> Result<ValueType, TypeError> {
+    let ty = info.r#type.as_ref();
+    let ty = ty.ok_or(TypeError::Invalid("has no type"))?;
+    convert(ty, info.name(), symbols, shape)
+}
+
+/// A type as the value of an attribute.
+pub(crate) fn attribute_type(ty: &TypeProto) -> Result<ValueType, String> {
+    // Its dims are its own.
+    let info = ValueInfoProto {
+        name: Some("held".to_owned()),
+        r#type: Some(ty.clone()),
+        ..ValueInfoProto::default()
+    };
+    let symbols = Symbols::of(std::slice::from_ref(&info), &FixedDims::new())?;
+    held_type(ty, info.name(), &symbols).map_err(|error| match error {
+        TypeError::Invalid(reason) => reason.to_owned(),
+        TypeError::Unsupported(reason) => reason,
+    })
+}
+
+/// What a sequence or an optional holds; tensors there may have any rank.
+fn held_type(ty: &TypeProto, name: &str, symbols: &Symbols) -> Result<ValueType, TypeError> {
     match &ty.value {
-        Some(Value::TensorType(tensor)) => Ok(tensor_type(tensor, name, fixed)?.into()),
+        Some(Value::TensorType(tensor)) if tensor.shape.is_none() => {
+            let dtype = dtype::from_code(tensor.elem_type()).map_err(TypeError::Unsupported)?;
+            Ok(ValueType::Unranked(dtype))
+        }
+        _ => convert(ty, name, symbols, None),
+    }
+}
+
+fn convert(
+    ty: &TypeProto,
+    name: &str,
+    symbols: &Symbols,
+    shape: Option<&[i64]>,
+) -> Result<ValueType, TypeError> {
+    match &ty.value {
+        Some(Value::TensorType(tensor)) => Ok(tensor_type(tensor, name, symbols, shape)?.into()),
         Some(Value::SequenceType(sequence)) => {
-            let inner = sequence
-                .elem_type
-                .as_deref()
-                .ok_or("is a sequence of nothing")?;
-            Ok(ValueType::Sequence(Box::new(convert(inner, name, fixed)?)))
+            let inner = sequence.elem_type.as_deref();
+            let inner = inner.ok_or(TypeError::Invalid("is a sequence of nothing"))?;
+            let inner = held_type(inner, name, symbols)?;
+            Ok(ValueType::Sequence(Box::new(inner)))
         }
         Some(Value::OptionalType(optional)) => {
-            let inner = optional
-                .elem_type
-                .as_deref()
-                .ok_or("is an optional of nothing")?;
-            Ok(ValueType::Optional(Box::new(convert(inner, name, fixed)?)))
+            let inner = optional.elem_type.as_deref();
+            let inner = inner.ok_or(TypeError::Invalid("is an optional of nothing"))?;
+            let inner = held_type(inner, name, symbols)?;
+            Ok(ValueType::Optional(Box::new(inner)))
         }
-        Some(Value::MapType(_)) => Err("is a map, which is not supported".to_owned()),
-        Some(Value::SparseTensorType(_)) => Err("is sparse, which is not supported".to_owned()),
-        Some(Value::OpaqueType(_)) => Err("is opaque, which is not supported".to_owned()),
-        None => Err("has no type".to_owned()),
+        Some(Value::MapType(_)) => Err("maps are not supported".into()),
+        Some(Value::SparseTensorType(_)) => Err("sparse tensors are not supported".into()),
+        Some(Value::OpaqueType(_)) => Err("opaque types are not supported".into()),
+        None => Err(TypeError::Invalid("has no type")),
     }
 }
 
 fn tensor_type(
     tensor: &type_proto::Tensor,
     name: &str,
-    fixed: &FixedDims,
-) -> Result<TensorType, String> {
-    let dtype = dtype::from_code(tensor.elem_type())?;
-    let shape = tensor.shape.as_ref().ok_or("has no rank")?;
-    let dims = shape
-        .dim
-        .iter()
-        .enumerate()
-        .map(|(axis, dim)| match &dim.value {
-            Some(DimValue::DimValue(extent)) if *extent >= 0 => Dim::new(*extent),
-            Some(DimValue::DimParam(param)) if !param.is_empty() => {
-                symbol_or_fixed(&symbol_name(param), fixed)
-            }
-            _ => symbol_or_fixed(&symbol_name(&format!("{name}_{axis}")), fixed),
-        });
-    Ok(TensorType::new(dtype, dims.collect::<Vec<_>>()))
-}
-
-fn symbol_or_fixed(name: &str, fixed: &FixedDims) -> Dim {
-    match fixed.get(name) {
-        Some(extent) => Dim::new(*extent),
-        None => Dim::symbol(Symbol::new(name)),
-    }
-}
-
-/// A symbol's name in our text: letters, digits and `_`, not beginning with a digit.
-pub(crate) fn symbol_name(param: &str) -> String {
-    let clean: String = param
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .collect();
-    match clean.as_str() {
-        "floordiv" | "mod" | "max" | "min" => format!("_{clean}"),
-        _ if clean.starts_with(|c: char| c.is_ascii_digit()) => format!("_{clean}"),
-        _ => clean,
-    }
+    symbols: &Symbols,
+    given: Option<&[i64]>,
+) -> Result<TensorType, TypeError> {
+    let dtype = dtype::from_code(tensor.elem_type()).map_err(TypeError::Unsupported)?;
+    let dims: Vec<Dim> = match (&tensor.shape, given) {
+        (Some(shape), _) => {
+            let dims = shape.dim.iter().enumerate();
+            dims.map(|(axis, dim)| symbols.dim(name, axis, dim.value.as_ref()))
+                .collect()
+        }
+        (None, Some(given)) if given.iter().all(|extent| *extent >= 0) => {
+            given.iter().map(|extent| Dim::new(*extent)).collect()
+        }
+        (None, _) => return Err("its rank is not declared: give its shape".into()),
+    };
+    Ok(TensorType::new(dtype, dims))
 }

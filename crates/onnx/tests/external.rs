@@ -1,11 +1,16 @@
 //! External data: what loads, and what a hostile model file cannot reach.
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use alula_onnx::external::{ExternalError, ExternalFiles};
-use alula_onnx::proto::StringStringEntryProto;
+use alula_onnx::proto::{
+    GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, ValueInfoProto,
+};
+use alula_onnx::{ImportOptions, import_file};
+use prost::Message;
 use tempfile::TempDir;
 
 const DATA: &[u8] = b"0123456789abcdef";
@@ -339,4 +344,62 @@ fn blobs_that_are_a_link_are_not_trusted() {
         matches!(result, Err(ExternalError::Escapes { .. })),
         "{result:?}"
     );
+}
+
+/// A tensor in `w.bin`.
+fn initializer(name: &str, data_type: i32, dims: &[i64], offset: u64) -> TensorProto {
+    TensorProto {
+        name: Some(name.to_owned()),
+        data_type: Some(data_type),
+        dims: dims.to_vec(),
+        data_location: Some(1),
+        external_data: entries(&[("location", "w.bin"), ("offset", &offset.to_string())]),
+        ..TensorProto::default()
+    }
+}
+
+#[test]
+fn a_model_of_three_gigabytes_loads() {
+    const BYTES: u64 = 3_000_000_000;
+    let dir = TempDir::new().expect("temporary folder");
+    // Nothing but its end is on the disk.
+    let mut file = fs::File::create(dir.path().join("w.bin")).expect("create");
+    file.set_len(BYTES - 8).expect("make long");
+    file.seek(SeekFrom::End(0)).expect("seek");
+    file.write_all(&[1.5_f32.to_le_bytes(), (-2.0_f32).to_le_bytes()].concat())
+        .expect("write");
+    let (float, byte) = (1, 2);
+    let output = |name: &str| ValueInfoProto {
+        name: Some(name.to_owned()),
+        ..ValueInfoProto::default()
+    };
+    let model = ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![OperatorSetIdProto {
+            version: Some(17),
+            ..OperatorSetIdProto::default()
+        }],
+        graph: Some(GraphProto {
+            initializer: vec![
+                initializer("whole", byte, &[3, 1_000_000_000], 0),
+                initializer("end", float, &[2], BYTES - 8),
+            ],
+            output: vec![output("whole"), output("end")],
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    };
+    let path = dir.path().join("model.onnx");
+    fs::write(&path, model.encode_to_vec()).expect("write");
+    let graph = import_file(&path, &ImportOptions::default())
+        .expect("the data are where the model says")
+        .graph;
+    let [(_, whole), (_, end)] = graph.outputs() else {
+        panic!("two outputs were asked for");
+    };
+    let constant = |id| graph.as_constant(id).expect("initializers are constants");
+    let whole = constant(*whole).bytes();
+    assert_eq!(whole.len() as u64, BYTES);
+    assert_eq!((whole[0], whole[whole.len() - 1]), (0, 0xC0));
+    assert_eq!(constant(*end).to_f64s(), [1.5, -2.0]);
 }

@@ -115,7 +115,7 @@ fn model() -> Vec<u8> {
     };
     let direction = AttributeProto {
         r#type: Some(attribute_proto::AttributeType::String.into()),
-        s: Some(b"bidirectional".to_vec().into()),
+        s: Some(b"bidirectional".to_vec()),
         ..attribute("direction")
     };
     let hidden = AttributeProto {

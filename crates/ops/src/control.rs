@@ -114,6 +114,27 @@ fn fits(given: &ValueType, declared: &ValueType) -> bool {
                     .zip(&b.shape)
                     .all(|(x, y)| y.as_const().is_none() || x == y || x.as_const().is_none())
         }
+        _ => holds(given, declared),
+    }
+}
+
+/// Whether values of one type are all of another: a known extent or rank is also an unknown one,
+/// and a bare value also an optional.
+fn holds(given: &ValueType, declared: &ValueType) -> bool {
+    match (given, declared) {
+        (ValueType::Tensor(a), ValueType::Tensor(b)) => {
+            let mut dims = a.shape.iter().zip(&b.shape);
+            a.dtype == b.dtype
+                && a.rank() == b.rank()
+                && dims.all(|(x, y)| y.as_const().is_none() || x == y)
+        }
+        (
+            ValueType::Tensor(TensorType { dtype, .. }) | ValueType::Unranked(dtype),
+            ValueType::Unranked(b),
+        ) => dtype == b,
+        (ValueType::Sequence(a), ValueType::Sequence(b))
+        | (ValueType::Optional(a), ValueType::Optional(b)) => holds(a, b),
+        (bare, ValueType::Optional(held)) => holds(bare, held),
         _ => given == declared,
     }
 }
@@ -256,6 +277,14 @@ fn infer_loop(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
             "body takes {inputs} and gives {outputs} values; there are {values} operands, \
              {carried} of them carried"
         )));
+    }
+    for (position, (_, output)) in (0..carried).zip(&body.outputs()[1..]) {
+        let (after, before) = (body.ty(*output), body.ty(body.inputs()[2 + position]));
+        if after.as_tensor().is_none() && !holds(after, before) {
+            return Err(InferError::Mismatch(format!(
+                "carried value {position} is {before} before an iteration, {after} after it"
+            )));
+        }
     }
     for position in 0..values {
         let (given, declared) = (

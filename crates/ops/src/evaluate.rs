@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use alula_ir::{Def, EvalCtx, EvalError, Graph, HostValue, NodeId, Origin, Requirement, ValueId};
 use alula_tensor::{Dim, Symbol, TensorType, ValueType};
 
+use crate::quantization::rounded;
+
 /// Why a graph could not be evaluated.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EvaluateError {
@@ -20,15 +22,8 @@ pub enum EvaluateError {
         given: usize,
     },
     /// Something that the graph relies on does not hold.
-    #[error("{who} takes {left} and {right} to be equal, which they are not")]
-    Requirement {
-        /// Who relies on it.
-        who: String,
-        /// One dim.
-        left: Dim,
-        /// The other one.
-        right: Dim,
-    },
+    #[error("{}", broken(.0))]
+    Requirement(Box<Requirement>),
     /// A node could not be evaluated.
     #[error("{op} {name:?}: {error}")]
     Node {
@@ -39,6 +34,19 @@ pub enum EvaluateError {
         /// Why.
         error: EvalError,
     },
+}
+
+fn broken(requirement: &Requirement) -> String {
+    let Requirement {
+        left,
+        right,
+        who,
+        reason,
+    } = requirement;
+    match reason {
+        Some(reason) => format!("{who}: {reason}"),
+        None => format!("{who} takes {left} and {right} to be equal, which they are not"),
+    }
 }
 
 /// Most bytes that one result may have.
@@ -68,6 +76,13 @@ fn evaluate_within(
     let mut symbols = outer.clone();
     let mut values: BTreeMap<ValueId, HostValue> =
         graph.inputs().iter().copied().zip(inputs).collect();
+    for (id, value) in &mut values {
+        *value = annotated(graph, *id, value).map_err(|error| EvaluateError::Node {
+            op: "input",
+            name: graph.value(*id).name.clone().unwrap_or_default(),
+            error,
+        })?;
+    }
     for (position, id) in graph.inputs().iter().enumerate() {
         bind_input(graph, position, &values[id], &mut symbols);
         bind_result(graph, *id, &values[id], &mut symbols);
@@ -111,20 +126,25 @@ fn evaluate_within(
 }
 
 fn check_requirements(graph: &Graph, symbols: &BTreeMap<Symbol, i64>) -> Result<(), EvaluateError> {
-    for Requirement { left, right, who } in graph.requirements() {
+    for requirement in graph.requirements() {
         let value = |dim: &Dim| dim.eval(&|symbol| symbols.get(symbol).copied()).ok();
-        if value(left) != value(right) {
-            return Err(EvaluateError::Requirement {
-                who: who.clone(),
-                left: left.clone(),
-                right: right.clone(),
-            });
+        if value(&requirement.left) != value(&requirement.right) {
+            let broken = Box::new(requirement.clone());
+            return Err(EvaluateError::Requirement(broken));
         }
     }
     Ok(())
 }
 
-/// Evaluates one node on operand values.
+/// A value as the annotation of its type says it is.
+fn annotated(graph: &Graph, id: ValueId, value: &HostValue) -> Result<HostValue, EvalError> {
+    match graph.ty(id).as_tensor() {
+        Some(ty) => rounded(value, ty),
+        None => Ok(value.clone()),
+    }
+}
+
+/// Evaluates one node on operand values. Results of quantized types are quantized and dequantized.
 ///
 /// # Errors
 /// [`EvaluateError::Node`].
@@ -188,7 +208,10 @@ pub fn evaluate_node(
     for (result, value) in ctx.results.iter().zip(&values) {
         check_type(result, value).map_err(|reason| fail(EvalError::Value(reason)))?;
     }
-    Ok(values)
+    let results = node.results.iter().zip(&values);
+    results
+        .map(|(id, value)| annotated(graph, *id, value).map_err(fail))
+        .collect()
 }
 
 fn substitute(ty: &ValueType, known: &dyn Fn(&Symbol) -> Option<Dim>) -> ValueType {

@@ -51,7 +51,7 @@ pub(crate) fn greatest(a: &Dim, b: &Dim) -> Dim {
 }
 
 /// 1 where `dim` is negative, else 0.
-pub(crate) fn is_negative(dim: &Dim) -> Dim {
+pub fn is_negative(dim: &Dim) -> Dim {
     if is_not_negative(dim) {
         return Dim::new(0);
     }

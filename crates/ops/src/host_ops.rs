@@ -1,6 +1,7 @@
 //! Operators that run on the host, because the extents of their results depend on values, or
 //! because they sort, or because their values are strings, sequences or optionals.
 
+mod image;
 mod nms;
 mod select;
 mod sequence;
@@ -9,13 +10,13 @@ mod text;
 
 use alula_ir::OpDef;
 
+pub use image::DECODE_IMAGE;
 pub use nms::NON_MAX_SUPPRESSION;
 pub use select::{COMPRESS, NONZERO};
-pub(crate) use sequence::merged;
 pub use sequence::{
     CONCAT_FROM_SEQUENCE, OPTIONAL, OPTIONAL_GET_ELEMENT, OPTIONAL_HAS_ELEMENT, SEQUENCE_AT,
     SEQUENCE_CONSTRUCT, SEQUENCE_EMPTY, SEQUENCE_ERASE, SEQUENCE_INSERT, SEQUENCE_LENGTH,
-    SPLIT_TO_SEQUENCE,
+    SPLIT_TO_SEQUENCE, merged,
 };
 pub use sort::{TOPK, UNIQUE};
 pub use text::{
@@ -26,6 +27,7 @@ pub use text::{
 pub const ROWS: &[&OpDef] = &[
     &COMPRESS,
     &CONCAT_FROM_SEQUENCE,
+    &DECODE_IMAGE,
     &LOOKUP,
     &NON_MAX_SUPPRESSION,
     &NONZERO,

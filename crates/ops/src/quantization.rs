@@ -3,6 +3,7 @@
 //! A scale and a zero point hold for the whole tensor (one element), for each index of an axis
 //! (rank 1), or for each block along an axis (rank of the tensor, with the axis divided).
 
+mod annotation;
 mod dequantize;
 mod quantize;
 mod requantize;
@@ -11,6 +12,8 @@ use alula_ir::{AttrSpec, Attrs, InferCtx, InferError, OpDef};
 use alula_kernel::{Compute, ExprId};
 use alula_tensor::{Dim, ScalarOp, TensorType};
 
+pub(crate) use annotation::rounded;
+pub use annotation::{QuantParams, annotation_of};
 pub use dequantize::DEQUANTIZE_LINEAR;
 pub use quantize::QUANTIZE_LINEAR;
 pub use requantize::REQUANTIZE;

@@ -15,6 +15,7 @@ mod slice;
 
 use alula_ir::{OpDef, Traits};
 
+pub use crate::extent::is_negative;
 pub use arrange::{REVERSE_SEQUENCE, TRANSPOSE, TRILU};
 pub use concat::{CONCAT, SPLIT};
 pub use expand::{EXPAND, TILE};

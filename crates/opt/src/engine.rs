@@ -3,8 +3,9 @@
 //! Each sweep visits the nodes in order with a worklist: a rewrite puts what it made and what
 //! uses it back, so that chains collapse within one sweep; a last sweep finds nothing. What every
 //! rule is held to is checked here: inner nodes of a match have no other user (unless the rule
-//! allows it) and are no outputs, the replaced value keeps its dtype, extents and annotations, and
-//! the number of rewrites is bounded by the size of the graph.
+//! allows it) and are no outputs, and are not quantized by an annotation, the replaced value keeps
+//! its dtype, extents and annotations, and the number of rewrites is bounded by the size of the
+//! graph.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -199,6 +200,8 @@ impl Driver<'_> {
                 match self.rewrite(compiled, replacement.as_ref(), &found, work) {
                     Ok(()) => {
                         *self.report.fires.entry(compiled.rule.name).or_default() += 1;
+                        let at = self.graph.node(node).name.as_str();
+                        tracing::debug!(rule = compiled.rule.name, node = at, "applied");
                         self.verify(compiled.rule.name)?;
                         return Ok(true);
                     }
@@ -213,15 +216,20 @@ impl Driver<'_> {
         if miss == Miss::NONE {
             return;
         }
-        let node = self.graph.node(node).name.clone();
-        tracing::trace!(rule = compiled.rule.name, node, reason = %miss, "near miss");
+        let miss = NearMiss {
+            rule: compiled.rule.name,
+            node: self.graph.node(node).name.clone(),
+            reason: miss.0.into_owned(),
+        };
+        if self.report.near_misses.contains(&miss) {
+            return;
+        }
+        let NearMiss { rule, node, reason } = &miss;
+        tracing::debug!(rule, node, reason, "near miss");
         if self.report.near_misses.len() < MISSES_MAX {
-            let reason = miss.0.into_owned();
-            self.report.near_misses.insert(NearMiss {
-                rule: compiled.rule.name,
-                node,
-                reason,
-            });
+            self.report.near_misses.insert(miss);
+        } else {
+            self.report.near_misses_left_out += 1;
         }
     }
 
@@ -250,6 +258,7 @@ impl Driver<'_> {
         if let Some(guard) = rule.guard {
             guard(self.graph, found)?;
         }
+        self.check_annotations(found)?;
         if !rule.sharing {
             self.check_sole_use(found)?;
         }
@@ -264,6 +273,7 @@ impl Driver<'_> {
             dead: &mut self.dead,
             folder: self.folder,
             name,
+            matched: &found.nodes,
             made: Vec::new(),
         };
         let new = match (rule.right, replacement) {
@@ -287,6 +297,21 @@ impl Driver<'_> {
         self.visit_users(new, work);
         for node in &found.nodes {
             self.bury(*node, work);
+        }
+        Ok(())
+    }
+
+    /// Inner values must be what their operators compute, without another rounding.
+    fn check_annotations(&self, found: &Match<'_>) -> Result<(), Miss> {
+        for node in &found.nodes {
+            let mut results = self.graph.node(*node).results.iter();
+            let is_rounded = results.any(|result| {
+                let ty = self.graph.ty(*result).as_tensor();
+                *result != found.result && ty.is_some_and(|ty| ty.quant.is_some())
+            });
+            if is_rounded {
+                return Err(format!("{} is quantized", self.describe(*node)).into());
+            }
         }
         Ok(())
     }

@@ -1,17 +1,19 @@
 //! Constant folding: nodes of which every operand is constant are evaluated by their reference.
 //!
 //! Never folded: what is random, what holds sub-graphs, what has dims that are not numbers, and
-//! what would grow the model by more than the budget. Dequantized constants stay compressed unless
-//! asked for, or small and no operand of a contraction, which may take them as integers.
+//! what would grow the model by more than one node may, or all together. Dequantized constants stay
+//! compressed unless asked for, or small and no operand of a contraction, which may take them as
+//! integers. Those that a model spells with a cast and a product stay so where a run reads a part
+//! of them only: in front of a product of floats, all of them would be expanded in each run.
 
 mod fast;
 
 use std::collections::BTreeMap;
 
-use alula_ir::{Attr, Graph, HostValue, Lowering, NodeId};
+use alula_ir::{Attr, Def, Graph, HostValue, Lowering, NodeId, ValueId};
 use alula_tensor::Tensor;
 
-use crate::Options;
+use crate::options::{FoldLimit, FoldRefusal, Options};
 
 /// Most products that the reference of a contraction is asked to add up.
 const PRODUCTS_MAX: f64 = 5e7;
@@ -19,30 +21,112 @@ const PRODUCTS_MAX: f64 = 5e7;
 /// Most bytes of a dequantized constant that is folded unasked: parameters of channels, say.
 const DEQUANTIZED_BYTES_MAX: u64 = 64 << 10;
 
+/// Bytes that all folding may add to a model unless the options say else; more where the model has
+/// more, so that folding at most doubles it.
+const TOTAL_BYTES_MAX: u64 = 32 << 20;
+
+/// Results so small that nobody asks what leaves the model for them.
+const SMALL_BYTES: u64 = 256;
+
+/// What came of folding a node.
+pub(crate) enum Folding {
+    /// The values of its results.
+    Done(Vec<Tensor>),
+    /// It is not constant, or is better left as it is.
+    No,
+    /// A bound speaks against it.
+    Refused(FoldLimit),
+}
+
 /// Folds nodes, and counts what that made.
 #[derive(Debug, Default)]
 pub(crate) struct Folder {
     bytes_max: u64,
+    /// Bytes by which the model may still grow.
+    total_left: u64,
     folds_dequantize: bool,
     /// Nodes folded.
     pub nodes: usize,
     /// Bytes of the constants that they became.
     pub bytes: u64,
     /// Nodes that were not folded for their size, by name.
-    pub refused: BTreeMap<String, u64>,
+    pub refused: BTreeMap<String, FoldRefusal>,
 }
 
 impl Folder {
-    pub(crate) fn new(options: &Options) -> Folder {
+    /// Of a model: its graph with all sub-graphs.
+    pub(crate) fn new(graph: &Graph, options: &Options) -> Folder {
+        let default = || {
+            let mut known = BTreeMap::new();
+            constants(graph, &mut known);
+            TOTAL_BYTES_MAX.max(known.values().sum())
+        };
         Folder {
             bytes_max: options.fold_bytes_max,
+            total_left: options.fold_total_max.unwrap_or_else(default),
             folds_dequantize: options.fold_dequantize,
             ..Folder::default()
         }
     }
 
-    /// The values of a node's results, if it can and should be folded.
-    pub(crate) fn fold(&mut self, graph: &Graph, id: NodeId) -> Option<Vec<Tensor>> {
+    /// As [`Folder::fold`], of a node that has no user yet: what stays compressed before a
+    /// contraction cannot be told from what does not, so that the pass decides later.
+    pub(crate) fn fold_new(
+        &mut self,
+        graph: &Graph,
+        id: NodeId,
+        leaves: &dyn Fn(NodeId) -> bool,
+    ) -> Folding {
+        let is_dequantized = graph.node(id).op.name.starts_with("dequantize");
+        if is_dequantized && !self.folds_dequantize {
+            return Folding::No;
+        }
+        self.fold(graph, id, leaves)
+    }
+
+    /// Folds a node, if it can and should be; `leaves` says which users of its operands leave the
+    /// graph with it.
+    pub(crate) fn fold(
+        &mut self,
+        graph: &Graph,
+        id: NodeId,
+        leaves: &dyn Fn(NodeId) -> bool,
+    ) -> Folding {
+        let Some((given, needed)) = self.size(graph, id) else {
+            return Folding::No;
+        };
+        let node = graph.node(id);
+        let growth = match needed {
+            0..=SMALL_BYTES => needed,
+            _ => needed.saturating_sub(freed(graph, id, leaves)),
+        };
+        let limit = if needed > given.saturating_add(self.bytes_max) {
+            Some(FoldLimit::Node)
+        } else if growth > self.total_left {
+            Some(FoldLimit::Total)
+        } else {
+            is_heavy(graph, id).then_some(FoldLimit::Work)
+        };
+        if let Some(limit) = limit {
+            let refusal = FoldRefusal {
+                bytes: needed,
+                limit,
+            };
+            self.refused.insert(node.name.clone(), refusal);
+            return Folding::Refused(limit);
+        }
+        let Some(tensors) = fast::fold(graph, id).or_else(|| by_reference(graph, id)) else {
+            return Folding::No;
+        };
+        self.total_left -= growth;
+        self.nodes += 1;
+        self.bytes += needed;
+        Folding::Done(tensors)
+    }
+
+    /// Bytes of a node's operands and of its results, if it can and should be folded, whatever the
+    /// bounds say.
+    fn size(&self, graph: &Graph, id: NodeId) -> Option<(u64, u64)> {
         let node = graph.node(id);
         if node.op.traits.random || node.op.traits.control_flow {
             return None;
@@ -61,27 +145,93 @@ impl Folder {
         let mut needed = 0_u64;
         for result in &node.results {
             let ty = graph.ty(*result).as_tensor()?;
+            // What an annotation says is kept as it is stored.
+            if ty.quant.is_some() {
+                return None;
+            }
             let elements = ty.num_elements().as_const()?;
             let bytes = u64::try_from(elements)
                 .ok()?
                 .checked_mul(ty.dtype.size_bytes() as u64)?;
             needed = needed.checked_add(bytes)?;
         }
-        if node.op.name.starts_with("dequantize")
-            && !self.folds_dequantize
-            && (needed > DEQUANTIZED_BYTES_MAX || feeds_contraction(graph, id))
+        let is_large = needed > DEQUANTIZED_BYTES_MAX;
+        let stays = match node.op.name {
+            name if name.starts_with("dequantize") => is_large || feeds_contraction(graph, id),
+            "cast" if is_large => {
+                scaling_of(graph, id).is_some_and(|last| !feeds_contraction(graph, last))
+            }
+            _ => false,
+        };
+        (!stays || self.folds_dequantize).then_some((given, needed))
+    }
+}
+
+/// Bytes of the constants of a graph and its sub-graphs, by the address of their elements: graphs
+/// share constants.
+fn constants(graph: &Graph, known: &mut BTreeMap<usize, u64>) {
+    for (_, value) in graph.values() {
+        if let Def::Constant(tensor) = &value.def {
+            let bytes = tensor.bytes();
+            known.insert(bytes.as_ptr().addr(), bytes.len() as u64);
+        }
+    }
+    for id in graph.nodes() {
+        for (_, attr) in graph.node(id).attrs.iter() {
+            if let Attr::Graph(inner) = attr {
+                constants(inner, known);
+            }
+        }
+    }
+}
+
+/// Bytes of constant operands that nothing but what leaves uses.
+fn freed(graph: &Graph, id: NodeId, leaves: &dyn Fn(NodeId) -> bool) -> u64 {
+    let mut operands: Vec<ValueId> = graph.node(id).operands.iter().flatten().copied().collect();
+    operands.sort_unstable();
+    operands.dedup();
+    let bytes = operands.into_iter().map(|operand| {
+        let bytes = graph.as_constant(operand).map_or(0, |t| t.bytes().len());
+        let is_freed = bytes as u64 > SMALL_BYTES
+            && graph.num_outputs_of(operand) == 0
+            && graph.uses(operand).iter().all(|(user, _)| leaves(*user));
+        if is_freed { bytes as u64 } else { 0 }
+    });
+    bytes.sum()
+}
+
+/// The product that ends a dequantization which this cast of integers begins:
+/// `(cast(steps) - zero point) * scale`, with constants.
+fn scaling_of(graph: &Graph, cast: NodeId) -> Option<NodeId> {
+    let is_narrower = {
+        let node = graph.node(cast);
+        let from = graph
+            .ty(node.operands.first().copied()??)
+            .as_tensor()?
+            .dtype;
+        let to = graph.ty(node.results[0]).as_tensor()?.dtype;
+        from.is_integer() && to.is_float() && from.size_bytes() < to.size_bytes()
+    };
+    let (mut at, mut steps) = (cast, 0);
+    while is_narrower && steps < 2 {
+        let value = graph.node(at).results[0];
+        let users = graph.uses(value);
+        let [(user, _)] = users.as_slice() else {
+            return None;
+        };
+        let mut operands = graph.node(*user).operands.iter().flatten();
+        let name = graph.node(*user).op.name;
+        if !matches!(name, "mul" | "sub")
+            || !operands.all(|other| *other == value || graph.as_constant(*other).is_some())
         {
             return None;
         }
-        if needed > given.saturating_add(self.bytes_max) || is_heavy(graph, id) {
-            self.refused.insert(node.name.clone(), needed);
-            return None;
+        if name == "mul" {
+            return Some(*user);
         }
-        let tensors = fast::fold(graph, id).or_else(|| by_reference(graph, id))?;
-        self.nodes += 1;
-        self.bytes += needed;
-        Some(tensors)
+        (at, steps) = (*user, steps + 1);
     }
+    None
 }
 
 fn by_reference(graph: &Graph, id: NodeId) -> Option<Vec<Tensor>> {
@@ -105,13 +255,14 @@ fn by_reference(graph: &Graph, id: NodeId) -> Option<Vec<Tensor>> {
     }
 }
 
-/// Whether a result is an operand of a contraction, or of what may stand before one.
+/// Whether a result is a side of a contraction, or of what may stand before one. A bias is none.
 fn feeds_contraction(graph: &Graph, id: NodeId) -> bool {
     let results = &graph.node(id).results;
     let mut users = results.iter().flat_map(|value| graph.uses(*value));
-    users.any(|(user, _)| {
+    users.any(|(user, position)| {
         let op = graph.node(user).op;
-        matches!(op.lowering, Lowering::Contract(_)) || matches!(op.name, "transpose" | "reshape")
+        let is_side = matches!(op.lowering, Lowering::Contract(_)) && position < 2;
+        is_side || matches!(op.name, "transpose" | "reshape")
     })
 }
 
@@ -168,7 +319,7 @@ pub(crate) fn fold_constants(graph: &mut Graph, folder: &mut Folder) -> usize {
         if is_matrix_operand(graph, id) {
             continue;
         }
-        let Some(tensors) = folder.fold(graph, id) else {
+        let Folding::Done(tensors) = folder.fold(graph, id, &|user| user == id) else {
             continue;
         };
         let results = graph.node(id).results.clone();

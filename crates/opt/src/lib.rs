@@ -16,10 +16,11 @@ mod pattern;
 mod pipeline;
 mod rule;
 mod rules;
+mod sparsity;
 
-pub use options::{NearMiss, OptError, Options, PassReport, Report};
+pub use options::{FoldLimit, FoldRefusal, NearMiss, OptError, Options, PassReport, Report};
 pub use patch::Patch;
 pub use pattern::Match;
-pub use pipeline::optimize;
+pub use pipeline::{names, optimize};
 pub use rule::{Build, Guard, Miss, Numerics, Right, Rule};
 pub use rules::{all_rules, apply_rule, sets};

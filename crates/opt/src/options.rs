@@ -7,19 +7,22 @@ use alula_ir::VerifyError;
 
 use crate::pipeline::pass_names;
 use crate::rule::{Numerics, Rule};
-use crate::rules::all_rules;
+use crate::rules::{all_rules, sets};
 
 /// What the user decides.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Rules and passes that are not applied, by name.
     pub disabled: BTreeSet<String>,
-    /// If given, the only rules that are applied. Passes are not affected.
+    /// If given, the only rules and sets of rules that are applied. Passes are not affected.
     pub only: Option<BTreeSet<String>>,
     /// Whether rules that compute something near are applied.
     pub allow_approximate: bool,
     /// Most bytes by which folding one node may grow the model.
     pub fold_bytes_max: u64,
+    /// Most bytes by which all folding may grow the model; by default 32 MiB, or as much as its
+    /// constants have if that is more.
+    pub fold_total_max: Option<u64>,
     /// Whether dequantized constants are folded, which undoes their compression.
     pub fold_dequantize: bool,
     /// Whether the graph is verified after every rewrite and pass.
@@ -35,6 +38,7 @@ impl Default for Options {
             only: None,
             allow_approximate: false,
             fold_bytes_max: 4 << 20,
+            fold_total_max: None,
             fold_dequantize: false,
             verify: cfg!(debug_assertions),
             fires_max: None,
@@ -53,15 +57,35 @@ impl Options {
                 .is_none_or(|only| only.contains(rule.name))
     }
 
-    /// Refuses names that mean nothing.
-    pub(crate) fn check(&self) -> Result<(), OptError> {
+    /// The same options with names of sets in `only` replaced by their rules; refuses names that
+    /// mean nothing.
+    pub(crate) fn resolved(&self) -> Result<Options, OptError> {
+        let is_rule = |name: &str| all_rules().any(|rule| rule.name == name);
+        let is_pass = |name: &str| pass_names().any(|pass| pass == name);
         for name in self.disabled.iter().chain(self.only.iter().flatten()) {
-            let is_rule = all_rules().any(|rule| rule.name == *name);
-            if !is_rule && !pass_names().any(|pass| pass == *name) {
+            if !is_rule(name) && !is_pass(name) {
                 return Err(OptError::UnknownRule(name.clone()));
             }
         }
-        Ok(())
+        let Some(only) = &self.only else {
+            return Ok(self.clone());
+        };
+        let mut rules = BTreeSet::new();
+        for name in only {
+            match sets().find(|(set, _)| set == name) {
+                Some((_, of_set)) => {
+                    rules.extend(of_set.iter().map(|rule| rule.name.to_owned()));
+                }
+                None if is_rule(name) => {
+                    rules.insert(name.clone());
+                }
+                None => return Err(OptError::PassAsRule(name.clone())),
+            }
+        }
+        Ok(Options {
+            only: Some(rules),
+            ..self.clone()
+        })
     }
 }
 
@@ -71,6 +95,9 @@ pub enum OptError {
     /// An option names a rule that does not exist.
     #[error("there is no rule or pass named {0}")]
     UnknownRule(String),
+    /// The only rules to apply include a pass, which is none.
+    #[error("{0} is a pass and no rule: passes run unless they are disabled")]
+    PassAsRule(String),
     /// A rule or pass broke an invariant of the graph.
     #[error("the graph does not verify after {after}: {}", .errors[0])]
     Verify {
@@ -92,6 +119,37 @@ pub struct NearMiss {
     pub reason: String,
 }
 
+/// Why a node that could be folded was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldRefusal {
+    /// Bytes that its results need.
+    pub bytes: u64,
+    /// What speaks against it.
+    pub limit: FoldLimit,
+}
+
+/// A bound on constant folding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoldLimit {
+    /// What one node may add to the model.
+    Node,
+    /// What all nodes together may add.
+    Total,
+    /// The work of its reference.
+    Work,
+}
+
+impl FoldLimit {
+    /// What speaks against folding, in a few words.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            FoldLimit::Node => "more than one node may add to the model",
+            FoldLimit::Total => "more than is left of what all nodes may add to the model",
+            FoldLimit::Work => "its reference would take too long",
+        }
+    }
+}
+
 /// What a pass did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassReport {
@@ -110,14 +168,16 @@ pub struct Report {
     pub fires: BTreeMap<&'static str, usize>,
     /// Places where rules matched but were not applied; bounded, and without repetitions.
     pub near_misses: BTreeSet<NearMiss>,
+    /// Near misses beyond the bound, repetitions included.
+    pub near_misses_left_out: usize,
     /// Passes in the order in which they ran.
     pub passes: Vec<PassReport>,
     /// Nodes that became constants.
     pub folded_nodes: usize,
     /// Bytes of these constants.
     pub folded_bytes: u64,
-    /// Nodes that would have become constants beyond the budget, with the bytes they need.
-    pub fold_refused: BTreeMap<String, u64>,
+    /// Nodes that would have become constants beyond a bound.
+    pub fold_refused: BTreeMap<String, FoldRefusal>,
     /// Nodes at first, those of sub-graphs included.
     pub nodes_before: usize,
     /// Nodes in the end.

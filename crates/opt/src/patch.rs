@@ -1,14 +1,16 @@
 //! What a rule builds in place of a match.
 //!
 //! Nodes that are made of constants only are folded as they are made, so that rules write weight
-//! arithmetic as operators and later patterns see constants.
+//! arithmetic as operators and later patterns see constants. Dequantizations wait for the pass
+//! that folds, which sees who uses them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use alula_ir::{Attr, Attrs, Graph, NodeId, OpDef, ValueId};
-use alula_tensor::{DType, Scalar, Shape, Tensor, TensorType};
+use alula_tensor::{DType, Quant, Scalar, Shape, Tensor, TensorType};
 
-use crate::fold::Folder;
+use crate::fold::{Folder, Folding};
 use crate::pattern::{AttrMade, Match, Replacement, splat_of};
 use crate::rule::Miss;
 
@@ -20,6 +22,8 @@ pub struct Patch<'g> {
     pub(crate) folder: &'g mut Folder,
     /// The name of the node that is replaced, which the new ones inherit.
     pub(crate) name: String,
+    /// The nodes of the match, most of which leave the graph with it.
+    pub(crate) matched: &'g [NodeId],
     pub(crate) made: Vec<NodeId>,
 }
 
@@ -105,15 +109,22 @@ impl Patch<'_> {
                 .push_with_results(op, operands, attrs, &self.name, results_wanted)?;
         let node = self.graph.producer(results[0]).expect("a node was made");
         self.made.push(node);
-        match self.folder.fold(self.graph, node) {
-            Some(tensors) => {
+        let leaves = |user: NodeId| {
+            user == node || self.matched.contains(&user) || self.dead.contains(&user)
+        };
+        match self.folder.fold_new(self.graph, node, &leaves) {
+            Folding::Done(tensors) => {
                 self.dead.insert(node);
                 Ok(tensors
                     .into_iter()
                     .map(|tensor| self.graph.constant(tensor))
                     .collect())
             }
-            None => Ok(results),
+            Folding::No => Ok(results),
+            // What would be computed anew in each run is worse than what was there.
+            Folding::Refused(limit) => {
+                Err(format!("constants are not folded: {}", limit.reason()).into())
+            }
         }
     }
 
@@ -128,6 +139,35 @@ impl Patch<'_> {
     ) -> Result<Vec<ValueId>, Miss> {
         let node = self.graph.node(node).clone();
         self.push_op(node.op, operands, node.attrs, node.results.len())
+    }
+
+    /// The node of a value again, with the value quantized by an annotation.
+    ///
+    /// # Errors
+    /// A miss when no node makes it alone or again.
+    pub fn quantized(&mut self, value: ValueId, quant: Quant) -> Result<ValueId, Miss> {
+        let Some(id) = self.graph.producer(value) else {
+            return Err("no node makes it".into());
+        };
+        let node = self.graph.node(id).clone();
+        let traits = node.op.traits;
+        if node.results.len() != 1 || traits.random || traits.control_flow {
+            return Err(format!("{} is not made again", node.op.name).into());
+        }
+        let name = std::mem::replace(&mut self.name, node.name.clone());
+        let made = self.push_op(node.op, &node.operands, node.attrs, 1);
+        self.name = name;
+        let made = made?[0];
+        let mut ty = self.ty(made)?;
+        ty.quant = Some(Arc::new(quant));
+        match self.graph.producer(made) {
+            Some(_) => self.graph.refine_type(made, ty.into()),
+            None => return Err("it is constant".into()),
+        }
+        if let Some(name) = self.graph.value(value).name.clone() {
+            self.graph.set_name(made, &name);
+        }
+        Ok(made)
     }
 
     /// The users of a value that are not dead.

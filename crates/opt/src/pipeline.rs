@@ -3,8 +3,10 @@
 //! Trivial no-ops go first. Patterns that need many small operators (layer normalization, GELU,
 //! attention) come before the algebra that would break them; quantization is propagated before
 //! batch normalizations are folded, and transpositions are cleaned up last. All of it is repeated
-//! while something changes, because each step makes work for the others.
+//! while something changes, because each step makes work for the others. In the end, types are
+//! annotated with what is quantized and what is sparse: rules see operators, back ends see types.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use alula_ir::{Attr, Graph};
@@ -15,6 +17,7 @@ use crate::engine::{RuleSet, apply_rules};
 use crate::fold::{Folder, fold_constants};
 use crate::options::{OptError, Options, PassReport, Report};
 use crate::rules;
+use crate::sparsity::annotate_sparse;
 
 /// Rounds after which a graph is left as it is; two or three are usual.
 const ROUNDS_MAX: usize = 8;
@@ -26,6 +29,7 @@ enum Step {
     Fold,
     Merge,
     Rules(&'static str),
+    Sparse,
 }
 
 const STEPS: &[Step] = &[
@@ -44,6 +48,9 @@ const STEPS: &[Step] = &[
     Step::Rules("transpose"),
 ];
 
+/// Steps when nothing changes any more.
+const LAST_STEPS: &[Step] = &[Step::Rules("annotation"), Step::Sparse];
+
 impl Step {
     const fn name(self) -> &'static str {
         match self {
@@ -51,13 +58,22 @@ impl Step {
             Step::Fold => "fold_constants",
             Step::Merge => "merge_equal",
             Step::Rules(set) => set,
+            Step::Sparse => "annotate_sparse",
         }
     }
 }
 
 /// The names of the passes that options can disable, besides those of rules.
 pub(crate) fn pass_names() -> impl Iterator<Item = &'static str> {
-    STEPS.iter().map(|step| step.name())
+    STEPS.iter().chain(LAST_STEPS).map(|step| step.name())
+}
+
+/// Every rule, and every pass that is more than a set of rules: what [`Options`] can leave out,
+/// each under one name.
+pub fn names() -> BTreeSet<&'static str> {
+    let passes = STEPS.iter().filter(|step| !matches!(step, Step::Rules(_)));
+    let rules = rules::all_rules().map(|rule| rule.name);
+    passes.map(|step| step.name()).chain(rules).collect()
 }
 
 /// Optimises a graph and its sub-graphs.
@@ -65,12 +81,14 @@ pub(crate) fn pass_names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// [`OptError`]: unknown names in the options, or a broken invariant if `verify` is set.
 pub fn optimize(graph: &mut Graph, options: &Options) -> Result<Report, OptError> {
-    options.check()?;
+    let options = &options.resolved()?;
+    let nodes = count_nodes(graph);
+    let _span = tracing::info_span!("optimize", nodes).entered();
     let mut report = Report {
-        nodes_before: count_nodes(graph),
+        nodes_before: nodes,
         ..Report::default()
     };
-    let mut folder = Folder::new(options);
+    let mut folder = Folder::new(graph, options);
     optimize_within(graph, options, &mut folder, &mut report)?;
     report.nodes_after = count_nodes(graph);
     report.folded_nodes = folder.nodes;
@@ -100,18 +118,24 @@ fn optimize_within(
             graph.set_attr(id, &name, Attr::Graph(Box::new(inner)));
         }
     }
-    for _ in 0..ROUNDS_MAX {
+    let mut steps = |steps: &[Step], graph: &mut Graph| {
         let mut changes = 0;
-        for step in STEPS {
+        for step in steps {
             if !options.disabled.contains(step.name()) {
                 changes += run_step(*step, graph, options, folder, report)?;
             }
         }
-        if changes == 0 {
-            return Ok(());
+        Ok(changes)
+    };
+    let mut is_done = false;
+    for _ in 0..ROUNDS_MAX {
+        is_done = steps(STEPS, graph)? == 0;
+        if is_done {
+            break;
         }
     }
-    report.is_incomplete = true;
+    steps(LAST_STEPS, graph)?;
+    report.is_incomplete |= !is_done;
     Ok(())
 }
 
@@ -132,6 +156,7 @@ fn run_step(
             let set = RuleSet::new(rules::compiled(name), options);
             apply_rules(graph, &set, options, folder, report)?
         }
+        Step::Sparse => annotate_sparse(graph),
     };
     if changes > 0 {
         graph.remove_dead();

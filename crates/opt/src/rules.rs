@@ -12,6 +12,7 @@ use crate::rule::Rule;
 
 mod activation;
 mod algebra;
+mod annotation;
 mod attention;
 mod conv;
 mod fold;
@@ -25,6 +26,7 @@ mod transpose;
 const SETS: &[(&str, &[Rule])] = &[
     ("activation", activation::RULES),
     ("algebra", algebra::RULES),
+    ("annotation", annotation::RULES),
     ("attention", attention::RULES),
     ("conv", conv::RULES),
     ("fold", fold::RULES),
@@ -76,11 +78,12 @@ pub fn apply_rule(graph: &mut Graph, name: &str, options: &Options) -> Result<Re
         only: Some([name.to_owned()].into()),
         ..options.clone()
     };
-    let (mut folder, mut report) = (Folder::new(&options), Report::default());
+    let (mut folder, mut report) = (Folder::new(graph, &options), Report::default());
     let set = RuleSet::new(compiled(set), &options);
     apply_rules(graph, &set, &options, &mut folder, &mut report)?;
     report.folded_nodes = folder.nodes;
     report.folded_bytes = folder.bytes;
+    report.fold_refused = folder.refused;
     Ok(report)
 }
 

@@ -2,7 +2,7 @@
 
 use alula_ir::{Graph, parse};
 use alula_ops::registry;
-use alula_opt::{OptError, Options, Report, optimize};
+use alula_opt::{FoldLimit, OptError, Options, Report, optimize};
 
 fn graph(text: &str) -> Graph {
     parse(text, registry(), &|_| None).unwrap_or_else(|error| panic!("{error}\n{text}"))
@@ -85,7 +85,8 @@ fn folding_keeps_to_its_budget() {
         ..verified()
     };
     let report = check(text, &options, &["expand", "pow"]);
-    assert_eq!(report.fold_refused.get("e"), Some(&4_000_000));
+    let refusal = report.fold_refused.get("e").expect("it is too large");
+    assert_eq!((refusal.bytes, refusal.limit), (4_000_000, FoldLimit::Node));
     let report = check(
         text,
         &Options {
@@ -95,6 +96,89 @@ fn folding_keeps_to_its_budget() {
         &["pow"],
     );
     assert_eq!((report.folded_nodes, report.folded_bytes), (1, 4_000_000));
+}
+
+#[test]
+fn folding_keeps_to_a_budget_of_the_whole_model() {
+    // Each node is small; all together are not.
+    let text = "graph @g(%x: f32[8]) {
+        %a = const f32[1] [2.0]
+        %b = const f32[1] [3.0]
+        %c = const f32[1] [5.0]
+        %p = expand %a {to = [1000, 8]}
+        %q = expand %b {to = [1000, 8]}
+        %r = expand %c {to = [1000, 8]}
+        %y = pow %p, %x
+        %z = pow %q, %x
+        %w = pow %r, %x
+        return y: %y, z: %z, w: %w }";
+    let options = Options {
+        fold_total_max: Some(70_000),
+        disabled: ["shape".to_owned()].into(),
+        ..verified()
+    };
+    let report = check(text, &options, &["expand", "pow", "pow", "pow"]);
+    assert_eq!((report.folded_nodes, report.folded_bytes), (2, 64_000));
+    let refusal = report.fold_refused.get("r").expect("the budget is spent");
+    assert_eq!((refusal.bytes, refusal.limit), (32_000, FoldLimit::Total));
+}
+
+#[test]
+fn what_folding_replaces_counts_for_nothing() {
+    // A product with weights that leave the model, and one with weights that stay.
+    let weights = vec!["0.5"; 100].join(", ");
+    let text = |outputs: &str| {
+        format!(
+            "graph @g(%x: f32[N, 100]) {{
+            %w = const f32[100] [{weights}]
+            %s = const f32[1] [1.5]
+            %v = mul %w, %s
+            %y = pow %x, %v
+            return y: %y{outputs} }}"
+        )
+    };
+    let options = Options {
+        fold_total_max: Some(0),
+        ..verified()
+    };
+    check(&text(""), &options, &["pow"]);
+    let report = check(&text(", w: %w"), &options, &["mul", "pow"]);
+    assert_eq!(report.fold_refused["v"].limit, FoldLimit::Total);
+}
+
+#[test]
+fn tables_that_a_model_scales_itself_stay_compressed() {
+    let text = |beside: &str, user: &str| {
+        format!(
+            "graph @g(%x: f32[N, 200], %i: i64[N]) {{
+            %w = const i8[200, 200] splat 3
+            %s = const f32[200] splat 0.25
+            %f = cast %w {{to = f32}}
+            {beside}
+            %y = {user}
+            return y: %y }}"
+        )
+    };
+    let (scaled, taken) = ("%d = mul %f, %s", "gather %d, %i");
+    let expected = ["dequantize_linear", "gather"];
+    check(&text(scaled, taken), &verified(), &expected);
+    let shifted = "%z = const f32[] [2.0] %g = sub %f, %z %d = mul %g, %s";
+    check(&text(shifted, taken), &verified(), &expected);
+    let asked = Options {
+        fold_dequantize: true,
+        ..verified()
+    };
+    check(&text(scaled, taken), &asked, &["gather"]);
+    // Without a scale it is no dequantization.
+    check(&text("%d = neg %f", taken), &verified(), &["gather"]);
+    // A product would expand all of it in each run; beyond the budget it has to.
+    check(&text(scaled, "matmul %x, %d"), &verified(), &["matmul"]);
+    let bounded = Options {
+        fold_total_max: Some(50_000),
+        ..verified()
+    };
+    let expected = ["dequantize_linear", "matmul"];
+    check(&text(scaled, "matmul %x, %d"), &bounded, &expected);
 }
 
 #[test]
@@ -180,6 +264,22 @@ fn rules_can_be_chosen() {
     };
     let report = check(text, &first, &["mul"]);
     assert_eq!(report.total_fires(), 1);
+    let set = Options {
+        only: Some(["fold".to_owned()].into()),
+        ..verified()
+    };
+    check(text, &set, &[]);
+    let other_set = Options {
+        only: Some(["transpose".to_owned()].into()),
+        ..verified()
+    };
+    check(text, &other_set, &["add", "mul"]);
+    let pass = Options {
+        only: Some(["merge_equal".to_owned()].into()),
+        ..verified()
+    };
+    let error = optimize(&mut graph(text), &pass).expect_err("a pass is no rule");
+    assert!(matches!(error, OptError::PassAsRule(name) if name == "merge_equal"));
     let unknown = Options {
         only: Some(["drop_everything".to_owned()].into()),
         ..verified()

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::Program;
 
@@ -21,7 +22,7 @@ pub enum DeviceError {
     #[error("the program's code is damaged: {0}")]
     BadCode(String),
     /// Memory could not be had.
-    #[error("{0} bytes of device memory could not be allocated")]
+    #[error("{0} bytes of memory could not be allocated on the device")]
     OutOfMemory(u64),
     /// A parameter of a launch is too short, or memory that is written overlaps other memory.
     #[error("kernel {kernel}, parameter {param}: {reason}")]
@@ -32,6 +33,12 @@ pub enum DeviceError {
         param: usize,
         /// What is wrong.
         reason: String,
+    },
+    /// The run's time was over before the launch was done.
+    #[error("kernel {kernel}: the deadline has passed")]
+    Deadline {
+        /// The kernel's name.
+        kernel: String,
     },
     /// A launch failed.
     #[error("kernel {kernel}: {reason}")]
@@ -47,6 +54,10 @@ pub enum DeviceError {
 pub trait Device: Send + Sync {
     /// The target whose programs it runs.
     fn target(&self) -> &str;
+
+    /// How this device calls kernels and in what form it takes packed constants, in words with
+    /// version numbers. It runs only programs that say the same.
+    fn abi(&self) -> String;
 
     /// A line for the user: processor or adapter, with what matters of its features.
     fn describe(&self) -> String;
@@ -109,6 +120,10 @@ pub struct Launch<'a, 'b> {
     pub args: &'a mut [Arg<'b>],
     /// Values of the kernel's symbols, in order.
     pub symbols: &'a [i64],
+    /// Scalar evaluations, about.
+    pub work: u64,
+    /// When the run's time is over. A device that can ends a long launch soon after.
+    pub deadline: Option<Instant>,
 }
 
 /// A loaded program.
@@ -123,8 +138,17 @@ pub trait Module: Send + Sync {
     /// kernel's bounds first.
     ///
     /// # Errors
-    /// [`DeviceError::BadArg`] before anything is run, [`DeviceError::Launch`] after.
+    /// [`DeviceError::BadArg`] before anything is run, [`DeviceError::Launch`] and
+    /// [`DeviceError::Deadline`] after.
     fn launch(&self, arena: &mut dyn Arena, launch: Launch<'_, '_>) -> Result<(), DeviceError>;
+
+    /// Bytes that a launch of a kernel takes beside its arguments, for values of its symbols.
+    ///
+    /// # Errors
+    /// [`DeviceError`] where the kernel cannot be launched with such sizes.
+    fn scratch_bytes(&self, _kernel: usize, _symbols: &[i64]) -> Result<u64, DeviceError> {
+        Ok(0)
+    }
 
     /// How many threads or lanes work at once, for reports.
     fn parallelism(&self) -> usize;

@@ -15,6 +15,27 @@ pub enum LetterCase {
     Upper,
 }
 
+/// What the pixels of a decoded image hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PixelFormat {
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+    /// One channel.
+    Grayscale,
+}
+
+impl PixelFormat {
+    /// Values of a pixel.
+    pub const fn channels(self) -> usize {
+        match self {
+            PixelFormat::Rgb | PixelFormat::Bgr => 3,
+            PixelFormat::Grayscale => 1,
+        }
+    }
+}
+
 /// A function of host values. Operands and results are those of the operator of the same name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum HostFn {
@@ -67,6 +88,11 @@ pub enum HostFn {
         seed: u64,
         /// Element type of the result.
         dtype: DType,
+    },
+    /// The pixels of an encoded image: `u8[height, width, channels]`.
+    DecodeImage {
+        /// What a pixel holds.
+        format: PixelFormat,
     },
     /// Strings of two operands one after the other, broadcast.
     StringConcat,

@@ -4,6 +4,7 @@
 //! and constants. The runtime runs plans and hands launches to a [`Module`], which a back end's
 //! device makes of the program. It never sees an operator.
 
+mod abi;
 mod check;
 mod device;
 mod host;
@@ -14,10 +15,11 @@ mod program;
 mod slots;
 mod text;
 
+pub use abi::PROGRAM_ABI;
 pub use check::{Sizes, check_launch};
 pub use device::{Arena, Arg, Device, DeviceError, Launch, Module};
-pub use host::{HostFn, LetterCase};
+pub use host::{HostFn, LetterCase, PixelFormat};
 pub use pack::{Lifetime, pack};
 pub use peak::Peak;
-pub use plan::{Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
+pub use plan::{Check, Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
 pub use program::{Constant, KernelEntry, KernelParam, ParamAccess, Program};

@@ -16,9 +16,9 @@ pub struct Plan {
     pub name: String,
     /// Symbols in the order in which they become known.
     pub symbols: Vec<SymbolDef>,
-    /// Dims that must be equal, as the sizes of launches rely on it; each with the nodes that do.
+    /// Dims that must be equal.
     #[serde(default)]
-    pub checks: Vec<(Dim, Dim, String)>,
+    pub checks: Vec<Check>,
     /// Inputs in order.
     pub inputs: Vec<Port>,
     /// Outputs in order. Two outputs may share a slot.
@@ -27,6 +27,19 @@ pub struct Plan {
     pub slots: Vec<Slot>,
     /// What is done, in order.
     pub steps: Vec<Step>,
+}
+
+/// Two dims that must be equal: the sizes of launches rely on it, or values are right only then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// One dim.
+    pub left: Dim,
+    /// The other one.
+    pub right: Dim,
+    /// The nodes that rely on it.
+    pub nodes: String,
+    /// What is wrong if it does not hold, where the two dims do not tell.
+    pub reason: Option<String>,
 }
 
 /// A symbol and what gives it its value.

@@ -13,6 +13,9 @@ pub struct Program {
     pub target: String,
     /// How exact contractions are, in a word: `highest` is as exact as `f32` arithmetic.
     pub precision: String,
+    /// What the code asks of the device besides features: how kernels are called and in what form
+    /// packed constants lie. Of [`Device::abi`](crate::Device::abi), which must say the same.
+    pub abi: String,
     /// Processor features without which the code must not run.
     pub features: Vec<String>,
     /// Plans; the first is the model's, others are sub-graphs.
@@ -70,6 +73,8 @@ pub struct KernelEntry {
     pub symbols: Vec<Symbol>,
     /// Bytes of scratch memory that a launch needs.
     pub scratch: Dim,
+    /// Scalar evaluations of a launch, about, in symbols of the plans that launch it.
+    pub work: Dim,
     /// What the back end's device needs to find and launch it, serialised by the back end.
     pub code: Vec<u8>,
 }

@@ -3,6 +3,16 @@
 use crate::{Place, Plan, SlotId, Step, SymbolOrigin};
 
 impl Plan {
+    /// The slot, by position, that holds a slot's bytes: itself unless it is an alias. Chains end,
+    /// as whoever made the plan takes care and a session checks.
+    pub fn root(&self, slot: SlotId) -> usize {
+        let mut slot = slot.0 as usize;
+        while let Place::Alias(base) = self.slots[slot].place {
+            slot = base.0 as usize;
+        }
+        slot
+    }
+
     /// Calls `visit` with every slot that ports, symbols, steps and aliases name.
     pub fn for_each_slot_mut(&mut self, visit: &mut dyn FnMut(&mut SlotId)) {
         for port in self.inputs.iter_mut().chain(&mut self.outputs) {
@@ -53,6 +63,13 @@ impl Plan {
 }
 
 impl Step {
+    /// Every slot that the step touches, in order of its mention.
+    pub fn slots(&self) -> Vec<SlotId> {
+        let mut slots = Vec::new();
+        self.clone().for_each(&mut |slot| slots.push(*slot));
+        slots
+    }
+
     fn for_each(&mut self, visit: &mut dyn FnMut(&mut SlotId)) {
         match self {
             Step::Launch { args, .. } => args.iter_mut().for_each(visit),

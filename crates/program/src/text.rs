@@ -4,7 +4,7 @@ use std::fmt;
 
 use alula_tensor::Dim;
 
-use crate::{Place, Plan, SlotId, Step, SymbolOrigin};
+use crate::{Check, Place, Plan, SlotId, Step, SymbolOrigin};
 
 impl fmt::Display for SlotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,14 +99,30 @@ impl fmt::Display for Step {
     }
 }
 
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Check {
+            left,
+            right,
+            nodes,
+            reason,
+        } = self;
+        write!(f, "check {left} = {right} ; {nodes}")?;
+        match reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "plan {:?} {{", self.name)?;
         for def in &self.symbols {
             writeln!(f, "  symbol {} = {}", def.symbol, def.origin)?;
         }
-        for (a, b, nodes) in &self.checks {
-            writeln!(f, "  check {a} = {b} ; {nodes}")?;
+        for check in &self.checks {
+            writeln!(f, "  {check}")?;
         }
         for (what, ports) in [("input", &self.inputs), ("output", &self.outputs)] {
             for port in ports {

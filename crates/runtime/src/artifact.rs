@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use alula_artifact::{Artifact, Builder, Kind, Metadata, Verify, WriteError};
-use alula_program::Program;
+use alula_program::{PROGRAM_ABI, Program};
 use alula_tensor::Storage;
 
 use crate::SessionError;
@@ -52,6 +52,7 @@ fn builder<'a>(programs: &[&'a Program]) -> Result<Builder<'a>, WriteError> {
     features.dedup();
     let mut builder = Builder::new(Metadata {
         producer: format!("alula {}", env!("CARGO_PKG_VERSION")),
+        contents: PROGRAM_ABI,
         targets: programs.iter().map(|p| p.target.clone()).collect(),
         cpu_features: features,
     });
@@ -67,6 +68,7 @@ fn builder<'a>(programs: &[&'a Program]) -> Result<Builder<'a>, WriteError> {
         let slim = Program {
             target: target.clone(),
             precision: program.precision.clone(),
+            abi: program.abi.clone(),
             features: program.features.clone(),
             plans: program.plans.clone(),
             kernels: program.kernels.clone(),
@@ -162,6 +164,13 @@ pub fn load(path: impl AsRef<Path>, target: &str) -> Result<Program, SessionErro
 /// As [`load`].
 pub fn program(artifact: &Artifact, target: &str) -> Result<Program, SessionError> {
     let metadata = artifact.metadata();
+    if metadata.contents != PROGRAM_ABI {
+        return Err(SessionError::Version {
+            producer: metadata.producer.clone(),
+            found: metadata.contents,
+            supported: PROGRAM_ABI,
+        });
+    }
     if !metadata.targets.iter().any(|present| present == target) {
         return Err(SessionError::NoTarget {
             target: target.to_owned(),

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use alula_program::{Lifetime, Place, Plan, Program, Step, pack};
-use alula_tensor::ValueType;
+use alula_program::{Check, Lifetime, Place, Plan, Step, pack};
+use alula_tensor::{Dim, DimError, ValueType};
 
 use crate::StepError;
+use crate::execute::Core;
 use crate::prepare::Prepared;
 use crate::symbols::{Env, SymbolTable};
 
@@ -30,8 +31,12 @@ pub(crate) struct Binding {
     pub(crate) shapes: Vec<Option<Vec<usize>>>,
     /// Each step's kernel symbols; `None` where some are known later only.
     pub(crate) symbols: Vec<Option<Vec<i64>>>,
+    /// Scalar evaluations of each launch; `None` where they are known later only.
+    pub(crate) work: Vec<Option<u64>>,
     /// Bytes of the frame in the arena.
     pub(crate) arena_bytes: usize,
+    /// Most scratch that a kernel takes, as far as its sizes are known.
+    pub(crate) scratch_bytes: u64,
     /// Positions of the plan's checks that wait for later symbols.
     pub(crate) open_checks: Vec<usize>,
 }
@@ -72,13 +77,12 @@ impl Binding {
     /// # Errors
     /// A known size that is negative or beyond what memory can address, or over the limit.
     pub(crate) fn new(
-        program: &Program,
+        core: &Core,
         plan: &Plan,
         prepared: &Prepared,
-        table: &SymbolTable,
         env: &Env,
-        bytes_max: u64,
     ) -> Result<Binding, StepError> {
+        let (program, table, bytes_max) = (&core.program, &core.table, core.limits.bytes_max);
         let mut open_checks = Vec::new();
         for position in 0..plan.checks.len() {
             if known(check(plan, position, table, env))?.is_none() {
@@ -117,7 +121,7 @@ impl Binding {
             homes[slot] = Home::Arena { offset, bytes };
         }
         debug_assert_eq!(prepared.root.len(), homes.len());
-        let symbols = plan
+        let symbols: Vec<Option<Vec<i64>>> = plan
             .steps
             .iter()
             .map(|step| match step {
@@ -129,13 +133,37 @@ impl Binding {
                 _ => None,
             })
             .collect();
+        let work = plan.steps.iter().map(|step| match step {
+            Step::Launch { kernel, .. } => evaluations(&program.kernels[*kernel].work, table, env),
+            _ => None,
+        });
+        let mut scratch_bytes = 0;
+        for (step, values) in plan.steps.iter().zip(&symbols) {
+            if let (Step::Launch { kernel, .. }, Some(values)) = (step, values) {
+                // What the kernel cannot do with these sizes, its launch reports.
+                let scratch = core.module.scratch_bytes(*kernel, values).unwrap_or(0);
+                scratch_bytes = scratch_bytes.max(scratch);
+            }
+        }
         Ok(Binding {
+            work: work.collect(),
             homes,
             shapes,
             symbols,
             arena_bytes,
+            scratch_bytes,
             open_checks,
         })
+    }
+}
+
+/// A number of scalar evaluations, as many as can be said if there are more; `None` if it depends
+/// on a symbol that is not known yet.
+pub(crate) fn evaluations(work: &Dim, table: &SymbolTable, env: &Env) -> Option<u64> {
+    match table.eval(work, env) {
+        Ok(work) => Some(u64::try_from(work).unwrap_or(0)),
+        Err(StepError::Dim(DimError::Overflow(_))) => Some(u64::MAX),
+        Err(_) => None,
     }
 }
 
@@ -146,21 +174,27 @@ pub(crate) fn check(
     table: &SymbolTable,
     env: &Env,
 ) -> Result<(), StepError> {
-    let (a, b, nodes) = &plan.checks[position];
-    let (x, y) = (table.eval(a, env)?, table.eval(b, env)?);
+    let Check {
+        left,
+        right,
+        nodes,
+        reason,
+    } = &plan.checks[position];
+    let (x, y) = (table.eval(left, env)?, table.eval(right, env)?);
     if x == y {
         return Ok(());
     }
-    Err(StepError::Value(format!(
-        "{nodes} takes {a} and {b} to be equal, but they are {x} and {y}"
-    )))
+    Err(StepError::Value(match reason {
+        Some(reason) => format!("{nodes}: {reason}"),
+        None => format!("{nodes} takes {left} and {right} to be equal, but they are {x} and {y}"),
+    }))
 }
 
 /// `None` for what depends on a symbol that is not known yet.
 pub(crate) fn known<T>(value: Result<T, StepError>) -> Result<Option<T>, StepError> {
     match value {
         Ok(value) => Ok(Some(value)),
-        Err(StepError::Dim(alula_tensor::DimError::Unbound(_))) => Ok(None),
+        Err(StepError::Dim(DimError::Unbound(_))) => Ok(None),
         Err(error) => Err(error),
     }
 }

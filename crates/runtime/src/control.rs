@@ -4,7 +4,7 @@
 //! iterations take in turns, so that carried values are read where the last iteration left them.
 
 use alula_program::{SlotId, Step};
-use alula_tensor::{DType, Storage, Tensor, Value};
+use alula_tensor::{DType, OutOfMemory, Storage, Tensor, Value};
 
 use crate::StepError;
 use crate::execute::{Failure, Region, Run};
@@ -97,7 +97,7 @@ impl Run<'_> {
             }
             for (stack, port) in stacks.iter_mut().zip(&outputs[1 + carried.len()..]) {
                 let value = self.value(&inner, port.slot)?;
-                stack.push(&value, core.limits.bytes_max)?;
+                stack.push(&value, self)?;
             }
             if let Some(previous) = previous.replace(inner) {
                 self.end(previous);
@@ -114,10 +114,13 @@ impl Run<'_> {
             self.store(frame, *result, value)?;
         }
         for (result, stack) in results[carried.len()..].iter().zip(stacks) {
+            self.fits(stack.bytes.len())?;
+            let counted = stack.bytes.capacity() as u64;
             let value = match stack.finish(trip)? {
                 Some(tensor) => tensor,
                 None => self.no_slices(frame, *result)?,
             };
+            self.own_bytes = self.own_bytes.saturating_sub(counted);
             self.store(frame, *result, value.into())?;
         }
         if let Some(previous) = previous {
@@ -169,7 +172,7 @@ fn own(tensor: Tensor) -> Passed {
     }
 }
 
-/// Slices of a scan output so far.
+/// Slices of a scan output so far. Its capacity is part of the run's own bytes.
 #[derive(Default)]
 struct Stack {
     slice: Option<(DType, Vec<usize>)>,
@@ -177,7 +180,7 @@ struct Stack {
 }
 
 impl Stack {
-    fn push(&mut self, value: &Value, bytes_max: u64) -> Result<(), StepError> {
+    fn push(&mut self, value: &Value, run: &mut Run<'_>) -> Result<(), StepError> {
         let tensor = value
             .as_tensor()
             .filter(|tensor| tensor.dtype() != DType::String)
@@ -193,7 +196,17 @@ impl Stack {
                 )));
             }
         }
-        crate::bind::limit((self.bytes.len() + tensor.bytes().len()) as u64, bytes_max)?;
+        let (held, needed) = (
+            self.bytes.capacity(),
+            self.bytes.len() + tensor.bytes().len(),
+        );
+        if needed > held {
+            let longer = needed.max(held.saturating_mul(2));
+            run.fits(longer - held)?;
+            let reserved = self.bytes.try_reserve_exact(longer - self.bytes.len());
+            reserved.map_err(|_| OutOfMemory { bytes: longer })?;
+            run.own_bytes += (self.bytes.capacity() - held) as u64;
+        }
         self.bytes.extend_from_slice(tensor.bytes());
         Ok(())
     }
@@ -204,7 +217,7 @@ impl Stack {
         };
         let mut shape = vec![usize::try_from(trips).unwrap_or(0)];
         shape.extend(slice);
-        let storage = Storage::copy_from(&self.bytes);
+        let storage = Storage::try_copy_from(&self.bytes)?;
         Ok(Some(Tensor::from_storage(dtype, &shape, storage)?))
     }
 }

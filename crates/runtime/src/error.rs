@@ -2,7 +2,7 @@
 
 use alula_artifact::ReadError;
 use alula_program::DeviceError;
-use alula_tensor::{DimError, TensorError};
+use alula_tensor::{DimError, OutOfMemory, TensorError};
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,24 @@ pub enum SessionError {
         target: String,
         /// Those that are there.
         present: Vec<String>,
+    },
+    /// Another version of Alula wrote the programs.
+    #[error("programs of version {found} (by {producer}), this is {supported}: compile again")]
+    Version {
+        /// Who wrote them.
+        producer: String,
+        /// Their version.
+        found: u32,
+        /// [`alula_program::PROGRAM_ABI`].
+        supported: u32,
+    },
+    /// The code was made for another version of the device's back end.
+    #[error("the code is for {program:?}, this build runs {device:?}: compile again")]
+    Abi {
+        /// What the program says.
+        program: String,
+        /// What the device says.
+        device: String,
     },
     /// The program was compiled for another target than the device's.
     #[error("the program is for {program}, the device runs {device}")]
@@ -48,6 +66,9 @@ pub enum StepError {
     /// A tensor cannot be made.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// The system has no memory for a value.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
     /// The values do not suit the step.
     #[error("{0}")]
     Value(String),
@@ -67,6 +88,16 @@ pub enum StepError {
 }
 
 impl StepError {
+    /// Whether the machine had less memory than the step needs.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(
+            self,
+            StepError::OutOfMemory(_)
+                | StepError::Tensor(TensorError::OutOfMemory(_))
+                | StepError::Device(DeviceError::OutOfMemory(_))
+        )
+    }
+
     pub(crate) fn value(text: impl Into<String>) -> StepError {
         StepError::Value(text.into())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use alula_program::{Arena, Module, Place, Program, SlotId, Step};
-use alula_tensor::{DType, Scalar, Storage, Tensor, Value, ValueType};
+use alula_tensor::{DType, OutOfMemory, Scalar, Storage, Tensor, Value, ValueType};
 use smallvec::SmallVec;
 
 use crate::bind::{Binding, Bindings, Home, check, known, limit};
@@ -52,8 +52,15 @@ pub(crate) struct Run<'r> {
     pub(crate) state: &'r mut State,
     pub(crate) feeds: &'r [Feed<'r>],
     pub(crate) deadline: Option<Instant>,
+    pub(crate) work_max: u64,
     /// Bytes of values outside of the arena.
     pub(crate) own_bytes: u64,
+    /// Most bytes of the arena that frames have had.
+    pub(crate) planned_bytes: u64,
+    /// Most bytes of scratch that a kernel takes beside it.
+    pub(crate) scratch_bytes: u64,
+    /// Most bytes that the run held.
+    pub(crate) peak_bytes: u64,
     pub(crate) recorder: Option<Recorder>,
 }
 
@@ -117,7 +124,11 @@ impl<'r> Run<'r> {
             .checked_add(bytes)
             .and_then(|end| end.checked_next_multiple_of(64))
             .ok_or_else(|| StepError::value("memory beyond what can be addressed"))?;
-        self.reserve(frame.end)?;
+        let scratch = frame.binding().scratch_bytes;
+        self.scratch_bytes = self.scratch_bytes.max(scratch);
+        self.planned_bytes = self.planned_bytes.max(frame.end as u64);
+        self.fits(0)?;
+        self.reserve(frame.end, is_outermost)?;
         Ok(frame)
     }
 
@@ -139,14 +150,7 @@ impl<'r> Run<'r> {
             None => {
                 let plan = &core.program.plans[frame.plan];
                 let _span = tracing::debug_span!("bind", plan = plan.name).entered();
-                let binding = Arc::new(Binding::new(
-                    &core.program,
-                    plan,
-                    prepared,
-                    &core.table,
-                    &frame.env,
-                    core.limits.bytes_max,
-                )?);
+                let binding = Arc::new(Binding::new(core, plan, prepared, &frame.env)?);
                 tracing::debug!(bytes = binding.arena_bytes, ?key, "bound symbols");
                 bindings.put(&key, &binding);
                 binding
@@ -159,24 +163,55 @@ impl<'r> Run<'r> {
         Ok(bytes)
     }
 
-    /// Makes the arena at least so long; what is in it stays.
-    fn reserve(&mut self, bytes: usize) -> Result<(), StepError> {
-        let old = self.state.arena.len();
+    /// Makes the arena at least so long; what is in it stays, unless no frame lies in it yet.
+    fn reserve(&mut self, bytes: usize, is_unused: bool) -> Result<(), StepError> {
+        let (old, module) = (self.state.arena.len(), &self.core.module);
         if bytes <= old {
             return Ok(());
         }
-        limit(
-            (bytes as u64).saturating_add(self.own_bytes),
-            self.core.limits.bytes_max,
-        )?;
-        let mut arena = self.core.module.arena(bytes)?;
-        if old > 0 {
-            let mut copy = vec![0; old];
-            self.state.arena.read(0..old, &mut copy)?;
-            arena.write(0, &copy)?;
+        if is_unused && old > 0 {
+            // Both at once may be too much.
+            self.state.arena = module.arena(0)?;
+        }
+        let mut arena = module.arena(bytes)?;
+        if !is_unused {
+            match self.state.arena.host() {
+                Some(held) => arena.write(0, held)?,
+                None => {
+                    let mut copy = Vec::new();
+                    let reserved = copy.try_reserve_exact(old);
+                    reserved.map_err(|_| OutOfMemory { bytes: old })?;
+                    copy.resize(old, 0);
+                    self.state.arena.read(0..old, &mut copy)?;
+                    arena.write(0, &copy)?;
+                }
+            }
         }
         self.state.arena = arena;
         Ok(())
+    }
+
+    /// Bytes that the run holds.
+    pub(crate) fn held_total(&self) -> u64 {
+        let planned = self.planned_bytes.saturating_add(self.scratch_bytes);
+        planned.saturating_add(self.own_bytes)
+    }
+
+    /// That many bytes more are within the limit.
+    pub(crate) fn fits(&mut self, bytes: usize) -> Result<(), StepError> {
+        let needed = self.held_total().saturating_add(bytes as u64);
+        self.peak_bytes = self.peak_bytes.max(needed);
+        limit(needed, self.core.limits.bytes_max)
+    }
+
+    /// Bytes that a slot's value takes on the host beside where it lies.
+    pub(crate) fn copied_bytes(&self, frame: &Frame, slot: SlotId) -> u64 {
+        let bytes = match self.held(frame, slot) {
+            Held::Arena { bytes, .. } => *bytes,
+            Held::Caller(input) => self.feeds[*input].bytes().map_or(0, <[u8]>::len),
+            Held::Nothing | Held::Constant(_) | Held::Own(_) => 0,
+        };
+        bytes as u64
     }
 
     /// Keeps a frame's memory for later.
@@ -251,9 +286,13 @@ impl<'r> Run<'r> {
                 ..
             } => {
                 let mut values: SmallVec<[Option<Value>; 8]> = SmallVec::new();
+                let mut copied = 0;
                 for operand in operands {
                     let value = operand.map(|slot| self.value(frame, slot)).transpose()?;
                     values.push(value);
+                    let bytes = operand.map_or(0, |slot| self.copied_bytes(frame, slot));
+                    self.own_bytes = self.own_bytes.saturating_add(bytes);
+                    copied += bytes;
                 }
                 let mut wanted: SmallVec<[host::Wanted<'_>; 4]> = SmallVec::new();
                 for slot in results {
@@ -261,13 +300,11 @@ impl<'r> Run<'r> {
                     let shape = self.shape(frame, *slot).ok().flatten();
                     wanted.push(host::Wanted { ty, shape });
                 }
-                let room = self
-                    .core
-                    .limits
-                    .bytes_max
-                    .saturating_sub(self.own_bytes)
-                    .saturating_sub(self.state.arena.len() as u64);
-                let made = host::call(function, &values, &wanted, room)?;
+                let room = host::Room::new(self.held_total(), self.core.limits.bytes_max);
+                let made = host::call(function, &values, &wanted, &room)?;
+                self.peak_bytes = self.peak_bytes.max(room.used());
+                drop(values);
+                self.own_bytes = self.own_bytes.saturating_sub(copied);
                 if made.len() != results.len() {
                     let (made, wanted) = (made.len(), results.len());
                     let text = format!("it makes {made} results, the plan wants {wanted}");
@@ -490,13 +527,18 @@ impl<'r> Run<'r> {
         let value = match held {
             Held::Nothing => return Err(StepError::value("a value is read before it is written")),
             Held::Constant(constant) => self.core.constants[*constant].clone().into(),
-            Held::Caller(input) => self.feeds[*input].to_value()?,
+            Held::Caller(input) => {
+                let feed = self.feeds[*input];
+                self.fits(feed.bytes().map_or(0, <[u8]>::len))?;
+                feed.to_value()?
+            }
             Held::Own(value) => value.clone(),
             Held::Arena { bytes, .. } => {
                 let (Some(ty), Some(shape)) = (ty.as_tensor(), shape) else {
                     return Err(StepError::value(format!("{ty} lies in planned memory")));
                 };
-                let mut storage = Storage::zeroed(*bytes);
+                self.fits(*bytes)?;
+                let mut storage = Storage::try_zeroed(*bytes)?;
                 self.read_held(held, 0, storage.to_mut())?;
                 return Ok(Tensor::from_storage(ty.dtype, shape, storage)?.into());
             }
@@ -544,7 +586,7 @@ impl<'r> Run<'r> {
                 let ty = declared.ty.as_tensor();
                 let ty = ty.ok_or_else(|| StepError::value("a kernel writes no tensor"))?;
                 let shape = core.table.shape(&ty.shape, &frame.env)?;
-                let storage = Storage::zeroed(bytes);
+                let storage = Storage::try_zeroed(bytes)?;
                 let tensor = Tensor::from_storage(ty.dtype, &shape, storage.clone())
                     .or_else(|_| Tensor::from_storage(DType::U8, &[bytes], storage))?;
                 Held::Own(tensor.into())
@@ -556,8 +598,7 @@ impl<'r> Run<'r> {
     fn account(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), StepError> {
         frame.own_bytes = frame.own_bytes.saturating_add(bytes as u64);
         self.own_bytes = self.own_bytes.saturating_add(bytes as u64);
-        let needed = self.own_bytes.saturating_add(frame.end as u64);
-        limit(needed, self.core.limits.bytes_max)
+        self.fits(0)
     }
 
     fn drop_own(&mut self, frame: &mut Frame, root: usize) {
@@ -623,8 +664,9 @@ impl<'r> Run<'r> {
                     Some(shape) => shape,
                     None => return Err(StepError::value("a tensor is put where none belongs")),
                 };
-                let tensor = Tensor::from_storage(dtype, &shape, Storage::copy_from(from))?;
                 self.account(frame, from.len())?;
+                let storage = Storage::try_copy_from(from)?;
+                let tensor = Tensor::from_storage(dtype, &shape, storage)?;
                 frame.held[root] = Held::Own(tensor.into());
                 Ok(())
             }

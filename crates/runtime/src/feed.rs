@@ -72,7 +72,10 @@ impl<'a> Feed<'a> {
                 dtype,
                 shape,
                 bytes,
-            }) => Ok(Tensor::from_storage(dtype, shape, Storage::copy_from(bytes))?.into()),
+            }) => {
+                let storage = Storage::try_copy_from(bytes)?;
+                Ok(Tensor::from_storage(dtype, shape, storage)?.into())
+            }
         }
     }
 
@@ -90,6 +93,9 @@ impl<'a> Feed<'a> {
         };
         let (tensor, ty) = match (self, declared) {
             (Feed::Tensor(tensor), ValueType::Tensor(ty)) => (tensor, ty),
+            (Feed::Tensor(tensor), ValueType::Unranked(dtype)) if tensor.dtype == *dtype => {
+                return self.check_length(tensor, fail);
+            }
             (Feed::Value(value), declared) if value.fits(declared) => return Ok(()),
             _ => return Err(fail("another kind of value".to_owned())),
         };
@@ -105,6 +111,15 @@ impl<'a> Feed<'a> {
                 return Err(fail(format!("axis {axis} is {extent}, not {dim}")));
             }
         }
+        self.check_length(tensor, fail)
+    }
+
+    /// Checks that there are as many bytes as extents and dtype say.
+    fn check_length(
+        &self,
+        tensor: &TensorRef<'_>,
+        fail: impl Fn(String) -> RunError,
+    ) -> Result<(), RunError> {
         let elements = tensor.shape.iter().try_fold(1_usize, |n, &extent| {
             if extent > i64::MAX as usize {
                 return None;

@@ -1,10 +1,11 @@
 //! Launches: slots as a kernel's parameters.
 
-use alula_program::{Arg, Launch, ParamAccess, SlotId};
-use alula_tensor::{Tensor, Value};
+use alula_program::{Arg, DeviceError, Launch, ParamAccess, SlotId};
+use alula_tensor::{Storage, Tensor, Value};
 use smallvec::SmallVec;
 
 use crate::StepError;
+use crate::bind::evaluations;
 use crate::execute::Run;
 use crate::frame::{Frame, Held};
 
@@ -21,6 +22,16 @@ impl Run<'_> {
     ) -> Result<(), StepError> {
         let core = self.core;
         let entry = &core.program.kernels[kernel];
+        let work = frame.binding().work[step];
+        let work = work.or_else(|| evaluations(&entry.work, &core.table, &frame.env));
+        let work = work.unwrap_or(0);
+        if work > self.work_max {
+            return Err(StepError::Limit {
+                what: "a kernel's scalar evaluations",
+                needed: work,
+                limit: self.work_max,
+            });
+        }
         let root = &core.prepared[frame.plan].root;
         // Values in memory of their own that are written leave the frame while the kernel runs,
         // so that they can be borrowed beside those that are read.
@@ -46,7 +57,11 @@ impl Run<'_> {
             if param.access == ParamAccess::Read
                 && let Some((_, tensor)) = taken.iter().find(|(taken, _)| *taken == root)
             {
-                before.push((root, tensor.clone()));
+                let bytes = tensor.bytes();
+                self.fits(bytes.len())?;
+                let copy = Storage::try_copy_from(bytes)?;
+                let copy = Tensor::from_storage(tensor.dtype(), tensor.shape(), copy)?;
+                before.push((root, copy));
             }
         }
         let mut symbols: SmallVec<[i64; 8]> = SmallVec::new();
@@ -60,6 +75,9 @@ impl Run<'_> {
                     let unbound = || alula_tensor::DimError::Unbound(symbol.clone());
                     symbols.push(value.ok_or_else(unbound)?);
                 }
+                let scratch = core.module.scratch_bytes(kernel, &symbols)?;
+                self.scratch_bytes = self.scratch_bytes.max(scratch);
+                self.fits(0)?;
                 symbols.as_slice()
             }
         };
@@ -101,8 +119,14 @@ impl Run<'_> {
             kernel,
             args: &mut args,
             symbols,
+            work,
+            deadline: self.deadline,
         };
-        core.module.launch(self.state.arena.as_mut(), launch)?;
+        let done = core.module.launch(self.state.arena.as_mut(), launch);
+        done.map_err(|error| match error {
+            DeviceError::Deadline { .. } => StepError::Deadline,
+            other => other.into(),
+        })?;
         drop(args);
         drop(written);
         for (root, tensor) in taken {

@@ -49,7 +49,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     pub(crate) fn new(program: &Program, plan: &Plan, table: &mut SymbolTable) -> Prepared {
         let root: Vec<usize> = (0..plan.slots.len())
-            .map(|slot| root_of(plan, slot))
+            .map(|slot| plan.root(SlotId(slot as u32)))
             .collect();
         let mut used = BTreeSet::new();
         for dim in dims(program, plan) {
@@ -124,13 +124,6 @@ impl Prepared {
     }
 }
 
-fn root_of(plan: &Plan, mut slot: usize) -> usize {
-    while let Place::Alias(base) = plan.slots[slot].place {
-        slot = base.0 as usize;
-    }
-    slot
-}
-
 /// Every dim that sizes and launches of a plan depend on.
 fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
     let mut dims = Vec::new();
@@ -140,8 +133,8 @@ fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
             dims.extend(ty.shape.iter().cloned());
         }
     }
-    for (a, b, _) in &plan.checks {
-        dims.extend([a.clone(), b.clone()]);
+    for check in &plan.checks {
+        dims.extend([check.left.clone(), check.right.clone()]);
     }
     for port in plan.inputs.iter().chain(&plan.outputs) {
         if let ValueType::Tensor(ty) = &port.ty {
@@ -152,7 +145,7 @@ fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
         if let Step::Launch { kernel, .. } = step {
             let entry = &program.kernels[*kernel];
             dims.extend(entry.params.iter().map(|param| param.bytes.clone()));
-            dims.push(entry.scratch.clone());
+            dims.extend([entry.scratch.clone(), entry.work.clone()]);
             dims.extend(entry.symbols.iter().cloned().map(Dim::symbol));
         }
     }
@@ -177,43 +170,11 @@ fn written<'p>(program: &'p Program, step: &'p Step) -> Box<dyn Iterator<Item = 
     }
 }
 
-/// Every slot that a step touches.
-fn touched(step: &Step) -> Vec<SlotId> {
-    match step {
-        Step::Launch { args, .. } => args.clone(),
-        Step::Dims { result, .. } => vec![*result],
-        Step::Host {
-            operands, results, ..
-        } => operands.iter().flatten().chain(results).copied().collect(),
-        Step::If {
-            cond,
-            then,
-            otherwise,
-            results,
-            ..
-        } => {
-            let inputs = then.1.iter().chain(&otherwise.1);
-            inputs.chain(results).chain([cond]).copied().collect()
-        }
-        Step::Loop {
-            trips,
-            cond,
-            carried,
-            captures,
-            results,
-            ..
-        } => {
-            let inputs = carried.iter().chain(captures).chain(results);
-            inputs.chain(trips).chain(cond).copied().collect()
-        }
-    }
-}
-
 /// For each step the roots in no planned memory that it is the last to touch.
 fn dead_after(plan: &Plan, root: &[usize]) -> Vec<Vec<usize>> {
     let mut last: Vec<Option<usize>> = vec![None; plan.slots.len()];
     for (position, step) in plan.steps.iter().enumerate() {
-        for slot in touched(step) {
+        for slot in step.slots() {
             last[root[slot.0 as usize]] = Some(position);
         }
     }

@@ -41,8 +41,10 @@ pub struct Outcome {
     pub outputs: Vec<(String, Value)>,
     /// Times of the steps, if they were asked for.
     pub profile: Option<Profile>,
-    /// Bytes of planned memory that the run used.
+    /// Bytes of planned memory that the run used, that of its sub-plans included.
     pub arena_bytes: usize,
+    /// Bytes that the run held at its fullest, all of memory that [`Limits`](crate::Limits) bound.
+    pub peak_bytes: u64,
 }
 
 impl Session {
@@ -61,6 +63,12 @@ impl Session {
             return Err(SessionError::WrongTarget {
                 program: program.target.clone(),
                 device: device.target().to_owned(),
+            });
+        }
+        if program.abi != device.abi() {
+            return Err(SessionError::Abi {
+                program: program.abi.clone(),
+                device: device.abi(),
             });
         }
         validate(&program).map_err(SessionError::Damaged)?;
@@ -173,6 +181,7 @@ impl Session {
             for port in self.outputs() {
                 let value = run.value(frame, port.slot);
                 let value = value.map_err(|error| output_error(port, error))?;
+                run.own_bytes += run.copied_bytes(frame, port.slot);
                 outputs.push((port.name.clone(), value));
             }
             Ok(outputs)
@@ -181,6 +190,7 @@ impl Session {
             outputs,
             profile: run.profile,
             arena_bytes: run.arena_bytes,
+            peak_bytes: run.peak_bytes,
         })
     }
 
@@ -195,12 +205,25 @@ impl Session {
         inputs: &[TensorRef<'_>],
         outputs: &mut [&mut [u8]],
     ) -> Result<(), RunError> {
+        self.run_into_with(inputs, outputs, &RunOptions::default())?;
+        Ok(())
+    }
+
+    /// [`Session::run_into`] with a deadline or a profile. Measuring allocates.
+    ///
+    /// # Errors
+    /// As [`Session::run_into`].
+    pub fn run_into_with(
+        &self,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [&mut [u8]],
+        options: &RunOptions,
+    ) -> Result<Option<Profile>, RunError> {
         count("inputs", self.inputs().len(), inputs.len())?;
         count("outputs", self.outputs().len(), outputs.len())?;
         let mut feeds: smallvec::SmallVec<[Feed<'_>; 8]> = smallvec::SmallVec::new();
         feeds.extend(inputs.iter().map(|tensor| Feed::Tensor(*tensor)));
-        let options = RunOptions::default();
-        self.execute(&feeds, &options, |run, frame| {
+        let ((), ran) = self.execute(&feeds, options, |run, frame| {
             for (port, output) in self.outputs().iter().zip(outputs) {
                 let needed = run.held_bytes(frame, port.slot);
                 if needed != output.len() {
@@ -215,7 +238,7 @@ impl Session {
             }
             Ok(())
         })?;
-        Ok(())
+        Ok(ran.profile)
     }
 
     /// Runs the first plan and lets `finish` take the outputs.
@@ -225,7 +248,7 @@ impl Session {
         options: &RunOptions,
         finish: impl FnOnce(&mut Run<'_>, &Frame) -> Result<T, RunError>,
     ) -> Result<(T, Ran), RunError> {
-        let span = tracing::debug_span!("run");
+        let span = tracing::debug_span!("run", of = self.core.program.plans[0].steps.len());
         let _guard = span.enter();
         for (feed, port) in feeds.iter().zip(self.inputs()) {
             feed.check(&port.name, &port.ty)?;
@@ -245,8 +268,12 @@ impl Session {
             core: &self.core,
             state: &mut state,
             feeds,
-            deadline: options.deadline.map(|limit| Instant::now() + limit),
+            deadline: (options.deadline).and_then(|limit| Instant::now().checked_add(limit)),
+            work_max: options.work_max.unwrap_or(self.core.limits.work_max),
             own_bytes: 0,
+            planned_bytes: 0,
+            scratch_bytes: 0,
+            peak_bytes: 0,
             recorder: options.profile.then(Recorder::new),
         };
         let region = Region {
@@ -258,7 +285,8 @@ impl Session {
         run.steps(&mut frame)?;
         let value = finish(&mut run, &frame)?;
         let ran = Ran {
-            arena_bytes: frame.end,
+            arena_bytes: run.planned_bytes as usize,
+            peak_bytes: run.peak_bytes,
             profile: run.recorder.take().map(Recorder::finish),
         };
         run.end(frame);
@@ -306,6 +334,7 @@ impl Session {
 /// What is known of a run when it is over, besides its outputs.
 struct Ran {
     arena_bytes: usize,
+    peak_bytes: u64,
     profile: Option<Profile>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{DType, DTypeClass, Element, MiniFloat, Scalar, Storage, TensorType};
+use crate::{DType, DTypeClass, Element, MiniFloat, OutOfMemory, Scalar, Storage, TensorType};
 
 /// A tensor in host memory, row-major, innermost axis last. Cloning shares the data.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,9 @@ pub enum TensorError {
     /// The extents multiply beyond what memory can address.
     #[error("shape {0:?} has more elements than memory can address")]
     TooLarge(Vec<usize>),
+    /// The system has no memory for the elements.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
     /// The elements are of another type.
     #[error("tensor holds {actual}, not {wanted}")]
     WrongType {
@@ -66,15 +69,20 @@ impl Tensor {
     /// A tensor of zeros (empty strings for strings).
     ///
     /// # Errors
-    /// [`TensorError::TooLarge`].
+    /// [`TensorError::TooLarge`], [`TensorError::OutOfMemory`].
     pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Tensor, TensorError> {
         let bytes = bytes_needed(dtype, shape)?;
         let data = match dtype {
             DType::String => {
                 let n = count(shape).ok_or_else(|| TensorError::TooLarge(shape.to_vec()))?;
-                Data::Strings(Arc::new(vec![String::new(); n]))
+                let mut strings = Vec::new();
+                strings.try_reserve_exact(n).map_err(|_| OutOfMemory {
+                    bytes: n.saturating_mul(size_of::<String>()),
+                })?;
+                strings.resize(n, String::new());
+                Data::Strings(Arc::new(strings))
             }
-            _ => Data::Bytes(Storage::zeroed(bytes)),
+            _ => Data::Bytes(Storage::try_zeroed(bytes)?),
         };
         Ok(Tensor {
             dtype,
@@ -113,19 +121,21 @@ impl Tensor {
     /// A tensor with a copy of `values`.
     ///
     /// # Errors
-    /// [`TensorError::Length`] when the shape needs another number of elements.
+    /// [`TensorError::Length`] when the shape needs another number of elements,
+    /// [`TensorError::OutOfMemory`].
     pub fn from_slice<T: Element>(shape: &[usize], values: &[T]) -> Result<Tensor, TensorError> {
-        let storage = Storage::copy_from(bytemuck::cast_slice(values));
+        let storage = Storage::try_copy_from(bytemuck::cast_slice(values))?;
         Tensor::from_storage(T::DTYPE, shape, storage)
     }
 
     /// A tensor of truth values.
     ///
     /// # Errors
-    /// [`TensorError::Length`] when the shape needs another number of elements.
+    /// [`TensorError::Length`] when the shape needs another number of elements,
+    /// [`TensorError::OutOfMemory`].
     pub fn from_bools(shape: &[usize], values: &[bool]) -> Result<Tensor, TensorError> {
-        let bytes: Vec<u8> = values.iter().map(|&b| u8::from(b)).collect();
-        Tensor::from_storage(DType::Bool, shape, Storage::copy_from(&bytes))
+        let storage = Storage::try_copy_from(bytemuck::cast_slice(values))?;
+        Tensor::from_storage(DType::Bool, shape, storage)
     }
 
     /// A tensor of strings.

@@ -23,26 +23,17 @@ pub struct TensorType {
     pub sparsity: Option<Arc<Sparsity>>,
 }
 
-/// Keys and values of a map value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MapType {
-    /// Integer or string.
-    pub key: DType,
-    /// Type of what is looked up.
-    pub value: ValueType,
-}
-
 /// The type of any value in a graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ValueType {
     /// A tensor.
     Tensor(TensorType),
+    /// A tensor of any rank: what a sequence of tensors of several ranks holds; lives on the host.
+    Unranked(DType),
     /// A sequence of values of one type; lives on the host.
     Sequence(Box<ValueType>),
     /// A value or nothing; lives on the host.
     Optional(Box<ValueType>),
-    /// A map; lives on the host.
-    Map(Box<MapType>),
 }
 
 impl TensorType {
@@ -85,6 +76,21 @@ impl TensorType {
         self.shape.iter().cloned().product()
     }
 
+    /// The type without annotations.
+    #[must_use]
+    pub fn plain(&self) -> TensorType {
+        TensorType::new(self.dtype, self.shape.clone())
+    }
+
+    /// Checks that annotations fit dtype and shape.
+    ///
+    /// # Errors
+    /// The facts that disagree.
+    pub fn check_annotations(&self) -> Result<(), String> {
+        let quant = self.quant.iter().try_for_each(|quant| quant.check(self));
+        quant.and_then(|()| self.sparsity.iter().try_for_each(|s| s.check(self)))
+    }
+
     /// The type with every dim passed through `map`.
     pub fn substitute(&self, map: &dyn Fn(&Symbol) -> Option<Dim>) -> TensorType {
         let shape = self.shape.iter().map(|dim| dim.substitute(map)).collect();
@@ -100,7 +106,7 @@ impl ValueType {
     pub fn as_tensor(&self) -> Option<&TensorType> {
         match self {
             ValueType::Tensor(ty) => Some(ty),
-            ValueType::Sequence(_) | ValueType::Optional(_) | ValueType::Map(_) => None,
+            ValueType::Unranked(_) | ValueType::Sequence(_) | ValueType::Optional(_) => None,
         }
     }
 
@@ -137,9 +143,9 @@ impl fmt::Display for ValueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ValueType::Tensor(ty) => ty.fmt(f),
+            ValueType::Unranked(dtype) => dtype.fmt(f),
             ValueType::Sequence(inner) => write!(f, "seq<{inner}>"),
             ValueType::Optional(inner) => write!(f, "opt<{inner}>"),
-            ValueType::Map(map) => write!(f, "map<{}, {}>", map.key, map.value),
         }
     }
 }

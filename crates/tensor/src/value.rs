@@ -44,7 +44,8 @@ impl Value {
         }
     }
 
-    /// Whether the value may stand where `ty` is declared: symbolic dims take any extent.
+    /// Whether the value may stand where `ty` is declared: symbolic dims take any extent, and an
+    /// optional takes the bare value.
     pub fn fits(&self, ty: &ValueType) -> bool {
         match (self, ty) {
             (Value::Tensor(tensor), ValueType::Tensor(ty)) => {
@@ -60,12 +61,14 @@ impl Value {
                         .zip(tensor.shape())
                         .all(|(d, &e)| fits(d, e))
             }
+            (Value::Tensor(tensor), ValueType::Unranked(dtype)) => tensor.dtype() == *dtype,
             (Value::Sequence(values), ValueType::Sequence(inner)) => {
                 values.iter().all(|value| value.fits(inner))
             }
             (Value::Optional(value), ValueType::Optional(inner)) => {
                 value.as_ref().is_none_or(|value| value.fits(inner))
             }
+            (value, ValueType::Optional(inner)) => value.fits(inner),
             _ => false,
         }
     }

@@ -32,6 +32,7 @@ pub(crate) fn entry(kernel: &Kernel) -> KernelEntry {
         params: kernel.params.iter().map(param).collect(),
         symbols: kernel.symbols.clone(),
         scratch: Dim::new(0),
+        work: kernel.work(),
         code: Vec::new(),
     }
 }
@@ -39,6 +40,10 @@ pub(crate) fn entry(kernel: &Kernel) -> KernelEntry {
 impl Device for Interpreter {
     fn target(&self) -> &str {
         TARGET
+    }
+
+    fn abi(&self) -> String {
+        TARGET.to_owned()
     }
 
     fn describe(&self) -> String {

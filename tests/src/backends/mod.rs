@@ -176,6 +176,12 @@ pub fn program(backend: Backend, code: Code, data: Vec<Storage>) -> Program {
     Program {
         target: backend.name().to_owned(),
         precision: "highest".to_owned(),
+        abi: match backend {
+            Backend::Interpreter => Backend::Interpreter.name().to_owned(),
+            Backend::Cpu => alula_cpu::abi(),
+            Backend::Wgpu => alula_wgpu::abi(),
+            Backend::Cuda => alula_cuda::abi(),
+        },
         features: code.features,
         plans: Vec::new(),
         kernels: code.kernels,

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use alula::Native;
 use alula::compile::{CompileError, CompileOptions, compile};
 use alula_ir::{Graph, HostValue};
 use alula_kernel::{Compute, Kernel, verify};
@@ -112,6 +113,8 @@ pub(super) fn prepare(graph: &Graph, stage: Stage, devices: &Devices) -> Result<
             let options = CompileOptions {
                 strategy: stage.strategy,
                 verify: true,
+                // By definition is what the reference does.
+                native: Native::All,
                 ..CompileOptions::default()
             };
             let compiled = compile(graph, target, &options);
@@ -214,6 +217,7 @@ fn program(lowered: Lowered, kernels: &[Kernel]) -> Program {
     Program {
         target: Backend::Interpreter.name().to_owned(),
         precision: "highest".to_owned(),
+        abi: Backend::Interpreter.name().to_owned(),
         features: Vec::new(),
         plans: lowered.plans,
         kernels: kernels.iter().map(entry).collect(),

@@ -22,6 +22,8 @@ pub fn check_arguments(module: &dyn Module) {
             kernel: 0,
             args,
             symbols: &[count],
+            work: 0,
+            deadline: None,
         };
         module.launch(arena.as_mut(), launch)
     };

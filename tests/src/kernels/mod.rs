@@ -104,6 +104,8 @@ pub fn launch(
             kernel: 0,
             args,
             symbols,
+            work: 0,
+            deadline: None,
         };
         module.launch(arena, launch)
     };

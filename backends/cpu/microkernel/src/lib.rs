@@ -54,7 +54,9 @@ mod transpose;
 pub use depthwise::{ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, pack_depthwise};
 pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
-pub use gemm::{ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Window};
+pub use gemm::{
+    ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Window, sums_at_once,
+};
 pub use int8::{
     ByteSign, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8,
 };
@@ -63,5 +65,9 @@ pub use layout::{PackedElement, PackedLayout};
 pub use offsets::Offsets;
 pub use pack::{BStrides, pack_b, repack_b};
 pub use peak::fma_peak;
-pub use pool::Pool;
+pub use pool::{Pool, stoppable};
 pub use transpose::{pad_rows, transpose, transpose_any};
+
+/// The version of the form in which packed operands lie. It is raised whenever a panel that was
+/// packed before would be read as something else; `tests/suite/pack.rs` fails until it is.
+pub const PACK_VERSION: u32 = 1;

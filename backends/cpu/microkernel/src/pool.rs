@@ -8,7 +8,7 @@
 
 use std::{
     any::Any,
-    cell::{Cell, UnsafeCell},
+    cell::{Cell, RefCell, UnsafeCell},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -37,6 +37,37 @@ const SEQUENCE_SHIFT: u32 = STATE_BITS + ACTIVE_BITS;
 thread_local! {
     /// Whether this thread is running a task of some pool: a nested region runs inline.
     static IN_REGION: Cell<bool> = const { Cell::new(false) };
+    /// What ends the region whose task this thread runs; null if nothing is to.
+    static ENDS: Cell<*const AtomicBool> = const { Cell::new(std::ptr::null()) };
+    /// What ends the regions that this thread begins.
+    static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// Whether the region whose task this thread runs is to end: a long task may leave out its rest.
+pub(crate) fn is_over() -> bool {
+    let ends = ENDS.get();
+    // SAFETY: it is set while a region runs only, which holds what it leads to.
+    !ends.is_null() && unsafe { (*ends).load(Ordering::Relaxed) }
+}
+
+/// Does something with a flag that ends the tasks of this thread.
+fn ending<R>(ends: *const AtomicBool, act: impl FnOnce() -> R) -> R {
+    let before = ENDS.replace(ends);
+    let result = act();
+    ENDS.set(before);
+    result
+}
+
+/// Does something; regions that this thread begins within it leave out tasks once `stop` is set.
+pub fn stoppable<R>(stop: Option<&Arc<AtomicBool>>, act: impl FnOnce() -> R) -> R {
+    struct Before(Option<Arc<AtomicBool>>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            STOP.set(self.0.take());
+        }
+    }
+    let _before = Before(STOP.replace(stop.cloned()));
+    act()
 }
 
 /// What a region runs: an erased closure.
@@ -46,6 +77,8 @@ struct Job {
     closure: *const (),
     tasks: usize,
     active: usize,
+    /// Tasks that have not begun are left out once this is set; null if nothing is to end it.
+    stop: *const AtomicBool,
 }
 
 /// One worker's own words, alone on their cache line.
@@ -125,6 +158,7 @@ impl Pool {
             closure: std::ptr::null(),
             tasks: 0,
             active: 0,
+            stop: std::ptr::null(),
         };
         let shared = Arc::new(Shared {
             epoch: AtomicU64::new(0),
@@ -174,11 +208,19 @@ impl Pool {
     /// that worker did not run.
     pub fn run<F: Fn(usize, usize) + Sync>(&self, tasks: usize, f: F) -> Result<(), KernelError> {
         let active = self.threads.min(tasks);
+        let stop = STOP.with_borrow(Clone::clone);
         if active <= 1 || IN_REGION.get() {
-            return catch_unwind(AssertUnwindSafe(|| (0..tasks).for_each(|task| f(task, 0))))
-                .map_err(|panic| KernelError::Panicked {
-                    message: message(&*panic),
-                });
+            // Inside of a region its own flag holds.
+            let ends = stop.as_ref().map_or(ENDS.get(), Arc::as_ptr);
+            let all = || {
+                (0..tasks)
+                    .take_while(|_| !is_over())
+                    .for_each(|task| f(task, 0));
+            };
+            let all = || catch_unwind(AssertUnwindSafe(all));
+            return ending(ends, all).map_err(|panic| KernelError::Panicked {
+                message: message(&*panic),
+            });
         }
         unsafe fn call<F: Fn(usize, usize) + Sync>(closure: *const (), task: usize, worker: usize) {
             // SAFETY: `closure` is the `F` of the region that is running, which outlives it.
@@ -191,6 +233,7 @@ impl Pool {
             closure: (&raw const f).cast(),
             tasks,
             active,
+            stop: stop.as_ref().map_or(std::ptr::null(), Arc::as_ptr),
         };
         // SAFETY: we hold the region lock and no worker is inside: see `Shared`.
         unsafe {
@@ -326,12 +369,13 @@ impl Shared {
     unsafe fn run_part(&self, job: &Job, worker: usize) {
         let range = job.tasks * worker / job.active..job.tasks * (worker + 1) / job.active;
         IN_REGION.set(true);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            for task in range {
+        let all = || {
+            for task in range.take_while(|_| !is_over()) {
                 // SAFETY: the caller vouches for the closure.
                 unsafe { (job.call)(job.closure, task, worker) };
             }
-        }));
+        };
+        let result = ending(job.stop, || catch_unwind(AssertUnwindSafe(all)));
         IN_REGION.set(false);
         if let Err(panic) = result {
             let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
 //! A contraction in the form that micro-kernels take, as data.
 
-use alula_microkernel::Isa;
+use alula_microkernel::{Isa, sums_at_once};
 use alula_program::KernelParam;
 use alula_tensor::{DType, Dim, Symbol};
 use serde::{Deserialize, Serialize};
@@ -162,6 +162,27 @@ pub const TILE_SYMBOLS: [&str; 7] = [
 ];
 
 impl CpuContract {
+    /// Position of the operand whose memory the result may take, if there is one: a residual, where
+    /// each sum is finished before its element is stored.
+    pub fn shared_operand(&self) -> Option<u32> {
+        let (
+            Epilogue::Fused {
+                residual: Some(residual),
+                ..
+            },
+            Form::Product(product),
+        ) = (&self.epilogue, &self.form)
+        else {
+            return None;
+        };
+        let extent = |axis: &AxisMap| usize::try_from(axis.extent.as_const()?).ok();
+        let mut taps = product.taps.iter().map(extent);
+        let taps = taps.try_fold(1_usize, |n, extent| n.checked_mul(extent?))?;
+        let is_other = [self.a, self.b].iter().all(|operand| operand != residual);
+        (is_other && !self.is_integer() && sums_at_once(taps, extent(&product.depth)?))
+            .then_some(*residual)
+    }
+
     /// Whether bytes are multiplied, and summed in `i32`.
     pub fn is_integer(&self) -> bool {
         self.a_dtype.is_integer()

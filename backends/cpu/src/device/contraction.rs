@@ -2,14 +2,15 @@
 
 use std::sync::PoisonError;
 
-use alula_microkernel::Isa;
+use alula_microkernel::{Isa, stoppable};
 use alula_program::DeviceError;
 use alula_tensor::{Storage, Symbol};
 use smallvec::SmallVec;
 
 use super::TileKernel;
 use super::memory::Memory;
-use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
+use super::program::{CpuProgram, Kernel, Right, Work, bind, failed, out_of_memory};
+use super::watch::Stop;
 use crate::{BoundContract, ContractError, ContractOperands, Epilogue};
 
 /// A right side, and the family that it is packed for if it is packed.
@@ -23,6 +24,7 @@ impl CpuProgram {
         bound: &BoundContract,
         values: &[i64],
         memories: &[Memory],
+        stop: Option<&Stop>,
     ) -> Result<(), DeviceError> {
         let Work::Contract {
             contract,
@@ -91,6 +93,12 @@ impl CpuProgram {
             None => None,
         };
         let result = slice(contract.params.len() as u32 - 1)?;
+        let sums = memories.last().map(|memory| memory.pointer);
+        for (position, memory) in memories[..memories.len() - 1].iter().enumerate() {
+            if Some(memory.pointer) == sums && contract.shared_operand() != Some(position as u32) {
+                return Err(fail(format!("operand {position} is overwritten too early")));
+            }
+        }
         let run = ContractOperands {
             a: slice(contract.a)?,
             b,
@@ -101,7 +109,8 @@ impl CpuProgram {
         };
         let mut scratch = self.take_scratch(bound, false)?;
         // SAFETY: as in `run_loops`; the packed right side is ours or the program's.
-        let done = unsafe { bound.run(&self.pool, &run, &mut scratch) };
+        let run = || unsafe { bound.run(&self.pool, &run, &mut scratch) };
+        let done = stoppable(stop, run);
         self.give_scratch(scratch);
         self.give_scratch(own);
         done.map_err(|error| fail(error.to_string()))?;
@@ -130,7 +139,8 @@ impl CpuProgram {
         let storage = match known {
             Some(storage) => storage,
             None => {
-                let mut storage = Storage::zeroed(wanted * 4);
+                let storage = Storage::try_zeroed(wanted.saturating_mul(4));
+                let mut storage = storage.map_err(out_of_memory)?;
                 let out = storage.to_mut().as_mut_ptr().cast();
                 self.pack_into(bound, source, out, wanted)
                     .map_err(|error| fail(error.to_string()))?;

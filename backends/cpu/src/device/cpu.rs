@@ -63,6 +63,10 @@ impl Device for CpuDevice {
         TARGET
     }
 
+    fn abi(&self) -> String {
+        crate::abi()
+    }
+
     fn describe(&self) -> String {
         let features = CpuFeatures::host();
         let threads = self.pool.threads();

@@ -2,15 +2,16 @@
 
 use std::sync::PoisonError;
 
-use alula_microkernel::Isa;
+use alula_microkernel::{Isa, stoppable};
 use alula_program::DeviceError;
 use alula_tensor::{DType, Storage, Symbol};
 use smallvec::SmallVec;
 
 use super::TileKernel;
 use super::memory::Memory;
-use super::program::{CpuProgram, Kernel, Right, Work, bind, failed};
+use super::program::{CpuProgram, Kernel, Right, Work, bind, failed, out_of_memory};
 use super::tile::TileResult;
+use super::watch::Stop;
 use crate::contract::ZeroPoints;
 use crate::{BoundInteger, ContractError, CpuContract, Epilogue, IntegerOperands};
 
@@ -34,6 +35,7 @@ impl CpuProgram {
         bound: &BoundInteger,
         values: &[i64],
         memories: &[Memory],
+        stop: Option<&Stop>,
     ) -> Result<(), DeviceError> {
         let Work::Contract {
             contract,
@@ -102,7 +104,8 @@ impl CpuProgram {
         let mut scratch = self.take_bytes(bound.scratch_bytes(self.pool.threads()))?;
         // SAFETY: as in `run_loops`; the packed right side is ours, and tiles are stored within the
         // result, as was checked.
-        let done = unsafe { bound.run(&self.pool, &run, &mut scratch) };
+        let run = || unsafe { bound.run(&self.pool, &run, &mut scratch) };
+        let done = stoppable(stop, run);
         self.give_scratch(scratch);
         self.give_scratch(own);
         done.map_err(wrong)?;
@@ -158,7 +161,7 @@ impl CpuProgram {
         let storage = match known {
             Some(storage) => storage,
             None => {
-                let mut storage = Storage::zeroed(wanted);
+                let mut storage = Storage::try_zeroed(wanted).map_err(out_of_memory)?;
                 self.pack_bytes(bound, source, storage.to_mut())
                     .map_err(fail)?;
                 // Two first launches at once make the same bytes; the first to arrive stay.

@@ -8,6 +8,7 @@ use alula_tensor::Symbol;
 use smallvec::SmallVec;
 
 use super::module::Entry;
+use super::watch::{Stop, flag, is_set};
 use super::{CpuModule, LaunchError};
 
 /// Memory passed for one parameter.
@@ -146,7 +147,7 @@ impl<'m> Launch<'m> {
         self.check(buffers)?;
         // SAFETY: the caller's.
         let done = self.call(buffers, |call| unsafe {
-            call.spread(pool, parts, self.points)
+            call.spread(pool, parts, self.points, None)
         });
         done.map_err(|error| LaunchError::Failed {
             kernel: self.name.to_owned(),
@@ -201,7 +202,7 @@ impl<'m> Launch<'m> {
     /// Gives `use_it` the function with the addresses of its buffers.
     fn call<R>(&self, buffers: &[Buffer], use_it: impl FnOnce(&Call<'_>) -> R) -> R {
         let pointers = buffers.iter().map(|buffer| buffer.pointer);
-        let pointers: SmallVec<[*mut u8; 24]> = pointers.collect();
+        let pointers: SmallVec<[*mut u8; 32]> = pointers.chain([flag(None)]).collect();
         use_it(&Call {
             entry: self.entry,
             buffers: pointers.as_ptr(),
@@ -243,6 +244,7 @@ impl<'m> Launch<'m> {
 /// One function with its arguments, shared by the threads of a launch.
 pub(super) struct Call<'a> {
     pub(super) entry: Entry,
+    /// The buffers, then the flag.
     pub(super) buffers: *const *mut u8,
     pub(super) symbols: &'a [i64],
 }
@@ -258,7 +260,26 @@ impl Call<'_> {
         unsafe { (self.entry)(self.buffers, self.symbols.as_ptr(), begin, end) }
     }
 
-    /// Runs all `points` in at most `parts` even parts.
+    /// Runs points until the flag of `watch` is set, at which it looks every so many points.
+    ///
+    /// # Safety
+    /// As [`Launch::run`].
+    unsafe fn points_until(&self, begin: i64, end: i64, watch: Option<(&Stop, i64)>) {
+        let Some((stop, every)) = watch else {
+            // SAFETY: the caller's.
+            return unsafe { self.points(begin, end) };
+        };
+        let mut at = begin;
+        while at < end && !is_set(Some(stop)) {
+            let next = at.saturating_add(every).min(end);
+            // SAFETY: the caller's.
+            unsafe { self.points(at, next) };
+            at = next;
+        }
+    }
+
+    /// Runs all `points` in at most `parts` even parts, or as many as it can before the flag of
+    /// `watch` is set.
     ///
     /// # Safety
     /// As [`Launch::run`].
@@ -267,19 +288,20 @@ impl Call<'_> {
         pool: &Pool,
         parts: usize,
         points: i64,
+        watch: Option<(&Stop, i64)>,
     ) -> Result<(), KernelError> {
         let parts = parts
             .min(pool.threads())
             .min(usize::try_from(points).unwrap_or(1));
         if parts <= 1 {
             // SAFETY: the caller's.
-            unsafe { self.points(0, points) };
+            unsafe { self.points_until(0, points, watch) };
             return Ok(());
         }
         let cut = |part: usize| (i128::from(points) * part as i128 / parts as i128) as i64;
         pool.run(parts, |part, _worker| {
             // SAFETY: the caller's; parts are disjoint, and points are independent.
-            unsafe { self.points(cut(part), cut(part + 1)) }
+            unsafe { self.points_until(cut(part), cut(part + 1), watch) }
         })
     }
 }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::Buffer;
 use super::arena::CpuArena;
+use super::program::out_of_memory;
 
 /// Memory of a parameter.
 #[derive(Clone, Copy)]
@@ -22,7 +23,8 @@ pub(super) struct Memory {
 /// Arguments of a launch; those of most kernels fit without an allocation.
 pub(super) type Memories = SmallVec<[Memory; 24]>;
 
-/// Addresses of the arguments, checked: long enough, and what is written overlaps nothing.
+/// Addresses of the arguments, checked: long enough, and what is written overlaps nothing but what
+/// is exactly the same memory.
 pub(super) fn memories(
     kernel: &str,
     params: &[(u64, bool)],
@@ -82,7 +84,7 @@ pub(super) fn memories(
             _ if bytes == 0 && !is_written => {
                 let most = params.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0);
                 let reach = most.saturating_mul(ELEMENT_BYTES_MAX);
-                let zeros = zeros(reach).ok_or_else(|| {
+                let zeros = zeros(reach)?.ok_or_else(|| {
                     bad(
                         param,
                         format!("no elements, beside a parameter of {reach} bytes"),
@@ -104,7 +106,7 @@ pub(super) fn memories(
                 start..start.saturating_add(memory.len)
             };
             let (a, b) = (span(&memories[param]), span(&memories[other]));
-            a.start < b.end && b.start < a.end
+            a != b && a.start < b.end && b.start < a.end
         };
         let mut others = (0..memories.len()).filter(|&other| other != param);
         if is_written && others.any(overlaps) {
@@ -135,10 +137,17 @@ impl Memory {
 }
 
 /// Zeros that are mapped when they are read.
-fn zeros(bytes: u64) -> Option<&'static [u8]> {
-    static ZEROS: OnceLock<Vec<u8>> = OnceLock::new();
-    let zeros = ZEROS.get_or_init(|| vec![0; ZEROS_MAX]);
-    zeros.get(..usize::try_from(bytes.max(64)).ok()?)
+fn zeros(bytes: u64) -> Result<Option<&'static [u8]>, DeviceError> {
+    static ZEROS: OnceLock<Storage> = OnceLock::new();
+    let zeros = match ZEROS.get() {
+        Some(zeros) => zeros,
+        None => {
+            let zeros = Storage::try_zeroed(ZEROS_MAX).map_err(out_of_memory)?;
+            ZEROS.get_or_init(|| zeros)
+        }
+    };
+    let bytes = usize::try_from(bytes.max(64)).ok();
+    Ok(bytes.and_then(|bytes| zeros.bytes().get(..bytes)))
 }
 
 /// Bytes of the widest element: an operand's may be wider than the result's.

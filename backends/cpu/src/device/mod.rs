@@ -11,6 +11,7 @@ mod module;
 mod pages;
 mod program;
 mod tile;
+mod watch;
 
 pub use cpu::{CpuDevice, TARGET};
 pub use error::{LaunchError, LoadError};

@@ -4,7 +4,8 @@ use super::LoadError;
 use super::pages::Pages;
 use crate::{CpuCode, CpuFeatures, CpuKernel};
 
-/// The function of a kernel: buffers, symbols, first and last (exclusive) grid point.
+/// The function of a kernel: buffers and behind them the flag that ends its loops, symbols, first
+/// and last (exclusive) grid point.
 pub(super) type Entry = unsafe extern "C" fn(*const *mut u8, *const i64, i64, i64);
 
 /// Kernels that can run.

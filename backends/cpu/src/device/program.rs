@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use alula_microkernel::{Isa, KernelError, Pool};
 use alula_program::{Arena, DeviceError, Launch, Module, ParamAccess, Program};
-use alula_tensor::{Storage, Symbol};
+use alula_tensor::{OutOfMemory, Storage, Symbol};
 use smallvec::SmallVec;
 
 use super::arena::CpuArena;
@@ -13,6 +13,7 @@ use super::cpu::TARGET;
 use super::launch::Call;
 use super::memory::{Memory, memories};
 use super::module::Entry;
+use super::watch::{Stop, flag, points_per_look, watched};
 use super::{CpuModule, LaunchError, LoadError};
 use crate::entry::CpuEntry;
 use crate::{
@@ -233,9 +234,11 @@ impl CpuProgram {
         (entry, points): (Entry, i64),
         values: &[i64],
         memories: &[Memory],
+        watch: Option<(&Stop, i64)>,
     ) -> Result<(), DeviceError> {
         let pointers = memories.iter().map(|memory| memory.pointer);
-        let pointers: SmallVec<[*mut u8; 24]> = pointers.collect();
+        let stop = flag(watch.map(|(stop, _)| stop));
+        let pointers: SmallVec<[*mut u8; 32]> = pointers.chain([stop]).collect();
         let call = Call {
             entry,
             buffers: pointers.as_ptr(),
@@ -244,13 +247,17 @@ impl CpuProgram {
         let parts = usize::try_from(points / PART_POINTS).unwrap_or(usize::MAX);
         // SAFETY: the arguments are borrowed for this call, long enough, and what is written
         // overlaps nothing else.
-        let done = unsafe { call.spread(&self.pool, parts, points) };
+        let done = unsafe { call.spread(&self.pool, parts, points, watch) };
         let failed = |error: KernelError| DeviceError::Launch {
             kernel: kernel.name.clone(),
             reason: error.to_string(),
         };
         done.map_err(failed)
     }
+}
+
+pub(super) fn out_of_memory(error: OutOfMemory) -> DeviceError {
+    DeviceError::OutOfMemory(error.bytes as u64)
 }
 
 /// The value of a symbol in a list of them.
@@ -271,7 +278,8 @@ impl Module for CpuProgram {
         if isize::try_from(bytes).is_err() {
             return Err(DeviceError::OutOfMemory(bytes as u64));
         }
-        Ok(Box::new(CpuArena(Storage::zeroed(bytes))))
+        let storage = Storage::try_zeroed(bytes).map_err(out_of_memory)?;
+        Ok(Box::new(CpuArena(storage)))
     }
 
     fn launch(&self, arena: &mut dyn Arena, launch: Launch<'_, '_>) -> Result<(), DeviceError> {
@@ -296,15 +304,47 @@ impl Module for CpuProgram {
             arena,
             launch.args,
         )?;
-        match &bound.work {
+        let (symbols, work) = (launch.symbols, launch.work);
+        let run = |stop: Option<&Stop>| match &bound.work {
             BoundWork::Loops { entry, points } => {
-                self.run_loops(kernel, (*entry, *points), launch.symbols, &memories)
+                let watch = stop.map(|stop| (stop, points_per_look(*points, work)));
+                self.run_loops(kernel, (*entry, *points), symbols, &memories, watch)
             }
             BoundWork::Contract(bound) => {
-                self.run_contract(kernel, bound, launch.symbols, &memories)
+                self.run_contract(kernel, bound, symbols, &memories, stop)
             }
-            BoundWork::Integer(bound) => self.run_integer(kernel, bound, launch.symbols, &memories),
+            BoundWork::Integer(bound) => self.run_integer(kernel, bound, symbols, &memories, stop),
+        };
+        match watched(launch.deadline, work, run) {
+            (Ok(()), true) => Err(DeviceError::Deadline {
+                kernel: kernel.name.clone(),
+            }),
+            (done, _) => done,
         }
+    }
+
+    fn scratch_bytes(&self, kernel: usize, symbols: &[i64]) -> Result<u64, DeviceError> {
+        let Some(known) = self.kernels.get(kernel) else {
+            let reason = format!("kernel {kernel} does not exist");
+            return Err(DeviceError::BadCode(reason));
+        };
+        let Work::Contract { right, .. } = &known.work else {
+            return Ok(0);
+        };
+        let (bound, threads) = (self.bound(kernel, symbols)?, self.pool.threads());
+        let (run, packed) = match &bound.work {
+            BoundWork::Loops { .. } => (0, Ok(0)),
+            BoundWork::Contract(bound) => {
+                let packed = bound.packed_len().map(|len| len.saturating_mul(4));
+                (bound.scratch_bytes(threads), packed)
+            }
+            BoundWork::Integer(bound) => (bound.scratch_bytes(threads), bound.packed_len()),
+        };
+        let packed = match right {
+            Right::Packed => 0,
+            Right::Plain | Right::PackedFor(_) => packed.unwrap_or(0),
+        };
+        Ok((run as u64).saturating_add(packed as u64))
     }
 
     fn parallelism(&self) -> usize {

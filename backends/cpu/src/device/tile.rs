@@ -9,6 +9,7 @@ use alula_tensor::{Dim, Symbol};
 use smallvec::SmallVec;
 
 use super::module::Entry;
+use super::watch::flag;
 use super::{Buffer, CpuModule, LaunchError};
 use crate::TILE_SYMBOLS;
 use crate::contract::Place;
@@ -216,8 +217,9 @@ impl<'m> TileKernel<'m> {
             self.failed.store(true, Ordering::Relaxed);
             return;
         };
-        let mut pointers = [std::ptr::null_mut(); SLOTS_MAX];
+        let mut pointers = [std::ptr::null_mut(); SLOTS_MAX + 1];
         let count = self.pointers.len();
+        pointers[count] = flag(None);
         pointers[..count].copy_from_slice(&self.pointers);
         pointers[count - 2..count].copy_from_slice(&part.at);
         // SAFETY: operands were checked when this was made; the tile is the caller's.

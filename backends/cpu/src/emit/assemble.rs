@@ -140,6 +140,7 @@ fn finish(
         params,
         symbols,
         scratch: Dim::new(0),
+        work: Dim::new(0),
         code,
     })
 }

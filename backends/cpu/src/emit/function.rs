@@ -2,7 +2,8 @@
 //!
 //! `extern "C" fn(buffers: *const *mut u8, symbols: *const i64, begin: i64, end: i64)` runs the
 //! points `begin..end` of the grid in row-major order. Coordinates are found by division once and
-//! counted from there.
+//! counted from there. Behind the buffers lies the address of a byte: once it is not 0, long loops
+//! end as soon as they look.
 
 use alula_kernel::Kernel;
 use alula_tensor::{DType, ScalarOp};
@@ -16,6 +17,7 @@ use cranelift_codegen::ir::{
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::kinds::Kinds;
+use super::looks::Looks;
 use super::printer::{Printer, Val};
 use super::{CpuTarget, EmitError, Emitted, division, ops};
 use crate::CpuKernel;
@@ -84,6 +86,8 @@ fn print(kernel: &Kernel, target: &CpuTarget) -> Result<Function, EmitError> {
         params: Vec::new(),
         locals: Vec::new(),
         symbols: Vec::new(),
+        looks: Looks::new(kernel),
+        flag: None,
         kinds: Kinds::scalar(kernel),
         quads: 0,
     };
@@ -122,6 +126,9 @@ impl Printer<'_, '_> {
         for position in 0..self.kernel.params.len() {
             let pointer = self.load_word(buffers, position);
             self.params.push(pointer);
+        }
+        if self.looks.has_any {
+            self.flag = Some(self.load_word(buffers, self.kernel.params.len()));
         }
         for position in 0..self.kernel.symbols.len() {
             let value = self.load_word(symbols, position);

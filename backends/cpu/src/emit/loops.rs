@@ -6,7 +6,7 @@
 
 use alula_kernel::{Block, Carried, FoldOp, Inst, Loop, LoopKind};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{BlockArg, InstBuilder, Value, types};
+use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Value, types};
 
 use super::EmitError;
 use super::kinds::{Kind, Kinds};
@@ -69,7 +69,8 @@ impl<'k> Printer<'k, '_> {
         init: Vec<Vec<Value>>,
     ) -> Result<Vec<Vec<Value>>, EmitError> {
         let sizes: Vec<usize> = init.iter().map(Vec::len).collect();
-        let results = self.counted(start, end, 1, init.concat(), |p, i, values| {
+        let look = self.looks.iterations(l, 1);
+        let results = self.counted(start, end, (1, look), init.concat(), |p, i, values| {
             p.set(l.var, Val::Uniform(i))?;
             for (carried, parts) in l.carried.iter().zip(split(values, &sizes)) {
                 let value = p.as_carried(carried, parts);
@@ -89,12 +90,13 @@ impl<'k> Printer<'k, '_> {
     }
 
     /// A loop from `start` while `i < end`, in steps: `body` gets `i` and the carried values and
-    /// returns the next ones. Returns the last.
+    /// returns the next ones. Returns the last. It looks at the flag after so many steps, if that
+    /// is said.
     fn counted(
         &mut self,
         start: Value,
         end: Value,
-        step: i64,
+        (step, look): (i64, Option<i64>),
         init: Vec<Value>,
         body: impl FnOnce(&mut Self, Value, &[Value]) -> Result<Vec<Value>, EmitError>,
     ) -> Result<Vec<Value>, EmitError> {
@@ -108,8 +110,16 @@ impl<'k> Printer<'k, '_> {
             results.push(self.b.append_block_param(exit, ty));
         }
         let args = |values: &[Value]| values.iter().map(|&v| v.into()).collect::<Vec<BlockArg>>();
+        // Up to where it does not look, and the flag.
+        let look = look.zip(self.flag).map(|(steps, flag)| {
+            let limit = self.b.append_block_param(header, types::I64);
+            (limit, flag, step.saturating_mul(steps))
+        });
         let enters = self.b.ins().icmp(IntCC::SignedLessThan, start, end);
-        let entry: Vec<Value> = std::iter::once(start).chain(init.iter().copied()).collect();
+        let mut entry: Vec<Value> = std::iter::once(start).chain(init.iter().copied()).collect();
+        if let Some((.., distance)) = look {
+            entry.push(self.nearer(start, end, distance));
+        }
         self.b
             .ins()
             .brif(enters, header, &args(&entry), exit, &args(&init));
@@ -117,15 +127,45 @@ impl<'k> Printer<'k, '_> {
         self.b.switch_to_block(header);
         let next = body(self, i, &values)?;
         let following = self.b.ins().iadd_imm_s(i, step);
-        let again = self.b.ins().icmp(IntCC::SignedLessThan, following, end);
-        let entry: Vec<Value> = std::iter::once(following)
+        let mut entry: Vec<Value> = std::iter::once(following)
             .chain(next.iter().copied())
             .collect();
-        self.b
-            .ins()
-            .brif(again, header, &args(&entry), exit, &args(&next));
+        match look {
+            None => {
+                let again = self.b.ins().icmp(IntCC::SignedLessThan, following, end);
+                self.b
+                    .ins()
+                    .brif(again, header, &args(&entry), exit, &args(&next));
+            }
+            Some((limit, flag, distance)) => {
+                let (pause, check) = (self.b.create_block(), self.b.create_block());
+                self.b.set_cold_block(check);
+                entry.push(limit);
+                let again = self.b.ins().icmp(IntCC::SignedLessThan, following, limit);
+                self.b.ins().brif(again, header, &args(&entry), pause, &[]);
+                self.b.switch_to_block(pause);
+                let more = self.b.ins().icmp(IntCC::SignedLessThan, following, end);
+                self.b.ins().brif(more, check, &[], exit, &args(&next));
+                self.b.switch_to_block(check);
+                // Another thread writes it: each look is a load of its own.
+                let is_over = self.b.ins().load(types::I8, MemFlagsData::new(), flag, 0);
+                entry.pop();
+                entry.push(self.nearer(following, end, distance));
+                self.b
+                    .ins()
+                    .brif(is_over, exit, &args(&next), header, &args(&entry));
+            }
+        }
         self.b.switch_to_block(exit);
         Ok(results)
+    }
+
+    /// `distance` ahead of `from`, but not beyond the end.
+    fn nearer(&mut self, from: Value, end: Value, distance: i64) -> Value {
+        let left = self.b.ins().isub(end, from);
+        let distance = ops::constant(&mut self.b, types::I64, distance);
+        let ahead = self.b.ins().smin(left, distance);
+        self.b.ins().iadd(from, ahead)
     }
 
     fn lanes_loop(&mut self, l: &Loop, width: u32) -> Result<(), EmitError> {
@@ -215,6 +255,7 @@ impl<'k> Printer<'k, '_> {
         let sizes: Vec<usize> = init.iter().map(Vec::len).collect();
         self.quads = (width / QUAD) as usize;
         let step = i64::from(width);
+        let step = (step, self.looks.iterations(l, i64::from(QUAD)));
         let results = self.counted(start, end, step, init.concat(), |p, i, values| {
             p.set(
                 l.var,
@@ -325,7 +366,9 @@ impl<'k> Printer<'k, '_> {
             init.resize(init.len() + lanes, identity);
         }
         let end = self.groups_end(zero, extent, width);
-        let results = self.counted(zero, end, i64::from(width), init, |p, first, values| {
+        let step = i64::from(width);
+        let step = (step, self.looks.iterations(l, step));
+        let results = self.counted(zero, end, step, init, |p, first, values| {
             let mut next = values.to_vec();
             for lane in 0..lanes {
                 let i = p.b.ins().iadd_imm_s(first, lane as i64);

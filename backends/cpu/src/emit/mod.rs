@@ -14,6 +14,7 @@ mod function;
 mod half;
 mod kinds;
 mod lanes;
+mod looks;
 mod loops;
 mod memory;
 mod ops;

@@ -8,6 +8,7 @@ use cranelift_frontend::FunctionBuilder;
 use super::EmitError;
 use super::kinds::Kinds;
 use super::lanes::{extract, pack, ramp, step};
+use super::looks::Looks;
 use super::ops::{constant, splat};
 use super::repr::{Form, QUAD, Repr};
 
@@ -38,6 +39,10 @@ pub(super) struct Printer<'k, 'f> {
     pub(super) params: Vec<Value>,
     pub(super) locals: Vec<StackSlot>,
     pub(super) symbols: Vec<Value>,
+    /// How often loops look whether the run is over.
+    pub(super) looks: Looks,
+    /// Where they look.
+    pub(super) flag: Option<Value>,
     /// Kinds within the vector loop that is being printed.
     pub(super) kinds: Kinds<'k>,
     /// Quads of the group that is being printed; 0 in scalar code.

@@ -34,6 +34,10 @@ impl Device for CudaDevice {
         "cuda"
     }
 
+    fn abi(&self) -> String {
+        crate::abi()
+    }
+
     fn describe(&self) -> String {
         let (major, minor) = self.driver.capability();
         format!("{} (sm_{major}{minor})", self.driver.name())

@@ -162,6 +162,7 @@ fn program_entry(kernel: &Kernel) -> KernelEntry {
         params: params.collect(),
         symbols: kernel.symbols.clone(),
         scratch: Dim::new(0),
+        work: Dim::new(0),
         code: Vec::new(),
     }
 }

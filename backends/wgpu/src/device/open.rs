@@ -82,6 +82,10 @@ impl Device for WgpuDevice {
         "wgpu"
     }
 
+    fn abi(&self) -> String {
+        crate::abi()
+    }
+
     fn describe(&self) -> String {
         let wgpu::AdapterInfo {
             name,

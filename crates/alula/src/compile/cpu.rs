@@ -5,8 +5,9 @@ use alula_cpu::{
     CpuContract, CpuTarget, Dump, EmitError, Emitted, Isa, Layout, Unit, assemble, emit_kernel,
     is_native, is_native_cast, is_native_storage, plan_contract,
 };
-use alula_kernel::{Contract, Kernel};
+use alula_kernel::{Access, Contract, Kernel, may_share, without_copy};
 use alula_lower::build::{self, ParamSpec, Policy, build};
+use alula_lower::in_place::{self, Shared};
 use alula_lower::legalize::Caps;
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_program::Program;
@@ -47,6 +48,7 @@ pub(super) fn program(
     let (target, isa) = host()?;
     let words = words(options);
     let mut planned = each(&lowered, Target::Cpu, |_, launch| plan(launch, isa, &words))?;
+    share(&mut lowered, &mut planned);
     pack(&mut lowered, &mut planned)?;
     let (unique, position_of) = merge(planned.iter().map(|planned| match planned {
         Planned::Loops(kernel) => Planned::Loops(nameless(kernel)),
@@ -54,26 +56,56 @@ pub(super) fn program(
             Planned::Contract(contract.clone(), tile.as_ref().map(nameless), *packed)
         }
     }));
+    let names = nodes(&lowered);
+    let span = tracing::info_span!("emit", of = unique.len());
+    let guard = span.enter();
     let units: Vec<Unit> = unique
         .par_iter()
         .map(|&position| {
-            let name = lowered.launches[position].name.as_str();
-            let _span = tracing::debug_span!("emit", name).entered();
+            let (name, nodes) = (lowered.launches[position].name.as_str(), names[position]);
+            let _span = tracing::debug_span!(parent: &span, "kernel", name, nodes).entered();
             unit(name, &planned[position], &target).map_err(|error| CompileError::Emit {
                 kernel: name.to_owned(),
-                nodes: nodes(&lowered)[position].to_owned(),
+                nodes: nodes.to_owned(),
                 reason: error.to_string(),
             })
         })
         .collect::<Result<_, _>>()?;
+    drop(guard);
     let assembled =
         assemble(&target, units).map_err(|error| CompileError::Target(error.to_string()))?;
     let code = Code {
         kernels: assembled.kernels,
         code: assembled.code,
         features: assembled.features,
+        abi: alula_cpu::abi(),
     };
     Ok(put_together(Target::Cpu, lowered, &position_of, code))
+}
+
+/// Lets results take the memory of operands that die, where the kernels allow it.
+pub(super) fn share(lowered: &mut Lowered, planned: &mut [Planned]) {
+    for plan in &mut lowered.plans {
+        let may_share = &mut |kernel: usize, written: usize, read: usize| match &planned[kernel] {
+            Planned::Loops(loops) => {
+                // Loops that an operator wrote may store an element more than once.
+                let is_built = !matches!(lowered.launches[kernel].work, KernelWork::Kernel(_));
+                let is_updated = loops.params[written].access == Access::ReadWrite;
+                (is_built || is_updated) && may_share(loops, written, read)
+            }
+            Planned::Contract(contract, ..) => contract.shared_operand() == Some(read as u32),
+        };
+        for Shared {
+            kernel,
+            written,
+            read,
+        } in in_place::share(plan, may_share)
+        {
+            if let Planned::Loops(loops) = &mut planned[kernel] {
+                *loops = without_copy(loops, written, read);
+            }
+        }
+    }
 }
 
 /// Packs constant right sides, and notes it in the contractions that read them.
@@ -107,10 +139,14 @@ pub(super) fn plan(launch: &Launch, isa: Isa, words: &Words) -> Result<Planned, 
     let KernelWork::Contract(contract) = &launch.work else {
         return Ok(Planned::Loops(words.kernel(launch)?));
     };
+    words.check(launch)?;
     match plan_product(&launch.name, contract, isa, words)? {
-        Ok(planned) => Ok(planned),
+        Ok(planned) => {
+            tracing::debug!("by micro-kernels");
+            Ok(planned)
+        }
         Err(reason) => {
-            tracing::debug!(name = launch.name, reason, "plain loops");
+            tracing::debug!(reason, "by plain loops");
             Ok(Planned::Loops(words.kernel(launch)?))
         }
     }

@@ -38,10 +38,17 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
         kernels: linked.kernels,
         code: linked.code,
         features: linked.features,
+        abi: alula_cuda::abi(),
     };
     Ok(put_together(Target::Cuda, lowered, &position_of, code))
 }
 
 pub(super) fn emit(kernel: &Kernel) -> Result<Emitted, NoCode> {
-    alula_cuda::emit_kernel(kernel).map_err(NoCode::refused)
+    let emitted = alula_cuda::emit_kernel(kernel).map_err(NoCode::refused)?;
+    tracing::debug!(
+        kernel = kernel.name,
+        bytes = emitted.text.len(),
+        "kernel emitted"
+    );
+    Ok(emitted)
 }

@@ -57,6 +57,7 @@ impl Words {
 
     /// The kernel of a launch as loops, bound to what runs them.
     pub(super) fn scheduled(&self, launch: &Launch) -> Result<Kernel, NoCode> {
+        self.check(launch)?;
         match &launch.work {
             KernelWork::Compute(compute) => Ok(self.loops(&launch.name, compute)),
             KernelWork::Kernel(kernel) => Ok(kernel.as_ref().clone()),
@@ -69,16 +70,34 @@ impl Words {
         }
     }
 
+    /// Verifies a definition or contraction, if that is asked for.
+    pub(super) fn check(&self, launch: &Launch) -> Result<(), NoCode> {
+        let name = launch.name.as_str();
+        let checked = match &launch.work {
+            _ if !self.verify => Ok(()),
+            KernelWork::Compute(compute) => alula_kernel::verify_compute(name, compute),
+            KernelWork::Contract(contract) => alula_kernel::verify_contract(name, contract),
+            KernelWork::Kernel(_) => Ok(()),
+        };
+        checked.map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            NoCode::failed(lines.join("; "))
+        })
+    }
+
     fn loops(&self, name: &str, compute: &Compute) -> Kernel {
         let params: Vec<ParamSpec> = (0..=compute.operands.len())
             .map(|k| ParamSpec::row_major(format!("p{k}")))
             .collect();
+        let _span = tracing::trace_span!("build").entered();
         schedule(name, compute, &params, self.policy)
     }
 
     /// A kernel in the target's words.
     pub(super) fn finish(&self, mut kernel: Kernel) -> Result<Kernel, NoCode> {
-        legalize(&mut kernel, &self.caps).map_err(NoCode::refused)?;
+        tracing::trace_span!("legalize")
+            .in_scope(|| legalize(&mut kernel, &self.caps))
+            .map_err(NoCode::refused)?;
         if self.verify
             && let Err(errors) = alula_kernel::verify(&kernel)
         {
@@ -109,18 +128,23 @@ pub(super) fn each<T: Send>(
     target: Target,
     make: impl Fn(usize, &Launch) -> Result<T, NoCode> + Sync,
 ) -> Result<Vec<T>, CompileError> {
+    let names = nodes(lowered);
+    // Threads of a pool know no span of the one that waits for them.
+    let span = tracing::info_span!("kernels", of = names.len());
+    let _guard = span.enter();
     let made: Vec<Result<T, NoCode>> = lowered
         .launches
         .par_iter()
         .enumerate()
         .map(|(position, launch)| {
-            let _span = tracing::debug_span!("kernel", name = launch.name).entered();
+            let (name, nodes) = (launch.name.as_str(), names[position]);
+            let _span = tracing::debug_span!(parent: &span, "kernel", name, nodes).entered();
             make(position, launch)
         })
         .collect();
     let (mut results, mut refusals) = (Vec::with_capacity(made.len()), Vec::new());
     for (position, made) in made.into_iter().enumerate() {
-        let nodes = || nodes(lowered)[position].to_owned();
+        let nodes = || names[position].to_owned();
         match made {
             Ok(made) => results.push(made),
             Err(NoCode::Refused(reason)) => refusals.push(Refusal {
@@ -174,6 +198,7 @@ pub(super) struct Code {
     pub(super) kernels: Vec<KernelEntry>,
     pub(super) code: Vec<u8>,
     pub(super) features: Vec<String>,
+    pub(super) abi: String,
 }
 
 /// Puts a program together; `position_of` tells which kernel a launch runs.
@@ -183,6 +208,10 @@ pub(super) fn program(
     position_of: &[usize],
     code: Code,
 ) -> Program {
+    let mut kernels = code.kernels;
+    for (launch, &kernel) in lowered.launches.iter().zip(position_of) {
+        kernels[kernel].work = launch.work.evaluations();
+    }
     let mut plans = lowered.plans;
     for step in plans.iter_mut().flat_map(|plan| &mut plan.steps) {
         if let Step::Launch { kernel, .. } = step {
@@ -210,11 +239,11 @@ pub(super) fn program(
     }
     Program {
         target: target.name().to_owned(),
-        // What the contractions of every target are today.
-        precision: Precision::Highest.name().to_owned(),
+        precision: Precision::default().on(target).0.name().to_owned(),
+        abi: code.abi,
         features: code.features,
         plans,
-        kernels: code.kernels,
+        kernels,
         code: code.code,
         constants,
         data,

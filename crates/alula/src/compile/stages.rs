@@ -7,7 +7,7 @@ use std::str::FromStr;
 use alula_cpu::{CpuTarget, Dump, emit_kernel};
 use alula_ir::{Attr, Graph};
 use alula_kernel::Kernel;
-use alula_kernel::text::Printed;
+use alula_kernel::text::{Definition, Printed, parse_definitions};
 use alula_lower::cluster::FusionPlan;
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 
@@ -190,15 +190,21 @@ pub fn emit(
     match stage {
         Stage::Import | Stage::Opt => return Ok(vec![StageText::of_graph(&graph)]),
         Stage::Prim => {
-            alula_lower::expand(&mut graph)?;
+            alula_lower::expand(&mut graph, options.native)?;
             return Ok(vec![StageText::of_graph(&graph)]);
         }
         _ => {}
     }
-    let lowered = lowered(graph, target, options)?;
+    let mut lowered = lowered(graph, target, options)?;
     match stage {
         Stage::Fusion => Ok(vec![StageText::whole(&FusionPlan::of(&lowered.fusion))]),
         Stage::Plan => {
+            if target == Target::Cpu {
+                let ((_, isa), words) = (cpu::host()?, cpu::words(options));
+                let mut planned =
+                    each(&lowered, target, |_, launch| cpu::plan(launch, isa, &words))?;
+                cpu::share(&mut lowered, &mut planned);
+            }
             let plans: Vec<String> = lowered.plans.iter().map(ToString::to_string).collect();
             Ok(vec![StageText::whole(&plans.join("\n"))])
         }
@@ -326,12 +332,34 @@ fn printed(
     Ok(emitted.clif.or(emitted.asm).unwrap_or_default())
 }
 
+/// Why kernels in their text form have no words in a target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {reason}")]
+pub struct KernelTextError {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The kernel that begins there; none where the text is no kernel.
+    pub kernel: Option<String>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// What a kernel, or what becomes one, begins with in text.
+const HEADS: [&str; 3] = ["kernel ", "compute ", "contract "];
+
 /// Kernels in their text form, in the words of a target.
 ///
 /// # Errors
-/// The place where the text is no kernel, or what the target lacks.
-pub fn legalize_text(text: &str, target: Target) -> Result<String, String> {
-    let kernels = alula_kernel::text::parse_kernels(text).map_err(|error| error.to_string())?;
+/// The place where the text is no kernel, or the kernel and what the target lacks.
+pub fn legalize_text(text: &str, target: Target) -> Result<String, KernelTextError> {
+    let definitions = parse_definitions(text).map_err(|error| KernelTextError {
+        line: error.line,
+        column: error.column,
+        kernel: None,
+        reason: error.message,
+    })?;
     let options = CompileOptions {
         verify: true,
         ..CompileOptions::default()
@@ -342,14 +370,45 @@ pub fn legalize_text(text: &str, target: Target) -> Result<String, String> {
         Target::Wgpu => super::wgpu::words(&options),
         #[cfg(feature = "cuda")]
         Target::Cuda => super::cuda::words(&options),
-        other => return Err(format!("target {other} has no words of its own")),
+        other => {
+            return Err(KernelTextError {
+                line: 1,
+                column: 1,
+                kernel: None,
+                reason: format!("target {other} has no words of its own"),
+            });
+        }
     };
+    let heads: Vec<usize> = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| HEADS.iter().any(|head| line.trim_start().starts_with(head)))
+        .map(|(line, _)| line)
+        .collect();
     let mut texts = Vec::new();
-    for kernel in kernels {
-        let name = kernel.name.clone();
-        let kernel = words.finish(kernel).map_err(|error| match error {
-            super::launches::NoCode::Refused(why) | super::launches::NoCode::Failed(why) => {
-                format!("kernel {name}: {why}")
+    for (position, definition) in definitions.into_iter().enumerate() {
+        let (name, work) = match definition {
+            Definition::Kernel(kernel) => (kernel.name.clone(), KernelWork::Kernel(kernel)),
+            Definition::Compute(compute) => {
+                (format!("compute_{position}"), KernelWork::Compute(compute))
+            }
+            Definition::Contract(contract) => (
+                format!("contract_{position}"),
+                KernelWork::Contract(contract),
+            ),
+        };
+        let launch = Launch {
+            work,
+            name: name.clone(),
+            constants: Vec::new(),
+        };
+        let kernel = words.kernel(&launch).map_err(|error| match error {
+            super::launches::NoCode::Refused(reason) | super::launches::NoCode::Failed(reason) => {
+                KernelTextError {
+                    line: heads.get(position).copied().unwrap_or(1),
+                    column: 1,
+                    kernel: Some(name),
+                    reason,
+                }
             }
         })?;
         texts.push(kernel.to_string());

@@ -38,15 +38,22 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
         kernels: linked.kernels,
         code: linked.code,
         features: linked.features,
+        abi: alula_wgpu::abi(),
     };
     Ok(put_together(Target::Wgpu, lowered, &position_of, code))
 }
 
 pub(super) fn emit(kernel: &Kernel) -> Result<Emitted, NoCode> {
-    alula_wgpu::emit_kernel(kernel).map_err(|error| match error {
+    let emitted = alula_wgpu::emit_kernel(kernel).map_err(|error| match error {
         EmitError::Invalid { .. } => NoCode::failed(error),
         EmitError::Unsupported { .. } | EmitError::Params { .. } | EmitError::TooLarge { .. } => {
             NoCode::refused(error)
         }
-    })
+    })?;
+    tracing::debug!(
+        kernel = kernel.name,
+        bytes = emitted.text.len(),
+        "kernel emitted"
+    );
+    Ok(emitted)
 }

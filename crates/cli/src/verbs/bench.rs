@@ -5,21 +5,26 @@ use std::time::{Duration, Instant};
 use alula::{Fusion, FusionPlan, Precision, Target, Value};
 use serde_json::{Value as Json, json};
 
-use super::open;
+use super::{check_extents, compiled, stored, threads};
 use crate::args::{Bench, Global};
 use crate::failure::Failure;
 use crate::measure::{monotonic_seconds, peak_rss_mb};
 use crate::{inputs, log, out};
 
+/// What is measured in a row.
+#[derive(Clone, Copy)]
+enum Case {
+    /// A model, compiled so.
+    Compiled(Precision, Fusion),
+    /// An artifact as it was stored.
+    Stored,
+}
+
 pub(crate) fn run(args: &Bench, global: &Global) -> Result<(), Failure> {
-    let fusions = fusions(&args.fusion)?;
+    let cases = cases(args)?;
     let mut combinations = Vec::new();
     for &target in &args.target {
-        for &precision in &args.precision {
-            for &fusion in &fusions {
-                combinations.push((target, precision, fusion));
-            }
-        }
+        combinations.extend(cases.iter().map(|case| (target, *case)));
     }
     let bar = log::bar(combinations.len());
     let mut table = out::table(&[
@@ -35,10 +40,14 @@ pub(crate) fn run(args: &Bench, global: &Global) -> Result<(), Failure> {
         "arena MB",
     ]);
     let mut rows: Vec<Row> = Vec::new();
-    for (target, precision, fusion) in combinations {
-        bar.set_message(format!("{target} {precision} {fusion}"));
-        let (mut line, plan) = measure(args, target, precision, fusion)?;
+    for (target, case) in combinations {
+        if let Case::Compiled(precision, fusion) = case {
+            bar.set_message(format!("{target} {precision} {fusion}"));
+        }
+        let (mut line, plan) = measure(args, target, case)?;
         bar.inc(1);
+        let text = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
+        let (precision, fusion) = (text("precision"), text("fusion"));
         let row = Row {
             target,
             label: format!("{target} {precision} {fusion}"),
@@ -61,8 +70,8 @@ pub(crate) fn run(args: &Bench, global: &Global) -> Result<(), Failure> {
         };
         table.add_row([
             target.to_string(),
-            precision.to_string(),
-            fusion.to_string(),
+            precision,
+            fusion,
             ms("p50_ms"),
             ms("p90_ms"),
             ms("min_ms"),
@@ -75,7 +84,14 @@ pub(crate) fn run(args: &Bench, global: &Global) -> Result<(), Failure> {
     bar.finish_and_clear();
     if !global.json {
         out::line(table);
-        if fusions.len() > 1 {
+        if args.fusion.iter().any(|name| name == "all") {
+            for fusion in Fusion::ALL {
+                if let Some(same) = fusion.alias_of() {
+                    out::line(format_args!("{fusion} is the same as {same}"));
+                }
+            }
+        }
+        if cases.len() > 1 {
             plot(&rows);
         }
     }
@@ -128,26 +144,64 @@ fn plot(rows: &[Row]) {
     }
 }
 
-fn fusions(names: &[String]) -> Result<Vec<Fusion>, Failure> {
-    let mut fusions = Vec::new();
-    for name in names {
+/// What there is to measure on each target, each once.
+fn cases(args: &Bench) -> Result<Vec<Case>, Failure> {
+    let mut fusions: Vec<Fusion> = Vec::new();
+    for name in &args.fusion {
         match name.as_str() {
-            "all" => fusions.extend(Fusion::ALL),
+            // What goes by two names is measured once.
+            "all" => fusions.extend(Fusion::ALL.iter().filter(|one| one.alias_of().is_none())),
             name => fusions.push(name.parse().map_err(Failure::User)?),
         }
     }
-    Ok(fusions)
+    if alula::is_artifact(&args.model)? {
+        if !args.precision.is_empty() || !args.fusion.is_empty() {
+            tracing::warn!(
+                "an artifact has the precision and the fusion that it was compiled with"
+            );
+        }
+        return Ok(vec![Case::Stored]);
+    }
+    if fusions.is_empty() {
+        fusions.push(Fusion::default());
+    }
+    let asked = match args.precision.as_slice() {
+        [] => &[Precision::default()],
+        asked => asked,
+    };
+    // What ends as the same code is measured once, under its own name.
+    let mut used: Vec<Precision> = Vec::new();
+    for &asked in asked {
+        let ends: Vec<_> = args.target.iter().map(|target| asked.on(*target)).collect();
+        for (end, reason) in ends {
+            if let Some(reason) = reason {
+                tracing::warn!("precision {asked} runs as {end}: {reason}");
+            }
+            if !used.contains(&end) {
+                used.push(end);
+            }
+        }
+    }
+    let mut cases = Vec::new();
+    for &precision in &used {
+        cases.extend(
+            fusions
+                .iter()
+                .map(|fusion| Case::Compiled(precision, *fusion)),
+        );
+    }
+    Ok(cases)
 }
 
-fn measure(
-    args: &Bench,
-    target: Target,
-    precision: Precision,
-    fusion: Fusion,
-) -> Result<(Json, FusionPlan), Failure> {
-    let is_artifact = alula::is_artifact(&args.model)?;
+fn measure(args: &Bench, target: Target, case: Case) -> Result<(Json, FusionPlan), Failure> {
+    let is_artifact = matches!(case, Case::Stored);
     let start = Instant::now();
-    let model = open(&args.model, target, precision, fusion, &args.compiling)?;
+    let model = match case {
+        Case::Compiled(precision, fusion) => {
+            compiled(&args.model, target, precision, fusion, &args.compiling)?
+        }
+        Case::Stored => stored(&args.model, &args.compiling, &[])?,
+    };
     let opened = start.elapsed();
     let start = Instant::now();
     let session = model.session_for(target)?;
@@ -158,14 +212,12 @@ fn measure(
     } else {
         opened
     };
+    let importing = &args.compiling.importing;
+    if is_artifact {
+        check_extents(session.inputs(), importing)?;
+    }
     let mut values = inputs::Named::new();
-    inputs::complete(
-        &mut values,
-        session.inputs(),
-        &args.model,
-        &args.compiling,
-        0,
-    )?;
+    inputs::complete(&mut values, session.inputs(), &args.model, importing, 0)?;
     let named: Vec<(&str, Value)> = values
         .iter()
         .map(|(name, value)| (name.as_str(), value.clone()))
@@ -200,9 +252,13 @@ fn measure(
     let line = json!({
         "model": args.model.file_stem().map(|stem| stem.to_string_lossy()),
         "target": target.name(),
-        "precision": model.program(target).map_or(precision.name(), |p| p.precision.as_str()),
-        "fusion": fusion.name(),
-        "threads": args.compiling.threads,
+        // The reference has neither, and an artifact does not say what its kernels come from.
+        "precision": model.program(target).map(|program| program.precision.as_str()),
+        "fusion": match case {
+            Case::Compiled(_, fusion) if target != Target::Reference => Some(fusion.name()),
+            Case::Compiled(..) | Case::Stored => None,
+        },
+        "threads": threads(args.compiling.threads, target),
         "runs": times.len(),
         "p50_ms": at(0.5),
         "p90_ms": at(0.9),

@@ -2,16 +2,18 @@
 
 use serde_json::json;
 
+use super::importer;
 use crate::args::{Check, Global};
 use crate::failure::Failure;
 use crate::out;
 
 pub(crate) fn run(args: &Check, global: &Global) -> Result<(), Failure> {
-    let unsupported = alula::check(&args.model)?;
+    let unsupported = importer(&args.model, &args.importing).check()?;
     for item in &unsupported {
         if global.json {
             out::line(json!({
                 "node": item.node.name,
+                "call": item.node.call.as_ref().map(ToString::to_string),
                 "op": item.node.op_type,
                 "opset": item.node.opset,
                 "reason": item.reason,
@@ -20,15 +22,21 @@ pub(crate) fn run(args: &Check, global: &Global) -> Result<(), Failure> {
             out::line(item);
         }
     }
-    match unsupported.len() {
-        0 => {
-            if !global.json {
-                out::line("everything in the model is supported");
-            }
-            Ok(())
-        }
+    let count = unsupported.len();
+    if global.json {
+        // A last line, so that silence means that something went wrong.
+        out::line(json!({
+            "model": args.model,
+            "supported": count == 0,
+            "unsupported": count,
+        }));
+    } else if count == 0 {
+        out::line("everything in the model is supported");
+    }
+    match count {
+        0 => Ok(()),
         count => Err(Failure::Unsupported(format!(
-            "{count} nodes are not supported"
+            "{count} parts of the model are not supported"
         ))),
     }
 }

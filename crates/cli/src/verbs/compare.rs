@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Compare, global: &Global) -> Result<(), Failure> {
         &mut values,
         session.inputs(),
         &args.model,
-        &args.compiling,
+        &args.compiling.importing,
         args.random,
     )?;
     let named: Vec<(&str, Value)> = values

@@ -33,7 +33,10 @@ pub(crate) fn run(args: &Compile, global: &Global) -> Result<(), Failure> {
         None => args.model.with_extension("alula"),
     };
     let start = Instant::now();
-    let model = builder.compile()?;
+    let model = builder.compile().map_err(|error| match &args.fusion_plan {
+        Some(file) => super::in_fusion_plan(error.into(), file),
+        None => error.into(),
+    })?;
     let seconds = start.elapsed().as_secs_f64();
     model.save(&output)?;
     let bytes = std::fs::metadata(&output).map_or(0, |metadata| metadata.len());
@@ -45,7 +48,7 @@ pub(crate) fn run(args: &Compile, global: &Global) -> Result<(), Failure> {
         programs.push(json!({
             "target": target.name(),
             "precision": program.precision,
-            "peak_bytes": program.plans[0].peak().to_string(),
+            "peak_bytes": program.peak().to_string(),
             "kernels": program.kernels.len(),
             "code_bytes": program.code.len(),
             "constant_bytes": program.constants.iter().map(|c| c.bytes).sum::<u64>(),

@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Corpus, global: &Global) -> Result<(), Failure> {
     for kind in ["real", "standard"] {
         models.extend(listed(&cache.join(kind))?);
     }
+    let there: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
     let chosen = |name: &str| args.only.is_empty() || args.only.iter().any(|o| name.contains(o));
     models.retain(|(name, _)| chosen(name));
     if models.is_empty() {
@@ -52,6 +53,10 @@ pub(crate) fn run(args: &Corpus, global: &Global) -> Result<(), Failure> {
         );
         return Err(Failure::user(text));
     }
+    let missing: Vec<String> = known()
+        .into_iter()
+        .filter(|name| chosen(name) && !there.contains(name))
+        .collect();
     let bar = log::bar(models.len() * args.target.len());
     let mut table = out::table(&["model", "target", "status", "worst", "bound", "s", "reason"]);
     let mut bad = 0;
@@ -89,9 +94,16 @@ pub(crate) fn run(args: &Corpus, global: &Global) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
     let total = models.len() * args.target.len();
+    for name in missing.iter().filter(|_| global.json) {
+        out::line(json!({"model": name, "status": "missing"}));
+    }
     if !global.json {
         out::line(table);
         out::line(format_args!("{} of {total} are right", total - bad));
+        if !missing.is_empty() {
+            let (count, names) = (missing.len(), missing.join(", "));
+            out::line(format_args!("{count} models are not in the cache: {names}"));
+        }
     }
     match bad {
         0 => Ok(()),
@@ -99,7 +111,21 @@ pub(crate) fn run(args: &Corpus, global: &Global) -> Result<(), Failure> {
     }
 }
 
-/// The models of a folder by name.
+/// The names of all models of the test data, whether they are in the cache or not.
+fn known() -> Vec<String> {
+    let lists = [
+        include_str!("../../../../tools/models/real.json"),
+        include_str!("../../../../tools/models/standard.json"),
+    ];
+    let records = lists.map(|text| serde_json::from_str::<Vec<Json>>(text).unwrap_or_default());
+    let names = records
+        .iter()
+        .flatten()
+        .filter_map(|record| record["name"].as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// The models of a folder by name, those whose file is there.
 fn listed(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     let path = folder.join("manifest.json");
     let Ok(text) = std::fs::read_to_string(&path) else {
@@ -110,7 +136,7 @@ fn listed(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     let records = manifest["models"].as_array().cloned().unwrap_or_default();
     let model = |record: &Json| {
         let (name, file) = (record["name"].as_str()?, record["file"].as_str()?);
-        Some((name.to_owned(), folder.join(file)))
+        Some((name.to_owned(), folder.join(file))).filter(|(_, path)| path.is_file())
     };
     Ok(records.iter().filter_map(model).collect())
 }
@@ -133,6 +159,7 @@ fn one(args: &Corpus, path: &Path, references: &Path, target: Target) -> Outcome
         };
     }
     let refused = |error: &dyn std::fmt::Display| Outcome::failed("refused", error.to_string());
+    let mut direct = None;
     let session = Model::builder(path)
         .target(target)
         .threads(args.threads)
@@ -140,6 +167,9 @@ fn one(args: &Corpus, path: &Path, references: &Path, target: Target) -> Outcome
         .and_then(|model| match args.artifact {
             false => model.session_for(target),
             true => {
+                if args.exact {
+                    direct = Some(model.session_for(target)?);
+                }
                 let name = format!("alula-corpus-{}.alula", std::process::id());
                 let file = std::env::temp_dir().join(name);
                 model.save(&file)?;
@@ -164,8 +194,16 @@ fn one(args: &Corpus, path: &Path, references: &Path, target: Target) -> Outcome
     let spreads = spreads(&records);
     for (example, record) in records.iter().enumerate() {
         let folder = references.join(example.to_string());
-        match compare(&session, &folder, record, &spreads, &mut outcome) {
-            Ok(()) => {}
+        let compared = compare(&session, &folder, record, &spreads, &mut outcome);
+        let exact = direct
+            .as_ref()
+            .map(|direct| same(direct, &session, &folder, record));
+        match compared.and(exact.unwrap_or(Ok(None))) {
+            Ok(None) => {}
+            Ok(Some(name)) => {
+                outcome.status = "inexact";
+                outcome.reason = format!("example {example}: the artifact's {name} is another");
+            }
             Err(reason) => {
                 outcome.status = "refused";
                 outcome.reason = format!("example {example}: {reason}");
@@ -205,6 +243,46 @@ fn spreads(records: &[Json]) -> BTreeMap<String, f64> {
     spreads
 }
 
+/// The name of an output that two sessions give different bits for.
+fn same(
+    direct: &alula::Session,
+    stored: &alula::Session,
+    folder: &Path,
+    record: &Json,
+) -> Result<Option<String>, String> {
+    let list = record["inputs"].as_array().cloned().unwrap_or_default();
+    let inputs: Vec<(String, Value)> = (list.iter())
+        .map(|entry| load(folder, entry))
+        .collect::<Result<_, _>>()?;
+    let named: Vec<(&str, Value)> = (inputs.iter())
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    let run = |session: &alula::Session| session.run(&named).map_err(|error| error.to_string());
+    let (direct, stored) = (run(direct)?, run(stored)?);
+    let differs = direct
+        .iter()
+        .zip(&stored)
+        .find(|(a, b)| !is_same(&a.1, &b.1));
+    Ok(differs.map(|((name, _), _)| name.clone()))
+}
+
+/// Equality of bits, so that a NaN is itself.
+fn is_same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Tensor(a), Value::Tensor(b)) if a.strings().is_none() => {
+            a.ty() == b.ty() && a.bytes() == b.bytes()
+        }
+        _ => a == b,
+    }
+}
+
+/// An input or output of an example.
+fn load(folder: &Path, entry: &Json) -> Result<(String, Value), String> {
+    let text = |key: &str| entry[key].as_str().ok_or_else(|| format!("no {key}"));
+    let tensor = npy::read(folder.join(text("file")?)).map_err(|error| error.to_string())?;
+    Ok((text("name")?.to_owned(), tensor.into()))
+}
+
 /// Runs one example and takes the worst into account.
 fn compare(
     session: &alula::Session,
@@ -213,11 +291,7 @@ fn compare(
     spreads: &BTreeMap<String, f64>,
     outcome: &mut Outcome,
 ) -> Result<(), String> {
-    let load = |entry: &Json| -> Result<(String, Value), String> {
-        let text = |key: &str| entry[key].as_str().ok_or_else(|| format!("no {key}"));
-        let tensor = npy::read(folder.join(text("file")?)).map_err(|error| error.to_string())?;
-        Ok((text("name")?.to_owned(), tensor.into()))
-    };
+    let load = |entry: &Json| load(folder, entry);
     let list = |key: &str| record[key].as_array().cloned().unwrap_or_default();
     let inputs: Vec<(String, Value)> = list("inputs").iter().map(load).collect::<Result<_, _>>()?;
     let named: Vec<(&str, Value)> = inputs

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use alula::Target;
+use alula::{Fate, FatePart, Target};
 
 use super::{builder, optimize_options};
 use crate::args::{Explain, Global};
@@ -33,12 +33,19 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
             "fires": report.fires,
             "folded_nodes": report.folded_nodes,
             "folded_bytes": report.folded_bytes,
-            "fold_refused": report.fold_refused,
+            "fold_refused": report.fold_refused.iter().map(|(node, refusal)| {
+                json!({"node": node, "bytes": refusal.bytes, "why": refusal.limit.reason()})
+            }).collect::<Vec<_>>(),
+            "is_incomplete": report.is_incomplete,
             "near_misses": misses,
+            "near_misses_left_out": report.near_misses_left_out,
             "precision": made.precision,
+            "precision_asked": args.precision.name(),
+            "precision_reason": args.precision.on(args.target).1,
             "kernels": made.groups,
             "channels_last": made.channels_last,
             "conversions": made.conversions,
+            "annotations": made.annotations.iter().map(fate).collect::<Vec<_>>(),
         }));
         return Ok(());
     }
@@ -54,10 +61,17 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
         rules.add_row([(*rule).to_owned(), count.to_string()]);
     }
     out::line(rules);
-    for (node, bytes) in &report.fold_refused {
+    for (node, refusal) in &report.fold_refused {
+        let (bytes, why) = (out::megabytes(refusal.bytes), refusal.limit.reason());
+        out::line(format_args!("not folded: {node} needs {bytes}, {why}"));
+    }
+    if report.is_incomplete {
+        out::line("a bound on rewriting ended it before nothing was left to do");
+    }
+    if report.near_misses_left_out > 0 {
+        let (kept, left_out) = (report.near_misses.len(), report.near_misses_left_out);
         out::line(format_args!(
-            "not folded: {node} needs {}",
-            out::megabytes(*bytes)
+            "{kept} near misses are kept, {left_out} more were met"
         ));
     }
     if args.near_misses {
@@ -79,12 +93,59 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
     let made = fusion(args)?;
     if !made.precision.is_empty() {
         let (asked, used) = (args.precision, &made.precision);
-        out::line(format_args!(
-            "precision {used} is used, {asked} was asked for"
-        ));
+        match asked.on(args.target).1 {
+            None => out::line(format_args!("precision {used}")),
+            Some(reason) => out::line(format_args!(
+                "precision {used} is used, {asked} was asked for: {reason}"
+            )),
+        }
     }
+    annotations(&made);
     kernels(&made);
     Ok(())
+}
+
+fn fate(fate: &Fate) -> serde_json::Value {
+    let part = |part: &FatePart| {
+        json!({
+            "node": part.node, "op": part.op, "native": part.is_native, "how": part.how,
+        })
+    };
+    json!({
+        "value": fate.value,
+        "annotation": fate.annotation,
+        "made": fate.made.as_ref().map(part),
+        "read": fate.read.iter().map(part).collect::<Vec<_>>(),
+    })
+}
+
+/// What became of annotations: how often what was done with which, and for example where.
+fn annotations(fusion: &Fusion) {
+    if fusion.annotations.is_empty() {
+        return;
+    }
+    let mut done: BTreeMap<(&str, bool, &str), (usize, &str)> = BTreeMap::new();
+    for fate in &fusion.annotations {
+        for part in fate.parts() {
+            // Zeros of one pattern are counted together, however many.
+            let kind = fate.annotation.split(", zeros").next().unwrap_or_default();
+            let key = (kind, !part.is_native, part.how.as_str());
+            done.entry(key).or_insert((0, &part.node)).0 += 1;
+        }
+    }
+    let mut table = out::table(&["annotation", "honoured", "how", "times", "for example"]);
+    for ((kind, by_definition, how), (count, node)) in done {
+        let closed = match kind.starts_with("sparse<") {
+            true => format!("{kind}>"),
+            false => kind.to_owned(),
+        };
+        let honoured = match by_definition {
+            true => "by definition",
+            false => "natively",
+        };
+        table.add_row([&closed, honoured, how, &count.to_string(), node]);
+    }
+    out::line(table);
 }
 
 /// What fused in all plans of the model, sub-graphs included.
@@ -100,6 +161,8 @@ struct Fusion {
     channels_last: Vec<String>,
     /// Nodes whose kernels read one order of axes and write another.
     conversions: Vec<String>,
+    /// What became of the annotations on types.
+    annotations: Vec<Fate>,
 }
 
 /// Compiles for the target to see what fuses; nothing fuses for the reference.
@@ -122,6 +185,9 @@ fn fusion(args: &Explain) -> Result<Fusion, Failure> {
             .channels_last
             .extend(plan.channels_last.iter().cloned());
         fusion.conversions.extend(plan.conversions.iter().cloned());
+    }
+    if let Some(report) = report {
+        fusion.annotations.clone_from(&report.annotations);
     }
     for plan in report.map_or(&[][..], |report| report.fusion.as_slice()) {
         fusion.groups.extend(plan.groups.iter().cloned());

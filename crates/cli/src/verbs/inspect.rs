@@ -109,7 +109,7 @@ fn artifact(args: &Inspect, global: &Global) -> Result<(), Failure> {
                 "kernels": program.kernels.len(),
                 "plans": program.plans.len(),
                 "steps": program.plans[0].steps.len(),
-                "peak_bytes": program.plans[0].peak().to_string(),
+                "peak_bytes": program.peak().to_string(),
             })
         })
         .collect();

@@ -1,6 +1,7 @@
 //! What each verb does: a file a verb.
 
 pub(crate) mod bench;
+pub(crate) mod bisect;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod compile;
@@ -17,19 +18,36 @@ use std::path::{Path, PathBuf};
 use alula::{Fusion, FusionPlan, Model, ModelBuilder, Precision, Target};
 use clap::CommandFactory;
 
-use crate::args::{Args, Compiling};
+use crate::args::{Args, Compiling, Global, Importing};
 use crate::failure::Failure;
+use crate::located::{self, Label};
+use crate::out;
 
 /// A builder that follows the options.
 pub(crate) fn builder(model: &Path, compiling: &Compiling) -> ModelBuilder {
-    let mut builder = Model::builder(model)
+    importer(model, &compiling.importing)
         .threads(compiling.threads)
         .optimize(optimize_options(compiling))
-        .verify(compiling.verify);
-    for (name, extent) in &compiling.dim {
+        .verify(compiling.verify)
+}
+
+/// A builder that follows the options of the import.
+pub(crate) fn importer(model: &Path, importing: &Importing) -> ModelBuilder {
+    let mut limits = alula::onnx::ImportLimits::default();
+    if let Some(bytes) = importing.max_file_bytes {
+        limits.file_bytes = bytes;
+    }
+    if let Some(nodes) = importing.max_nodes {
+        limits.nodes = nodes;
+    }
+    if let Some(depth) = importing.max_depth {
+        limits.depth = depth;
+    }
+    let mut builder = Model::builder(model).limits(limits);
+    for (name, extent) in &importing.dim {
         builder = builder.dim(name, *extent);
     }
-    for (name, shape) in &compiling.shape {
+    for (name, shape) in &importing.shape {
         builder = builder.shape(name, shape.clone());
     }
     builder
@@ -47,22 +65,97 @@ pub(crate) fn optimize_options(compiling: &Compiling) -> alula::opt::Options {
     }
 }
 
-/// Opens an artifact or compiles a model.
-pub(crate) fn open(
+/// Compiles a model.
+pub(crate) fn compiled(
     model: &Path,
     target: Target,
     precision: Precision,
     fusion: Fusion,
     compiling: &Compiling,
 ) -> Result<Model, Failure> {
-    if alula::is_artifact(model)? {
-        return Ok(Model::from_artifact(model)?.with_threads(compiling.threads));
-    }
     let builder = builder(model, compiling)
         .target(target)
         .precision(precision)
         .fusion(fusion);
     Ok(builder.compile()?)
+}
+
+/// Opens an artifact. What was decided when it was compiled cannot be asked for any more; `asked`
+/// names further options of this kind, each with whether it was given.
+pub(crate) fn stored(
+    file: &Path,
+    compiling: &Compiling,
+    asked: &[(&str, bool)],
+) -> Result<Model, Failure> {
+    let Importing {
+        max_file_bytes,
+        max_nodes,
+        max_depth,
+        // Extents that the artifact left open are of its inputs, too.
+        shape: _,
+        dim: _,
+    } = &compiling.importing;
+    let late = [
+        ("--disable-rule", !compiling.disable_rule.is_empty()),
+        ("--only-rule", !compiling.only_rule.is_empty()),
+        ("--max-file-bytes", max_file_bytes.is_some()),
+        ("--max-nodes", max_nodes.is_some()),
+        ("--max-depth", max_depth.is_some()),
+    ];
+    let late: Vec<&str> = asked
+        .iter()
+        .chain(&late)
+        .filter(|(_, is_given)| *is_given)
+        .map(|(name, _)| *name)
+        .collect();
+    if !late.is_empty() {
+        return Err(Failure::user(format!(
+            "{} is an artifact, which is compiled already: {} can only be said of a model",
+            file.display(),
+            late.join(", ")
+        )));
+    }
+    let verify = match compiling.verify {
+        true => alula::Verify::All,
+        false => alula::Verify::HeaderAndCode,
+    };
+    Ok(Model::from_artifact_with(file, verify)?.with_threads(compiling.threads))
+}
+
+/// Refuses shapes and dims of what an artifact does not have.
+pub(crate) fn check_extents(ports: &[alula::Port], importing: &Importing) -> Result<(), Failure> {
+    let is_input = |name: &str| ports.iter().any(|port| port.name == name);
+    if let Some((name, _)) = importing.shape.iter().find(|(name, _)| !is_input(name)) {
+        let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
+        return Err(Failure::user(format!(
+            "there is no input {name:?}: the model's are {}",
+            names.join(", ")
+        )));
+    }
+    let mut symbols = std::collections::BTreeSet::new();
+    for ty in ports.iter().filter_map(|port| port.ty.as_tensor()) {
+        for dim in &ty.shape {
+            dim.collect_symbols(&mut symbols);
+        }
+    }
+    let known = |name: &str| symbols.iter().any(|symbol| symbol.name() == name);
+    if let Some((name, _)) = importing.dim.iter().find(|(name, _)| !known(name)) {
+        let names: Vec<&str> = symbols.iter().map(alula::Symbol::name).collect();
+        return Err(Failure::user(format!(
+            "there is no dim {name:?}: those of the inputs are {}",
+            names.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// Threads that a run on a target uses, as far as that is ours to say.
+pub(crate) fn threads(asked: usize, target: Target) -> usize {
+    match (target, asked) {
+        (Target::Reference, _) => 1,
+        (_, 0) => std::thread::available_parallelism().map_or(1, usize::from),
+        (_, asked) => asked,
+    }
 }
 
 /// Where the data of a large constant lies, beside the text that names it by its hash.
@@ -77,7 +170,38 @@ pub(crate) fn blob(text: &Path, hash: &str) -> PathBuf {
 pub(crate) fn fusion_plan(file: &Path) -> Result<FusionPlan, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| Failure::io(file, &error))?;
     let plan = text.parse::<FusionPlan>();
-    plan.map_err(|error| Failure::user(format!("{}: {error}", file.display())))
+    plan.map_err(|error| {
+        let message = format!("the text is no fusion plan: {error}");
+        let label = Label::line(&text, error.line, error.reason);
+        located::failure(file, &text, message, vec![label])
+    })
+}
+
+/// Points into a fusion plan, if it is what a failure is about.
+pub(crate) fn in_fusion_plan(failure: Failure, file: &Path) -> Failure {
+    let Failure::User(message) = &failure else {
+        return failure;
+    };
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut labels = Vec::new();
+    for (position, line) in text.lines().enumerate() {
+        let group = line.split(';').next().unwrap_or_default().trim();
+        let is_group = !group.is_empty() && !group.starts_with("graph ");
+        let reason = if is_group && message.contains(&format!("group {group} cannot")) {
+            "cannot be one kernel"
+        } else if is_group
+            && (group.split(" + ")).any(|name| message.contains(&format!("no node {name:?}")))
+        {
+            "names a node that is not there"
+        } else {
+            continue;
+        };
+        labels.push(Label::line(&text, position + 1, reason));
+    }
+    match labels.is_empty() {
+        true => failure,
+        false => located::failure(file, &text, message.clone(), labels),
+    }
 }
 
 /// The folder of test data: as given, `$ALULA_CACHE` or `~/.cache/alula`.
@@ -115,7 +239,13 @@ pub(crate) fn file_name(name: &str) -> String {
 }
 
 /// Prints a completion script.
-pub(crate) fn completions(shell: clap_complete::Shell) {
-    let mut command = Args::command();
-    clap_complete::generate(shell, &mut command, "alula", &mut std::io::stdout());
+pub(crate) fn completions(shell: clap_complete::Shell, global: &Global) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "alula", &mut script);
+    let script = String::from_utf8_lossy(&script);
+    if global.json {
+        out::line(serde_json::json!({"shell": shell.to_string(), "script": script}));
+        return;
+    }
+    out::line(script.trim_end());
 }

@@ -1,71 +1,36 @@
-//! `alula opt`: rules on a graph in its text form.
-
-use std::fmt;
-
-use alula::ir::ParseError;
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+//! `alula opt`: rules on a graph in its text form; kernels in the words of a target.
 
 use crate::args::{Global, Opt};
 use crate::failure::Failure;
+use crate::located::{self, Label};
 use crate::out;
-
-/// A parse error with the text that it points into.
-#[derive(Debug)]
-struct Located {
-    error: ParseError,
-    source: NamedSource<String>,
-}
-
-impl fmt::Display for Located {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the text is no graph: {}", self.error.reason)
-    }
-}
-
-impl std::error::Error for Located {}
-
-impl Diagnostic for Located {
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let text = self.source.inner();
-        let at = self.error.offset.min(text.len());
-        let rest = text.get(at..).unwrap_or_default();
-        let word = rest
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
-        let label = LabeledSpan::new(Some(self.error.reason.clone()), at, word.max(1));
-        Some(Box::new(std::iter::once(label)))
-    }
-}
 
 pub(crate) fn run(args: &Opt, global: &Global) -> Result<(), Failure> {
     let text =
         std::fs::read_to_string(&args.file).map_err(|error| Failure::io(&args.file, &error))?;
     if is_kernel(&text) {
-        let legal = alula::compile::stages::legalize_text(&text, args.target);
-        let file = args.file.display();
-        let legal = legal.map_err(|reason| Failure::user(format!("{file}: {reason}")))?;
-        if global.json {
-            out::line(serde_json::json!({"kernels": legal}));
-        } else {
-            out::line(legal.trim_end());
-        }
-        return Ok(());
+        return kernels(args, &text, global);
     }
     let parsed = alula::ir::parse(&text, alula::ops::registry(), &|hash| {
         std::fs::read(super::blob(&args.file, hash)).ok()
     });
     let mut graph = parsed.map_err(|error| {
-        let name = args.file.display().to_string();
-        let source = NamedSource::new(name, text.clone());
-        Failure::Diagnostic(Located { error, source }.into())
+        let message = format!("the text is no graph: {}", error.reason);
+        let label = Label::word(&text, error.offset, error.reason);
+        located::failure(&args.file, &text, message, vec![label])
     })?;
     if let Err(errors) = graph.verify() {
         let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
-        return Err(Failure::user(format!("the graph does not verify:{lines}")));
+        let labels = errors
+            .iter()
+            .filter_map(|error| broken(&graph, &text, error));
+        let message = format!("the graph does not verify:{lines}");
+        return Err(located::failure(
+            &args.file,
+            &text,
+            message,
+            labels.collect(),
+        ));
     }
     if !args.parse_only {
         let options = alula::opt::Options {
@@ -89,9 +54,50 @@ pub(crate) fn run(args: &Opt, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the first word that is no comment introduces a kernel.
+/// Where a graph's text defines the value that an error is about.
+fn broken(graph: &alula::ir::Graph, text: &str, error: &alula::ir::VerifyError) -> Option<Label> {
+    let node = graph.nodes().into_iter().find(|id| {
+        let node = graph.node(*id);
+        error.place == format!("{} {:?}", node.op.name, node.name)
+    })?;
+    let result = *graph.node(node).results.first()?;
+    let name = graph.value(result).name.clone()?;
+    let defined = format!("%{name} ");
+    let line = text.lines().position(|line| {
+        let line = line.trim_start();
+        line.starts_with(&defined) || line.starts_with(&format!("%{name},"))
+    })?;
+    Some(Label::line(text, line + 1, error.broken.clone()))
+}
+
+/// Puts kernels into the words of a target.
+fn kernels(args: &Opt, text: &str, global: &Global) -> Result<(), Failure> {
+    let legal = alula::compile::stages::legalize_text(text, args.target);
+    let legal = legal.map_err(|error| {
+        let (message, label) = match error.kernel {
+            None => (
+                format!("the text is no kernel: {}", error.reason),
+                Label::at(text, error.line, error.column, error.reason),
+            ),
+            Some(kernel) => (
+                format!("kernel {kernel}: {}", error.reason),
+                Label::line(text, error.line, error.reason),
+            ),
+        };
+        located::failure(&args.file, text, message, vec![label])
+    })?;
+    if global.json {
+        out::line(serde_json::json!({"kernels": legal}));
+    } else {
+        out::line(legal.trim_end());
+    }
+    Ok(())
+}
+
+/// Whether the first word that is no comment introduces a kernel or what becomes one.
 fn is_kernel(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim_start);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with(';'));
-    first.is_some_and(|line| line.starts_with("kernel "))
+    let words = ["kernel ", "compute ", "contract "];
+    first.is_some_and(|line| words.iter().any(|word| line.starts_with(word)))
 }

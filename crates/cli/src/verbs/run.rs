@@ -3,43 +3,46 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use alula::{Limits, Precision, RunOptions, SessionOptions, Tensor, Value, npy, pb};
+use alula::{Limits, Model, Precision, RunOptions, SessionOptions, Target, Tensor, Value, npy, pb};
 use serde_json::json;
 
-use super::{file_name, open};
+use super::file_name;
 use crate::args::{Format, Global, Run};
 use crate::failure::Failure;
 use crate::{inputs, out};
 
 pub(crate) fn run(args: &Run, global: &Global) -> Result<(), Failure> {
-    let mut model = match &args.fusion_plan {
-        Some(file) if !alula::is_artifact(&args.model)? => {
-            let builder = super::builder(&args.model, &args.compiling).target(args.target);
-            builder.fusion_plan(super::fusion_plan(file)?).compile()?
-        }
-        _ => {
-            let precision = Precision::default();
-            open(
-                &args.model,
-                args.target,
-                precision,
-                args.fusion,
-                &args.compiling,
-            )?
-        }
-    };
-    if let Some(bytes_max) = args.max_bytes {
-        let limits = Limits {
-            bytes_max,
-            ..Limits::default()
-        };
-        model = model.with_options(SessionOptions { limits });
+    let mut model = open(args)?;
+    let bounds = [
+        ("--max-bytes", args.max_bytes.is_some()),
+        ("--max-trips", args.max_trips.is_some()),
+        ("--max-work", args.max_work.is_some()),
+    ];
+    if args.target == Target::Reference
+        && let Some((name, _)) = bounds.into_iter().find(|(_, given)| *given)
+    {
+        let text = format!("target reference heeds no {name}: it evaluates node by node");
+        return Err(Failure::Unsupported(text));
     }
+    let mut limits = Limits::default();
+    limits.bytes_max = args.max_bytes.unwrap_or(limits.bytes_max);
+    limits.trips_max = args.max_trips.unwrap_or(limits.trips_max);
+    limits.work_max = args.max_work.unwrap_or(limits.work_max);
+    model = model.with_options(SessionOptions { limits });
     let session = model.session_for(args.target)?;
+    if alula::is_artifact(&args.model)? {
+        super::check_extents(session.inputs(), &args.compiling.importing)?;
+    }
     let mut values = inputs::from_files(session.inputs(), &args.input)?;
     if let Some(seed) = args.random {
         let ports = session.inputs();
-        inputs::complete(&mut values, ports, &args.model, &args.compiling, seed)?;
+        inputs::complete(
+            &mut values,
+            ports,
+            &args.model,
+            &args.compiling.importing,
+            seed,
+        )?;
     }
     let named: Vec<(&str, Value)> = values
         .iter()
@@ -49,6 +52,7 @@ pub(crate) fn run(args: &Run, global: &Global) -> Result<(), Failure> {
     let options = RunOptions {
         deadline: deadline.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         profile: args.profile || args.profile_trace.is_some(),
+        work_max: None,
     };
     let start = Instant::now();
     let outcome = session.run_with(&named, &options)?;
@@ -77,6 +81,33 @@ pub(crate) fn run(args: &Run, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Opens an artifact or compiles a model.
+fn open(args: &Run) -> Result<Model, Failure> {
+    let (file, compiling) = (&args.model, &args.compiling);
+    if alula::is_artifact(file)? {
+        let asked = [
+            ("--fusion", args.fusion.is_some()),
+            ("--fusion-plan", args.fusion_plan.is_some()),
+        ];
+        let model = super::stored(file, compiling, &asked)?;
+        let importing = &compiling.importing;
+        let is_sized = !importing.shape.is_empty() || !importing.dim.is_empty();
+        if is_sized && args.random.is_none() {
+            let text = "--shape and --dim say how large inputs of an artifact are that --random \
+                        makes up, and there are none";
+            return Err(Failure::user(text));
+        }
+        return Ok(model);
+    }
+    let Some(plan) = &args.fusion_plan else {
+        let (precision, fusion) = (Precision::default(), args.fusion.unwrap_or_default());
+        return super::compiled(file, args.target, precision, fusion, compiling);
+    };
+    let builder = super::builder(file, compiling).target(args.target);
+    let built = builder.fusion_plan(super::fusion_plan(plan)?).compile();
+    built.map_err(|error| super::in_fusion_plan(error.into(), plan))
+}
+
 fn write(
     folder: &Path,
     position: usize,
@@ -99,7 +130,10 @@ fn write(
 
 /// A line about an output: its type, its range and first elements.
 fn describe(name: &str, value: &Value, as_json: bool) {
-    let summary = value.as_tensor().map(summary);
+    let summary = value
+        .as_tensor()
+        .filter(|tensor| !tensor.is_empty())
+        .map(summary);
     if as_json {
         let mut line = json!({"name": name, "type": value.describe()});
         if let Some(Summary {
@@ -143,12 +177,12 @@ struct Summary {
 }
 
 fn summary(tensor: &Tensor) -> Summary {
-    let values = tensor.to_f64s();
-    let sum: f64 = values.iter().sum();
+    // One by one: a list of them is larger than most tensors.
+    let values = || (0..tensor.len()).filter_map(|k| Some(tensor.get(k)?.to_f64()));
     Summary {
-        least: values.iter().copied().fold(f64::INFINITY, f64::min),
-        mean: sum / values.len().max(1) as f64,
-        greatest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        first: values.into_iter().take(5).collect(),
+        least: values().fold(f64::INFINITY, f64::min),
+        mean: values().sum::<f64>() / values().count().max(1) as f64,
+        greatest: values().fold(f64::NEG_INFINITY, f64::max),
+        first: values().take(5).collect(),
     }
 }

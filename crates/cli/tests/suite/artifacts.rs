@@ -58,6 +58,31 @@ fn threads_do_not_change_artifacts() {
     }
 }
 
+/// Models of the test data whose artifacts are made several times.
+const SEVERAL_BYTES_MAX: u64 = 2 << 20;
+
+#[test]
+fn real_models_give_the_same_bytes_each_time() {
+    let place = Place::new();
+    for model in models() {
+        if model.metadata().map_or(0, |data| data.len()) > SEVERAL_BYTES_MAX {
+            continue;
+        }
+        let path = text(&model);
+        let made = |threads: &str| {
+            place.ok(&["compile", &path, "-o", "m.alula", "--threads", threads]);
+            place.read("m.alula")
+        };
+        let first = made("1");
+        for threads in ["1", "2", "3"] {
+            assert!(
+                made(threads) == first,
+                "{path}: {threads} threads make other bytes"
+            );
+        }
+    }
+}
+
 #[test]
 fn artifacts_and_threads_do_not_change_results() {
     let place = Place::new();
@@ -144,6 +169,57 @@ fn what_is_no_sound_artifact_is_refused() {
     let done = place.run(&["inspect", "weights.alula"]);
     assert_eq!(done.code, 1, "{}", done.stderr);
     assert!(done.stderr.contains("weights"), "{}", done.stderr);
+    // And who asks for it when running.
+    let words = ["run", "weights.alula", "--random", "1"];
+    let done = place.run(&[&words[..], &["--verify"]].concat());
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(done.stderr.contains("weights"), "{}", done.stderr);
+    place.ok(&["run", "good.alula", "--random", "1", "--verify"]);
+}
+
+#[test]
+fn what_an_artifact_cannot_heed_is_refused() {
+    let place = Place::new();
+    place.negation();
+    place.ok(&[
+        "compile",
+        "negate.onnx",
+        "-o",
+        "n.alula",
+        "--fusion",
+        "none",
+    ]);
+    for (option, reason) in [
+        (&["--fusion", "auto"][..], "--fusion"),
+        (&["--disable-rule", "merge_equal"], "--disable-rule"),
+        (&["--only-rule", "merge_equal"], "--only-rule"),
+        (&["--max-nodes", "7"], "--max-nodes"),
+        (&["--dim", "M=3"], "no dim \"M\""),
+        (&["--shape", "z=3"], "no input \"z\""),
+    ] {
+        let words = ["run", "n.alula", "--random", "1"];
+        let done = place.run(&[&words[..], option].concat());
+        assert_eq!(done.code, 1, "{option:?}: {}", done.stderr);
+        assert!(done.stderr.contains(reason), "{option:?}: {}", done.stderr);
+    }
+    // Open extents are of the inputs that are made up.
+    let words = ["--json", "run", "n.alula", "--random", "1", "--dim", "N=3"];
+    assert_eq!(place.ok(&words).json()[0]["type"], "f32[3]");
+    // One row, with what is stored.
+    let words = [
+        "bench",
+        "n.alula",
+        "--duration",
+        "0",
+        "--fusion",
+        "all",
+        "--json",
+    ];
+    let done = place.ok(&words);
+    assert_eq!(done.json().len(), 1, "{}", done.stdout);
+    assert_eq!(done.json()[0]["precision"], "highest");
+    assert!(done.json()[0]["fusion"].is_null());
+    assert!(done.stderr.contains("compiled with"), "{}", done.stderr);
 }
 
 #[test]
@@ -155,10 +231,21 @@ fn code_for_another_processor_is_refused() {
         .expect("a program")
         .as_ref()
         .clone();
+    let good = program.clone();
+    let refused = |program: &alula::Program, word: &str| {
+        let path = place.path("other.alula");
+        alula_runtime::artifact::save(&path, &[program]).expect("saved");
+        let done = place.run(&["run", "other.alula", "--random", "1"]);
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        assert!(done.stderr.contains(word), "{}", done.stderr);
+    };
     program.features.push("imaginary".to_owned());
-    let path = place.path("other.alula");
-    alula_runtime::artifact::save(&path, &[&program]).expect("saved");
-    let done = place.run(&["run", "other.alula", "--random", "1"]);
-    assert_eq!(done.code, 1, "{}", done.stderr);
-    assert!(done.stderr.contains("imaginary"), "{}", done.stderr);
+    refused(&program, "imaginary");
+    program.clone_from(&good);
+    program.features[0] = "riscv128".to_owned();
+    refused(&program, "architecture riscv128");
+    // The same processor and another version of the code.
+    program.clone_from(&good);
+    program.abi = "cpu code 0, panels 0".to_owned();
+    refused(&program, "compile again");
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::support::Place;
 
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 11] = [
     "compile",
     "run",
     "bench",
@@ -14,6 +14,7 @@ const VERBS: [&str; 10] = [
     "explain",
     "inspect",
     "opt",
+    "debug bisect",
     "devices",
     "completions",
 ];
@@ -34,7 +35,8 @@ fn the_page_of_the_command_line_is_its_help() {
     };
     section("alula", help(&["--help"]));
     for verb in VERBS {
-        section(&format!("alula {verb}"), help(&[verb, "--help"]));
+        let words: Vec<&str> = verb.split(' ').chain(["--help"]).collect();
+        section(&format!("alula {verb}"), help(&words));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
     if std::env::var_os("BLESS").is_some() {
@@ -52,7 +54,12 @@ fn completions_know_the_verbs() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = place.ok(&["completions", shell]).stdout;
-        for verb in VERBS {
+        let json = place.ok(&["--json", "completions", shell]).json();
+        assert_eq!(
+            json[0]["script"].as_str().map(str::trim),
+            Some(script.trim())
+        );
+        for verb in VERBS.iter().flat_map(|verb| verb.split(' ')) {
             assert!(script.contains(verb), "{shell}: {verb}");
         }
     }

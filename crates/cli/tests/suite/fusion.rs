@@ -101,3 +101,19 @@ fn strategies_are_compared_by_time_and_by_group() {
     let unlike = rows[1]["groups_unlike_first"].as_array().expect("a list");
     assert!(!unlike.is_empty());
 }
+
+#[test]
+fn strategies_of_two_names_are_measured_once() {
+    let place = Place::new();
+    let model = place.negation().display().to_string();
+    let words = ["bench", &model, "--fusion", "all", "--duration", "0"];
+    let done = place.ok(&words);
+    let note = "auto is the same as reduction";
+    assert!(done.stdout.contains(note), "{}", done.stdout);
+    let rows = place.ok(&[&["--json"], &words[..]].concat()).json();
+    let names: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row["fusion"].as_str())
+        .collect();
+    assert_eq!(names, ["none", "elementwise", "epilogue", "reduction"]);
+}

@@ -2,6 +2,8 @@
 
 use crate::support::{Place, digits};
 
+const TARGETS: [&str; 3] = ["cpu", "wgpu", "cuda"];
+
 #[test]
 fn one_artifact_serves_several_targets() {
     let place = Place::new();
@@ -44,6 +46,33 @@ fn one_artifact_serves_several_targets() {
         if wanted == 1 {
             assert!(done.stderr.contains(&target), "{}", done.stderr);
         }
+    }
+}
+
+#[test]
+fn printed_definitions_are_worded_for_a_target() {
+    let place = Place::new();
+    let model = digits().display().to_string();
+    let printed = place.ok(&["compile", &model, "--emit", "kernel"]).stdout;
+    let count = ["compute (", "contract ("].map(|word| printed.matches(word).count());
+    assert!(count.iter().all(|count| *count > 0), "{printed}");
+    place.write("kernels.txt", printed);
+    for target in TARGETS {
+        let legal = place.ok(&["opt", "kernels.txt", "--target", target]).stdout;
+        assert_eq!(
+            legal.matches("kernel ").count(),
+            count.iter().sum::<usize>(),
+            "{legal}"
+        );
+    }
+    place.write(
+        "wrong.txt",
+        "compute () -> f32[] over () {\n  result 1.5x\n}\n",
+    );
+    let done = place.run(&["opt", "wrong.txt"]);
+    assert_eq!(done.code, 1);
+    for word in ["wrong.txt:2:10", "'1.5x' is no f32"] {
+        assert!(done.stderr.contains(word), "{}", done.stderr);
     }
 }
 

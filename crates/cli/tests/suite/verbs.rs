@@ -36,6 +36,20 @@ fn exit_codes_tell_whose_matter_it_is() {
         (2, &["run", "unknown.onnx", "--random", "1"]),
         (0, &["compare", "negate.onnx"]),
         (3, &["compare", "negate.onnx", "--bound=-1"]),
+        (0, &["check", "negate.onnx", "--dim", "N=3"]),
+        (1, &["check", "negate.onnx", "--max-file-bytes", "10"]),
+        (1, &["check", "negate.onnx", "--max-nodes", "0"]),
+        (
+            1,
+            &[
+                "compile",
+                "negate.onnx",
+                "--max-depth",
+                "0",
+                "--max-nodes",
+                "0",
+            ],
+        ),
     ] {
         let done = place.run(words);
         assert_eq!(done.code, code, "{words:?}: {}", done.stderr);
@@ -59,6 +73,7 @@ fn json_has_the_keys_that_tools_rely_on() {
             &["run", &model, "--random", "1"],
             &["name", "type", "min", "max", "first"],
         ),
+        (&["check", &model], &["model", "supported", "unsupported"]),
         (
             &["bench", &model, "--duration", "0"],
             &[
@@ -84,7 +99,17 @@ fn json_has_the_keys_that_tools_rely_on() {
         ),
         (
             &["explain", &model],
-            &["fires", "kernels", "precision", "near_misses"],
+            &[
+                "fires",
+                "fold_refused",
+                "is_incomplete",
+                "kernels",
+                "precision",
+                "precision_reason",
+                "near_misses",
+                "near_misses_left_out",
+                "annotations",
+            ],
         ),
         (
             &["inspect", &model],
@@ -153,6 +178,46 @@ fn runs_are_bounded() {
     let tight = place.run(&["run", &model, "--random", "1", "--max-bytes", "100"]);
     assert_eq!(tight.code, 1, "{}", tight.stderr);
     assert!(tight.stderr.contains("100"), "{}", tight.stderr);
+    // Who evaluates operators one by one heeds none, and says so.
+    for bound in [
+        ["--deadline", "1"],
+        ["--max-bytes", "1"],
+        ["--max-trips", "1"],
+        ["--max-work", "1"],
+    ] {
+        let words = ["run", &model, "--random", "1", "--target", "reference"];
+        let done = place.run(&[&words[..], &bound].concat());
+        assert_eq!(done.code, 2, "{}", done.stderr);
+        assert!(done.stderr.contains("reference"), "{}", done.stderr);
+    }
+    let short = place.run(&["run", &model, "--random", "1", "--max-work", "100"]);
+    assert_eq!(short.code, 1, "{}", short.stderr);
+    let evaluations = "a kernel's scalar evaluations would be";
+    assert!(short.stderr.contains(evaluations), "{}", short.stderr);
+    place.ok(&["run", &model, "--random", "1", "--max-trips", "1"]);
+}
+
+#[test]
+fn what_was_used_is_told_and_measured_once() {
+    let place = Place::new();
+    place.negation();
+    let words = ["bench", "negate.onnx", "--duration", "0", "--json"];
+    let done = place.ok(&[&words[..], &["--precision", "highest,high,medium"]].concat());
+    let rows = done.json();
+    assert_eq!(rows.len(), 1, "{}", done.stdout);
+    assert_eq!(rows[0]["precision"], "highest");
+    assert!(
+        done.stderr.contains("medium runs as highest"),
+        "{}",
+        done.stderr
+    );
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    assert_eq!(rows[0]["threads"], cores);
+    let one = place.ok(&[&words[..], &["--threads", "1"]].concat()).json();
+    assert_eq!(one[0]["threads"], 1);
+    let told = place.ok(&["explain", "negate.onnx", "--precision", "high"]);
+    let line = "precision highest is used, high was asked for: no kernel";
+    assert!(told.stdout.contains(line), "{}", told.stdout);
 }
 
 #[test]
@@ -183,10 +248,79 @@ fn compiling_and_running_leave_chrome_traces() {
 }
 
 #[test]
+fn names_that_mean_nothing_are_refused() {
+    let place = Place::new();
+    let model = place.negation().display().to_string();
+    place.ok(&["compile", &model, "-o", "n.alula"]);
+    let cases: [(&[&str], &str); 6] = [
+        (&["--dim", "M=2"], "there is no dim \"M\""),
+        (&["--shape", "z=2"], "there is no input \"z\""),
+        (
+            &["--only-rule", "drop_everything"],
+            "no rule or pass named drop_everything",
+        ),
+        (
+            &["--only-rule", "merge_equal"],
+            "merge_equal is a pass and no rule",
+        ),
+        (
+            &["--disable-rule", "drop_everything"],
+            "no rule or pass named drop_everything",
+        ),
+        (&["--dim", "N=2", "--only-rule", "fold"], ""),
+    ];
+    for (words, reason) in cases {
+        let done = place.run(&[&["run", &model, "--random", "1"], words].concat());
+        assert_eq!(done.code, i32::from(!reason.is_empty()), "{}", done.stderr);
+        assert!(done.stderr.contains(reason), "{}", done.stderr);
+    }
+    for (words, reason) in &cases[..2] {
+        let done = place.run(&[&["run", "n.alula", "--random", "1"], *words].concat());
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        assert!(done.stderr.contains(reason), "{}", done.stderr);
+    }
+    place.ok(&["run", "n.alula", "--random", "1", "--dim", "N=2"]);
+}
+
+#[test]
 fn a_wrong_graph_is_pointed_into() {
     let place = Place::new();
     place.write("wrong.ir", "graph g(x: f32[2]) {\n  y = frobnicate x\n}\n");
     let done = place.run(&["opt", "wrong.ir"]);
     assert_eq!(done.code, 1);
     assert!(done.stderr.contains("wrong.ir"), "{}", done.stderr);
+}
+
+#[test]
+fn wrong_kernels_and_fusion_plans_are_pointed_into() {
+    let place = Place::new();
+    let model = digits().display().to_string();
+    let plan = |text: &str| {
+        place.write("plan.txt", text);
+        place.run(&["compile", &model, "--fusion-plan", "plan.txt"])
+    };
+    place.write(
+        "wrong.txt",
+        "kernel k(x: f32[4] read) {\n  %1: f32 = frobnicate %0\n}\n",
+    );
+    for (done, words) in [
+        (
+            place.run(&["opt", "wrong.txt"]),
+            ["wrong.txt:2", "frobnicate"],
+        ),
+        (plan("graph digits\n  a b\n"), ["plan.txt:2", "a b"]),
+        (
+            plan("graph digits\n  stem_norm + no_such_node\n"),
+            ["plan.txt:2", "names a node that is not there"],
+        ),
+        (
+            plan("graph digits\n  stem_norm + probabilities\n"),
+            ["plan.txt:2", "cannot be one kernel"],
+        ),
+    ] {
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        for word in words {
+            assert!(done.stderr.contains(word), "no {word}: {}", done.stderr);
+        }
+    }
 }

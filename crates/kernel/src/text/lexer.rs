@@ -133,6 +133,50 @@ impl<'t> Lexer<'t> {
         (at, rest[..length].trim_end())
     }
 
+    /// Goes to another place; returns where it was.
+    pub(super) fn go(&mut self, at: usize) -> usize {
+        std::mem::replace(&mut self.at, at)
+    }
+
+    /// Where `mark` occurs from here to `end`, behind it and in no comment.
+    pub(super) fn places(&mut self, mark: &str, end: char) -> Vec<usize> {
+        let start = self.position();
+        let rest = self.rest();
+        let text = &rest[..rest.find(end).unwrap_or(rest.len())];
+        let in_comment = |at: usize| {
+            text[..at]
+                .rfind([';', '\n'])
+                .is_some_and(|last| text[last..].starts_with(';'))
+        };
+        text.match_indices(mark)
+            .filter(|(at, _)| !in_comment(*at))
+            .map(|(at, _)| start + at + mark.len())
+            .collect()
+    }
+
+    /// Takes everything before one of the marks that is in no parentheses, or the end of the line.
+    pub(super) fn outside(&mut self, marks: &[char]) -> (usize, &'t str) {
+        let at = self.position();
+        let rest = self.rest();
+        let mut depth = 0_usize;
+        let ends = |c: char| match c {
+            '\n' | ';' => true,
+            c if depth == 0 && marks.contains(&c) => true,
+            '(' => {
+                depth += 1;
+                false
+            }
+            ')' => {
+                depth = depth.saturating_sub(1);
+                false
+            }
+            _ => false,
+        };
+        let length = rest.find(ends).unwrap_or(rest.len());
+        self.at += length;
+        (at, rest[..length].trim_end())
+    }
+
     /// Takes a name: a word, or a string in quotes.
     pub(super) fn name(&mut self) -> Result<String, TextError> {
         let at = self.position();

@@ -20,16 +20,21 @@
 //!
 //! `dim` introduces a dim, `cast` and `bitcast` convert, `if %c { }` guards, `barrier` waits;
 //! workgroups have a line `lanes 64 as %1` and write `shared row[%3]` for arrays of the group.
-//! A `;` starts a comment. Definitions and contractions only print; see [`Printed`].
+//! A `;` starts a comment. Definitions and contractions ([`Printed`]) parse back, too
+//! ([`parse_definitions`]).
 
+#[cfg(test)]
+mod definition_tests;
 mod lexer;
 mod parse;
+mod parse_compute;
 mod print;
 mod print_compute;
 #[cfg(test)]
 mod tests;
 
 pub use parse::{parse_kernel, parse_kernels};
+pub use parse_compute::{Definition, parse_definitions};
 
 /// Why a text is no kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,10 +51,15 @@ pub struct TextError {
 /// Something with a readable form: one expression on each line, names for operands.
 ///
 /// ```text
-/// compute (x0: f32[N, 4]) -> f32[N, 4] over (i0 < N, i1 < 4) {
+/// compute (x0: f32[N, 4], x1: f32[M]) -> f32[N, 4] over (i0 < N, i1 < 4) {
+///   equal M = N
 ///   e0: f32 = load x0[i0, i1]
-///   e1: f32 = exp e0
-///   result e1
+///   e1: f32 = load x1[i0]
+///   e2: f32 = mul e0, e1
+///   result e2
 /// }
 /// ```
+///
+/// `equal` lines are pairs of dims that a run must find equal; indices, literals and dims stand
+/// where they are used.
 pub struct Printed<'a, T>(pub &'a T);

@@ -40,15 +40,22 @@ pub fn parse_kernels(text: &str) -> Result<Vec<Kernel>, TextError> {
     let mut kernels = Vec::new();
     let mut lexer = Lexer::new(text);
     while !lexer.is_at_end() {
-        let mut parser = Parser {
-            lexer,
-            kernel: Kernel::new(""),
-            dtypes: Vec::new(),
-        };
-        parser.kernel()?;
-        (lexer, kernels) = parser.finish(kernels)?;
+        let kernel;
+        (lexer, kernel) = parse_kernel_at(lexer)?;
+        kernels.push(kernel);
     }
     Ok(kernels)
+}
+
+/// Parses a kernel that begins at this place.
+pub(super) fn parse_kernel_at(lexer: Lexer<'_>) -> Result<(Lexer<'_>, Kernel), TextError> {
+    let mut parser = Parser {
+        lexer,
+        kernel: Kernel::new(""),
+        dtypes: Vec::new(),
+    };
+    parser.kernel()?;
+    parser.finish()
 }
 
 struct Parser<'t> {
@@ -58,15 +65,14 @@ struct Parser<'t> {
 }
 
 impl<'t> Parser<'t> {
-    fn finish(mut self, mut done: Vec<Kernel>) -> Result<(Lexer<'t>, Vec<Kernel>), TextError> {
+    fn finish(mut self) -> Result<(Lexer<'t>, Kernel), TextError> {
         for (value, dtype) in self.dtypes.iter().enumerate() {
             match dtype {
                 Some(dtype) => self.kernel.dtypes.push(*dtype),
                 None => return Err(self.lexer.error(format!("%{value} is never defined"))),
             }
         }
-        done.push(self.kernel);
-        Ok((self.lexer, done))
+        Ok((self.lexer, self.kernel))
     }
 
     fn kernel(&mut self) -> Result<(), TextError> {
@@ -362,23 +368,26 @@ impl<'t> Parser<'t> {
 
     fn literal(&mut self, dtype: DType) -> Result<Literal, TextError> {
         let (at, text) = self.lexer.until('\n');
-        let scalar = match dtype.class() {
-            DTypeClass::Bool => match text {
-                "true" => Some(Scalar::Int(1)),
-                "false" => Some(Scalar::Int(0)),
-                _ => None,
-            },
-            DTypeClass::Signed | DTypeClass::Unsigned => text.parse().ok().map(Scalar::Int),
-            DTypeClass::Float => match text.strip_prefix("nan:0x") {
-                Some(bits) => u64::from_str_radix(bits, 16).ok().map(f64::from_bits),
-                None if text == "nan" => Some(f64::NAN),
-                None => text.parse().ok(),
-            }
-            .map(Scalar::Float),
-            DTypeClass::String => None,
-        };
-        let scalar =
-            scalar.ok_or_else(|| self.lexer.error_at(at, format!("'{text}' is no {dtype}")))?;
-        Ok(Literal(scalar))
+        literal_of(dtype, text)
+            .ok_or_else(|| self.lexer.error_at(at, format!("'{text}' is no {dtype}")))
     }
+}
+
+/// A literal of a dtype.
+pub(super) fn literal_of(dtype: DType, text: &str) -> Option<Literal> {
+    let scalar = match dtype.class() {
+        DTypeClass::Bool => match text {
+            "true" => Scalar::Int(1),
+            "false" => Scalar::Int(0),
+            _ => return None,
+        },
+        DTypeClass::Signed | DTypeClass::Unsigned => Scalar::Int(text.parse().ok()?),
+        DTypeClass::Float => Scalar::Float(match text.strip_prefix("nan:0x") {
+            Some(bits) => f64::from_bits(u64::from_str_radix(bits, 16).ok()?),
+            None if text == "nan" => f64::NAN,
+            None => text.parse().ok()?,
+        }),
+        DTypeClass::String => return None,
+    };
+    Some(Literal(scalar))
 }

@@ -1,4 +1,4 @@
-//! Definitions and contractions as text, for readers.
+//! Definitions and contractions as text.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -134,6 +134,9 @@ fn affine(index: &Affine) -> String {
 fn body(f: &mut Formatter<'_>, compute: &Compute) -> fmt::Result {
     let pool = &compute.pool;
     let mut names: IndexMap<ExprId, String> = IndexMap::new();
+    for (left, right) in &compute.equal {
+        writeln!(f, "  equal {left} = {right}")?;
+    }
     for id in lines(compute) {
         let name = format!("e{}", names.len());
         let node = pool.node(id);
@@ -141,6 +144,19 @@ fn body(f: &mut Formatter<'_>, compute: &Compute) -> fmt::Result {
         let list = |operands: &[ExprId]| operands.iter().map(at).collect::<Vec<_>>().join(", ");
         let text = match &node.expr {
             Expr::Load { operand, index } => format!("load x{operand}[{}]", list(index)),
+            Expr::Apply { op, operands } if op.is_predicate() => {
+                // Literals do not say of which dtype they are: one must, if nothing else does.
+                let is_bare = |id: &ExprId| matches!(pool.node(*id).expr, Expr::Const(_));
+                let wraps = operands.iter().all(is_bare);
+                let texts: Vec<String> = operands
+                    .iter()
+                    .map(|id| match wraps {
+                        true => format!("{}({})", pool.dtype(*id), at(id)),
+                        false => at(id),
+                    })
+                    .collect();
+                format!("{op} {}", texts.join(", "))
+            }
             Expr::Apply { op, operands } => format!("{op} {}", list(operands)),
             Expr::Cast(value) => format!("cast {}", at(value)),
             Expr::Fold { op, vars, body } => {

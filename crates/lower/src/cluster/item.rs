@@ -1,11 +1,11 @@
 //! Work items: what each node does, before anything is fused.
 
-use alula_ir::{Graph, LowerCtx, Lowering, NodeId, ValueId};
+use alula_ir::{Graph, LowerCtx, LowerError, Lowering, NodeId, ValueId};
 use alula_kernel::{Compute, Contract, Kernel};
 use alula_program::HostFn;
 use alula_tensor::Dim;
 
-use crate::LowerFailure;
+use crate::{LowerFailure, NodeFailure};
 
 /// What an item does.
 #[derive(Clone, Debug)]
@@ -50,21 +50,26 @@ impl Item {
 /// The items of a graph, in topological order.
 ///
 /// # Errors
-/// [`LowerFailure::Node`] when a node has no kernel.
+/// [`LowerFailure::Nodes`] when nodes have no kernel.
 pub fn items(graph: &Graph) -> Result<Vec<Item>, LowerFailure> {
-    let mut items = Vec::new();
+    let (mut items, mut failures) = (Vec::new(), Vec::new());
     for id in graph.nodes() {
-        node_items(graph, id, &mut items)?;
+        if let Err(failure) = node_items(graph, id, &mut items) {
+            failures.push(failure);
+        }
     }
-    Ok(items)
+    match failures.is_empty() {
+        true => Ok(items),
+        false => Err(LowerFailure::Nodes(failures)),
+    }
 }
 
-fn node_items(graph: &Graph, id: NodeId, items: &mut Vec<Item>) -> Result<(), LowerFailure> {
+fn node_items(graph: &Graph, id: NodeId, items: &mut Vec<Item>) -> Result<(), NodeFailure> {
     let node = graph.node(id);
-    let fail = |error| LowerFailure::Node {
+    let fail = |error: LowerError| NodeFailure {
         op: node.op.name,
         name: node.name.clone(),
-        error,
+        reason: error.into(),
     };
     let ctx = LowerCtx {
         op: node.op.name,

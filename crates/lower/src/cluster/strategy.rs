@@ -14,7 +14,8 @@ pub enum Strategy {
     Epilogue,
     /// As `Epilogue`, and into and out of folds.
     Reduction,
-    /// Everything that counts as no more work.
+    /// What is taken unless another is named: at present as `Reduction`, which fuses whatever
+    /// counts as no more work.
     #[default]
     Auto,
 }
@@ -37,6 +38,16 @@ impl Strategy {
             Strategy::Epilogue => "epilogue",
             Strategy::Reduction => "reduction",
             Strategy::Auto => "auto",
+        }
+    }
+
+    /// The strategy that this one is another name for, if it is.
+    pub const fn alias_of(self) -> Option<Strategy> {
+        match self {
+            Strategy::Auto => Some(Strategy::Reduction),
+            Strategy::None | Strategy::Elementwise | Strategy::Epilogue | Strategy::Reduction => {
+                None
+            }
         }
     }
 

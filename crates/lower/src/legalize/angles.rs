@@ -34,6 +34,31 @@ fn reduce_angle(code: &mut Code<'_>, x: ValueId) -> (ValueId, ValueId) {
     (clamp(code, r, -bound, bound), shifted)
 }
 
+/// `1 / (2 pi)` in pieces of 24 bits, so that products with an `f32` are exact.
+const TURNS: [u32; 8] = [
+    0x28be60, 0xdb9391, 0x054a7f, 0x09d5f4, 0x7d4d37, 0x7036d8, 0xa5664f, 0x10e410,
+];
+
+/// An angle of at most half a turn that stands for `x`, which is an `f32`, where `x` is beyond what
+/// [`reduce_angle`] is made for.
+pub(super) fn within_a_turn(code: &mut Code<'_>, x: ValueId) -> ValueId {
+    let mut turns = code.float(F, 0.0);
+    for (k, piece) in (1..).zip(TURNS) {
+        let piece = code.float(F, f64::from(piece) * 2.0_f64.powi(-24 * k));
+        let product = code.mul(x, piece);
+        let whole = code.unary(ScalarOp::Round, product);
+        let part = code.sub(product, whole);
+        turns = code.add(turns, part);
+    }
+    let whole = code.unary(ScalarOp::Round, turns);
+    let turns = code.sub(turns, whole);
+    let (turn, near) = (code.float(F, std::f64::consts::TAU), code.float(F, 1e6));
+    let angle = code.mul(turns, turn);
+    let size = code.unary(ScalarOp::Abs, x);
+    let is_near = code.lt(size, near);
+    code.select(is_near, x, angle)
+}
+
 /// Sine and cosine of `|r| <= pi/4`.
 fn sin_cos_near_zero(code: &mut Code<'_>, r: ValueId) -> (ValueId, ValueId) {
     let z = code.mul(r, r);

@@ -6,6 +6,7 @@
 use alula_kernel::ValueId;
 use alula_tensor::{DType, ScalarOp};
 
+use super::angles::within_a_turn;
 use super::code::Code;
 
 const F: DType = DType::F32;
@@ -35,12 +36,15 @@ pub(super) fn expand(
         (ScalarOp::Erf, &[x]) => erf(code, x),
         (ScalarOp::Rem, &[a, b]) => remainder(code, a, b),
         (ScalarOp::Fma, &[a, b, c]) => multiply_add(code, a, b, c),
+        (ScalarOp::Sin | ScalarOp::Cos | ScalarOp::Tan, &[x]) => {
+            let wide = code.cast(x, DType::F64);
+            let angle = within_a_turn(code, wide);
+            let result = code.apply(op, &[angle]);
+            code.cast(result, F)
+        }
         (
             ScalarOp::Expm1
             | ScalarOp::Log1p
-            | ScalarOp::Sin
-            | ScalarOp::Cos
-            | ScalarOp::Tan
             | ScalarOp::Asin
             | ScalarOp::Acos
             | ScalarOp::Atan

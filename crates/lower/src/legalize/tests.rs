@@ -232,7 +232,9 @@ fn accepts(op: ScalarOp, x: f64) -> bool {
 #[test]
 fn single_functions_are_within_two_ulps() {
     for op in FUNCTIONS {
-        check_function(op, DType::F32, 2.0, |x| accepts(op, x));
+        // Angles of an f32 are right however large they are.
+        let is_periodic = matches!(op, ScalarOp::Sin | ScalarOp::Cos | ScalarOp::Tan);
+        check_function(op, DType::F32, 2.0, |x| is_periodic || accepts(op, x));
     }
 }
 

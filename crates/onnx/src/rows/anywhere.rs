@@ -5,6 +5,7 @@ use alula_ops::elementwise::arithmetic::{ABS, DIV, EQ, LT, MAX, MIN, OR, SIGN};
 use alula_ops::reduce::{REDUCE_MAX, REDUCE_SUM};
 use alula_tensor::{DType, Dim, Tensor};
 
+use super::axes::no_axes;
 use super::compose::Value;
 use super::shape::read_dims;
 use super::{Built, RowCtx, RowError};
@@ -37,7 +38,10 @@ fn matches(
         ctx.op(&EQ, &[column, axes])
     };
     let (front, back) = (numbers(0..rank as i64)?, numbers(-(rank as i64)..0)?);
-    Ok((ctx.op(&OR, &[front, back])?, count))
+    let matches = ctx.op(&OR, &[front, back])?;
+    let marked = ctx.reduce(&REDUCE_MAX, matches, vec![1], false)?;
+    ctx.demand_sum(marked, count as i64, &no_axes(rank))?;
+    Ok((matches, count))
 }
 
 /// The entry of each axis, or a default where no entry is its, `i64[rank]`.
@@ -81,6 +85,9 @@ pub(super) fn slice(
             "{a} starts, {b} ends and {c} steps for {count} axes"
         )));
     }
+    let none = ctx.number(steps, 0.0)?;
+    let stays = ctx.op(&EQ, &[steps, none])?;
+    ctx.refuse(stays, "a step is 0")?;
     let extents = ctx.dims(shape)?;
     let (zero, one) = (
         ctx.constant(Tensor::scalar(0_i64)),

@@ -21,6 +21,11 @@ pub(super) fn count(axes: &TensorType, rank: usize) -> Result<usize, RowError> {
     fits.ok_or_else(|| RowError::Unsupported(format!("axes {axes} of rank {rank}")))
 }
 
+/// What is wrong with axes of which fewer are marked than there are.
+pub(super) fn no_axes(rank: usize) -> String {
+    format!("an axis is out of range for rank {rank}, or given twice")
+}
+
 /// `bool[rank]`: whether each axis is one of `axes`, which may count from the end.
 pub(super) fn mark(
     ctx: &mut RowCtx<'_, '_>,
@@ -28,6 +33,7 @@ pub(super) fn mark(
     rank: usize,
 ) -> Result<ValueId, RowError> {
     let plain = Attrs::new;
+    let count = ctx.ty(axes)?.num_elements().as_const();
     let axes = ctx.push(&CAST, &[axes], plain().with("to", DType::I64))?;
     let numbers = |numbers: std::ops::Range<i64>| -> Result<Tensor, RowError> {
         let column = Tensor::from_i64s(&numbers.collect::<Vec<i64>>()).reshape(&[rank, 1]);
@@ -39,7 +45,11 @@ pub(super) fn mark(
     let back = ctx.push(&EQ, &[back, axes], plain())?;
     let either = ctx.push(&OR, &[front, back], plain())?;
     let attrs = plain().with("axes", vec![1_i64]).with("keepdims", false);
-    ctx.push(&REDUCE_MAX, &[either], attrs)
+    let marked = ctx.push(&REDUCE_MAX, &[either], attrs)?;
+    if let Some(count) = count {
+        ctx.demand_sum(marked, count, &no_axes(rank))?;
+    }
+    Ok(marked)
 }
 
 /// The dims `shape` as a tensor.

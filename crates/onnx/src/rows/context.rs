@@ -1,13 +1,17 @@
 //! What a row's function is given: a node's inputs as values, its attributes, and the graph.
 
+use std::cell::RefCell;
+
 use alula_ir::{Attrs, Graph, GraphError, OpDef, ValueId};
 use alula_tensor::{DType, Dim, Tensor, TensorType, ValueType};
 
 use super::known::known_results;
 use crate::model::{Importer, SubGraph};
+use crate::proto::attribute_proto::AttributeType;
 use crate::proto::{AttributeProto, GraphProto, NodeProto};
+use crate::scope::Bound;
 use crate::tensor::import_tensor;
-use crate::{ImportError, NodeRef, dtype};
+use crate::{ImportError, NodeRef, dtype, types};
 
 /// Why a row cannot build a node.
 #[derive(Debug)]
@@ -50,6 +54,7 @@ pub struct RowCtx<'i, 'm> {
     /// The `since` version of the operator's definition, among those that the row knows.
     pub version: i64,
     inputs: Vec<Option<ValueId>>,
+    other_kind: RefCell<Option<String>>,
 }
 
 impl<'i, 'm> RowCtx<'i, 'm> {
@@ -68,6 +73,7 @@ impl<'i, 'm> RowCtx<'i, 'm> {
             opset,
             version,
             inputs,
+            other_kind: RefCell::default(),
         }
     }
 
@@ -118,6 +124,14 @@ impl<'i, 'm> RowCtx<'i, 'm> {
             .collect()
     }
 
+    /// The value that a name stands for where the node is.
+    pub(crate) fn named(&mut self, name: &str) -> Option<ValueId> {
+        match self.importer.scopes.lookup(name)? {
+            Bound::Value(value) => Some(value),
+            Bound::Missing => None,
+        }
+    }
+
     /// The type of a value.
     pub fn value_type(&mut self, value: ValueId) -> ValueType {
         self.graph().ty(value).clone()
@@ -126,12 +140,15 @@ impl<'i, 'm> RowCtx<'i, 'm> {
     /// The type of a tensor value.
     ///
     /// # Errors
-    /// [`RowError::Invalid`] when it is no tensor.
+    /// [`RowError::Invalid`] when it is no tensor, [`RowError::Unsupported`] when it has no rank.
     pub fn ty(&mut self, value: ValueId) -> Result<TensorType, RowError> {
         let ty = self.graph().ty(value);
-        match ty.as_tensor() {
-            Some(tensor) => Ok(tensor.clone()),
-            None => Err(RowError::Invalid(format!("a tensor is needed, not {ty}"))),
+        match (ty.as_tensor(), ty) {
+            (Some(tensor), _) => Ok(tensor.clone()),
+            (None, ValueType::Unranked(dtype)) => Err(RowError::Unsupported(format!(
+                "a tensor of {dtype} whose rank is not known"
+            ))),
+            (None, ty) => Err(RowError::Invalid(format!("a tensor is needed, not {ty}"))),
         }
     }
 
@@ -215,18 +232,35 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         Ok(known_results(graph, results, symbols_before))
     }
 
-    fn attr(&self, name: &str) -> Option<&'i AttributeProto> {
+    fn given(&self, name: &str) -> Option<&'i AttributeProto> {
         self.node.attribute.iter().find(|attr| attr.name() == name)
+    }
+
+    /// An attribute that is to be of a kind; one of another kind makes the node invalid.
+    fn attr(&self, name: &str, kind: AttributeType) -> Option<&'i AttributeProto> {
+        let attr = self.given(name)?;
+        // Old models leave the kind out.
+        if !matches!(attr.r#type(), AttributeType::Undefined) && attr.r#type() != kind {
+            let (given, kind) = (attr.r#type().as_str_name(), kind.as_str_name());
+            let text = format!("attribute {name} holds {given}, not {kind}");
+            self.other_kind.borrow_mut().get_or_insert(text);
+        }
+        Some(attr)
+    }
+
+    /// What is wrong with an attribute that was read as one of another kind.
+    pub(crate) fn other_kind(&self) -> Option<String> {
+        self.other_kind.borrow().clone()
     }
 
     /// Whether an attribute is given.
     pub fn has_attr(&self, name: &str) -> bool {
-        self.attr(name).is_some()
+        self.given(name).is_some()
     }
 
     /// An integer attribute.
     pub fn int(&self, name: &str) -> Option<i64> {
-        self.attr(name)?.i
+        self.attr(name, AttributeType::Int)?.i
     }
 
     /// An integer attribute with a default.
@@ -241,7 +275,7 @@ impl<'i, 'm> RowCtx<'i, 'm> {
 
     /// A float attribute.
     pub fn float(&self, name: &str) -> Option<f64> {
-        self.attr(name)?.f.map(f64::from)
+        self.attr(name, AttributeType::Float)?.f.map(f64::from)
     }
 
     /// A float attribute with a default.
@@ -251,7 +285,7 @@ impl<'i, 'm> RowCtx<'i, 'm> {
 
     /// A string attribute.
     pub fn str(&self, name: &str) -> Option<String> {
-        self.attr(name)?
+        self.attr(name, AttributeType::String)?
             .s
             .as_ref()
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
@@ -264,19 +298,20 @@ impl<'i, 'm> RowCtx<'i, 'm> {
 
     /// A list of integers.
     pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        self.attr(name).map(|attr| attr.ints.clone())
+        self.attr(name, AttributeType::Ints)
+            .map(|attr| attr.ints.clone())
     }
 
     /// A list of floats.
     pub fn floats(&self, name: &str) -> Option<Vec<f64>> {
-        self.attr(name)
+        self.attr(name, AttributeType::Floats)
             .map(|attr| attr.floats.iter().copied().map(f64::from).collect())
     }
 
     /// A list of strings.
     pub fn strs(&self, name: &str) -> Option<Vec<String>> {
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-        self.attr(name)
+        self.attr(name, AttributeType::Strings)
             .map(|attr| attr.strings.iter().map(text).collect())
     }
 
@@ -285,7 +320,8 @@ impl<'i, 'm> RowCtx<'i, 'm> {
     /// # Errors
     /// When its payload does not make sense.
     pub fn tensor(&self, name: &str) -> Result<Option<Tensor>, RowError> {
-        match self.attr(name).and_then(|attr| attr.t.as_ref()) {
+        let attr = self.attr(name, AttributeType::Tensor);
+        match attr.and_then(|attr| attr.t.as_ref()) {
             Some(proto) => Ok(Some(import_tensor(proto, self.importer.external)?)),
             None => Ok(None),
         }
@@ -307,12 +343,27 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         }
     }
 
+    /// An attribute that holds a type.
+    ///
+    /// # Errors
+    /// [`RowError::Unsupported`] when the type is not one of ours.
+    pub fn type_attr(&self, name: &str) -> Result<Option<ValueType>, RowError> {
+        let attr = self.attr(name, AttributeType::TypeProto);
+        match attr.and_then(|attr| attr.tp.as_ref()) {
+            None => Ok(None),
+            Some(ty) => match types::attribute_type(ty) {
+                Ok(ty) => Ok(Some(ty)),
+                Err(reason) => Err(RowError::Unsupported(format!("attribute {name} {reason}"))),
+            },
+        }
+    }
+
     /// A sub-graph attribute that must be there.
     ///
     /// # Errors
     /// [`RowError::Invalid`].
     pub fn graph_attr(&self, name: &str) -> Result<&'i GraphProto, RowError> {
-        self.attr(name)
+        self.attr(name, AttributeType::Graph)
             .and_then(|attr| attr.g.as_ref())
             .ok_or_else(|| RowError::Invalid(format!("attribute {name} is absent")))
     }
@@ -333,6 +384,20 @@ impl<'i, 'm> RowCtx<'i, 'm> {
                 "sub-graph {name:?} holds nodes that are not supported"
             ))
         })
+    }
+
+    /// The types of a sub-graph's outputs where some of its inputs (those with a dtype in `empty`)
+    /// are sequences that it begins with empty, if it can be imported so.
+    ///
+    /// # Errors
+    /// Limits of the import.
+    pub(crate) fn types_from_empty(
+        &mut self,
+        proto: &GraphProto,
+        input_types: &[ValueType],
+        empty: &[Option<DType>],
+    ) -> Result<Option<Vec<ValueType>>, RowError> {
+        Ok(self.importer.types_from_empty(proto, input_types, empty)?)
     }
 
     /// Imports the nodes of a sub-graph, its inputs these values, in place of this node.
@@ -396,6 +461,7 @@ impl<'i, 'm> RowCtx<'i, 'm> {
             name: self.name.clone(),
             op_type: self.node.op_type().to_owned(),
             opset: self.opset,
+            call: self.importer.scopes.top_frame().call.clone(),
         };
         match self.input(0) {
             Ok(given) => self.importer.ask(given, cond, node),
@@ -407,6 +473,22 @@ impl<'i, 'm> RowCtx<'i, 'm> {
     /// Levels of sub-graphs and function calls around this node.
     pub(crate) fn depth(&self) -> usize {
         self.importer.depth
+    }
+
+    /// Whether these positions are demanded to be inside of these extents for the first time in
+    /// this graph.
+    pub(super) fn is_first_demand(&mut self, indices: ValueId, extents: &[Dim]) -> bool {
+        let extents = extents.iter().map(Dim::to_string).collect();
+        self.importer
+            .scopes
+            .top()
+            .demands
+            .insert((indices, extents))
+    }
+
+    /// The node's operator, without its domain.
+    pub fn op_type(&self) -> &str {
+        self.node.op_type()
     }
 
     /// The node's name, for the nodes made of it.

@@ -2,8 +2,10 @@
 
 use alula_ir::{Attr, Attrs, Graph, ValueId};
 use alula_ops::control::{IF, LOOP};
+use alula_ops::host_ops::merged;
 use alula_tensor::{DType, Dim, TensorType, ValueType};
 
+use super::sequence::{empty_of, is_empty};
 use super::{Built, Row, RowCtx, RowError, row};
 use crate::model::SubGraph;
 use crate::proto::GraphProto;
@@ -79,7 +81,7 @@ fn disagreement(then: &Graph, otherwise: &Graph) -> Option<String> {
         let (a, b) = (then.ty(*a), otherwise.ty(*b));
         let agree = match (a.as_tensor(), b.as_tensor()) {
             (Some(a), Some(b)) => a.dtype == b.dtype && a.rank() == b.rank(),
-            _ => std::mem::discriminant(a) == std::mem::discriminant(b),
+            _ => merged(a, b).is_ok(),
         };
         (!agree).then(|| format!("result {result} is {a} in one branch, {b} in the other"))
     })
@@ -102,7 +104,7 @@ fn build_loop(ctx: &mut RowCtx<'_, '_>) -> Built {
     };
     let trips = optional_scalar(ctx, 0)?;
     let cond = optional_scalar(ctx, 1)?;
-    let carried: Vec<ValueId> = (2..ctx.num_inputs())
+    let mut carried: Vec<ValueId> = (2..ctx.num_inputs())
         .map(|position| ctx.input(position))
         .collect::<Result<_, _>>()?;
     let mut types = vec![
@@ -112,6 +114,7 @@ fn build_loop(ctx: &mut RowCtx<'_, '_>) -> Built {
     for &value in &carried {
         types.push(ctx.value_type(value));
     }
+    ranked(ctx, proto, &mut carried, &mut types)?;
     let body = stable_body(ctx, proto, types)?;
     let mut operands = vec![trips, cond];
     operands.extend(carried.iter().chain(&body.captures).copied().map(Some));
@@ -121,8 +124,37 @@ fn build_loop(ctx: &mut RowCtx<'_, '_>) -> Built {
     ctx.push_all(&LOOP, &operands, attrs)
 }
 
+/// Gives carried sequences that begin empty the rank of what the body puts into them.
+fn ranked(
+    ctx: &mut RowCtx<'_, '_>,
+    proto: &GraphProto,
+    carried: &mut [ValueId],
+    types: &mut [ValueType],
+) -> Result<(), RowError> {
+    let mut empty = vec![None; types.len()];
+    for (&value, dtype) in carried.iter().zip(&mut empty[2..]) {
+        *dtype = is_empty(ctx, value);
+    }
+    if empty.iter().all(Option::is_none) || proto.input.len() != types.len() {
+        return Ok(());
+    }
+    let Some(after) = ctx.types_from_empty(proto, types, &empty)? else {
+        return Ok(());
+    };
+    for (position, value) in carried.iter_mut().enumerate() {
+        let (Some(dtype), Some(ValueType::Sequence(held))) =
+            (empty[2 + position], after.get(1 + position))
+        else {
+            continue;
+        };
+        *value = empty_of(ctx, dtype, held)?;
+        types[2 + position] = ctx.value_type(*value);
+    }
+    Ok(())
+}
+
 /// Imports the body with carried types that hold in every iteration: extents that an iteration
-/// changes become symbols of the body.
+/// changes become symbols of the body, what sequences hold becomes more general.
 fn stable_body(
     ctx: &mut RowCtx<'_, '_>,
     proto: &GraphProto,
@@ -143,14 +175,18 @@ fn stable_body(
         let mut is_stable = true;
         for (position, ty) in types.iter_mut().enumerate().skip(2) {
             let after = body.graph.ty(outputs[position - 1].1);
-            let (ValueType::Tensor(before), Some(after)) = (ty, after.as_tensor()) else {
+            let changes = |ty: &ValueType| {
+                let position = position - 2;
+                format!("carried value {position} changes from {ty} to {after}")
+            };
+            let (ValueType::Tensor(before), Some(after)) = (&mut *ty, after.as_tensor()) else {
+                let both = merged(ty, after).map_err(|_| RowError::Unsupported(changes(ty)))?;
+                is_stable &= both == *ty;
+                *ty = both;
                 continue;
             };
             if before.dtype != after.dtype || before.rank() != after.rank() {
-                return Err(RowError::Unsupported(format!(
-                    "carried value {} changes from {before} to {after}",
-                    position - 2
-                )));
+                return Err(RowError::Unsupported(changes(ty)));
             }
             for (axis, (old, new)) in before.shape.iter_mut().zip(&after.shape).enumerate() {
                 let name = format!("carried{level}_{}_{axis}", position - 2);

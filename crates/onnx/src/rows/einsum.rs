@@ -14,7 +14,7 @@ use super::contraction::reshape;
 use super::{Built, Row, RowCtx, RowError, row};
 
 /// The family's rows.
-pub(super) const ROWS: &[Row] = &[row("Einsum", &[12], &["equation"], einsum)];
+pub(super) const ROWS: &[Row] = &[row("Einsum", &[12, 28], &["equation"], einsum)];
 
 /// The name of an axis: a letter, or a position within the ellipsis counted from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,11 +4,10 @@ use alula_ir::{Attrs, OpDef, ValueId};
 use alula_ops::elementwise::bits::BIT_CAST;
 use alula_ops::elementwise::{activation, arithmetic, choice};
 use alula_ops::host_ops::STRING_EQUAL;
-use alula_ops::shape::EXPAND;
-use alula_tensor::{DType, Tensor};
+use alula_tensor::DType;
 
 use super::legacy::{BROADCAST, aligned, only_before};
-use super::{Built, Row, RowCtx, RowError, row};
+use super::{Built, Row, RowCtx, RowError, exponent, row};
 
 /// A row that applies one operator to all inputs.
 macro_rules! direct {
@@ -177,12 +176,6 @@ pub(super) const ROWS: &[Row] = &[
         let attrs = Attrs::new().with("to", to);
         Ok(vec![ctx.push(&BIT_CAST, &[x], attrs)?])
     }),
-    row(
-        "Dropout",
-        &[1, 6, 7, 10, 12, 13, 22],
-        &["consumed_inputs", "is_test", "ratio", "seed"],
-        dropout,
-    ),
 ];
 
 fn combine(ctx: &mut RowCtx<'_, '_>, op: &'static OpDef) -> Result<ValueId, RowError> {
@@ -329,10 +322,7 @@ fn cast_to(ctx: &mut RowCtx<'_, '_>, to: DType) -> Built {
         return Ok(vec![x]);
     }
     if to == DType::F8E8M0 {
-        let mode = ctx.str_or("round_mode", "up");
-        return Err(RowError::Unsupported(format!(
-            "cast to {to}, rounding {mode}"
-        )));
+        return Ok(vec![exponent::cast(ctx, x)?]);
     }
     let attrs = Attrs::new()
         .with("to", to)
@@ -346,38 +336,4 @@ fn is_inf(ctx: &mut RowCtx<'_, '_>) -> Built {
         .with("negative", ctx.flag("detect_negative", true))
         .with("positive", ctx.flag("detect_positive", true));
     Ok(vec![ctx.push(&choice::IS_INF, &[x], attrs)?])
-}
-
-/// Nothing at inference; the mask keeps everything. `ratio` and `seed` matter in training only,
-/// which is refused unless it drops nothing.
-fn dropout(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let x = ctx.input(0)?;
-    only_before(ctx, 7, &["consumed_inputs", "is_test"])?;
-    if ctx.version < 7 && !ctx.flag("is_test", false) {
-        return Err(RowError::Unsupported("dropout in training mode".to_owned()));
-    }
-    if let Some(training) = ctx.optional(2) {
-        let known = |tensor: Option<Tensor>| tensor.and_then(|tensor| tensor.get(0));
-        let training = known(ctx.as_constant(training));
-        let ratio = match ctx.optional(1) {
-            Some(ratio) => known(ctx.as_constant(ratio)).map(|ratio| ratio.to_f64()),
-            None => Some(0.5),
-        };
-        let drops = training.is_none_or(|value| value.is_true()) && ratio != Some(0.0);
-        if drops {
-            return Err(RowError::Unsupported("dropout in training mode".to_owned()));
-        }
-    }
-    if !ctx.wants(1) {
-        return Ok(vec![x]);
-    }
-    let ty = ctx.ty(x)?;
-    let dtype = if ctx.version < 10 {
-        ty.dtype
-    } else {
-        DType::Bool
-    };
-    let one = ctx.scalar(dtype, 1.0)?;
-    let mask = ctx.push(&EXPAND, &[one], Attrs::new().with("to", ty.shape))?;
-    Ok(vec![x, mask])
 }

@@ -162,14 +162,17 @@ fn embed_layer_norm(ctx: &mut RowCtx<'_, '_>) -> Built {
     let ty = ctx.ty(ids)?;
     let [_, length] = <[Dim; 2]>::try_from(ty.shape.clone())
         .map_err(|_| RowError::Invalid(format!("{ty} is not [batch, length]")))?;
+    ctx.demand_within(ids, words, 0)?;
     let mut sum = ctx.gather(words, ids, 0)?;
     let places = match ctx.optional(8) {
         Some(places) => places,
         None => ctx.iota(DType::I64, length)?,
     };
+    ctx.demand_within(places, positions, 0)?;
     let places = ctx.gather(positions, places, 0)?;
     sum = ctx.add(sum, places)?;
     if let (Some(ids), Some(segments)) = (ctx.optional(1), ctx.optional(4)) {
+        ctx.demand_within(ids, segments, 0)?;
         let segments = ctx.gather(segments, ids, 0)?;
         sum = ctx.add(sum, segments)?;
     }
@@ -228,6 +231,7 @@ fn rotary_embedding(ctx: &mut RowCtx<'_, '_>) -> Built {
             ctx.expand(places, vec![ty.shape[0].clone(), length])?
         }
     };
+    ctx.demand_within(places, cos, 0)?;
     let (cos, sin) = (ctx.gather(cos, places, 0)?, ctx.gather(sin, places, 0)?);
     let wanted = ctx.int_or("rotary_embedding_dim", 0);
     if wanted != 0 && rotated.as_const().is_some_and(|rotated| rotated != wanted) {

@@ -69,10 +69,12 @@ fn count_at_run_time(
         |value: ValueId, to: DType| ctx.push(&choice::CAST, &[value], Attrs::new().with("to", to));
     let (start, limit) = (wide(start, DType::F64)?, wide(limit, DType::F64)?);
     let delta = wide(delta, DType::F64)?;
+    let zero = ctx.scalar(DType::F64, 0.0)?;
+    let stays = ctx.push(&arithmetic::EQ, &[delta, zero], Attrs::new())?;
+    ctx.refuse(stays, "the step is 0")?;
     let span = ctx.push(&arithmetic::SUB, &[limit, start], Attrs::new())?;
     let ratio = ctx.push(&arithmetic::DIV, &[span, delta], Attrs::new())?;
     let steps = ctx.push(&arithmetic::CEIL, &[ratio], Attrs::new())?;
-    let zero = ctx.scalar(DType::F64, 0.0)?;
     let steps = ctx.push(&arithmetic::MAX, &[steps, zero], Attrs::new())?;
     let count = ctx.push(&choice::CAST, &[steps], Attrs::new().with("to", DType::I64))?;
     let count = ctx.push(&AS_DIMS, &[count], Attrs::new())?;

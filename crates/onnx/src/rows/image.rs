@@ -1,10 +1,12 @@
-//! `CenterCropPad` and `Col2Im`.
+//! `CenterCropPad`, `Col2Im` and `ImageDecoder`.
 
 use alula_ir::Attrs;
+use alula_ops::host_ops::DECODE_IMAGE;
 use alula_ops::indexing::SCATTER_ELEMENTS;
 use alula_ops::shape::PAD;
 use alula_tensor::{DType, Dim};
 
+use super::compose::one_of;
 use super::shape::{normal_axis, read_dims};
 use super::window::Window;
 use super::{Built, Row, RowCtx, RowError, row};
@@ -18,6 +20,14 @@ pub(super) const ROWS: &[Row] = &[
         &["dilations", "pads", "strides"],
         column_to_image,
     ),
+    row("ImageDecoder", &[20], &["pixel_format"], |ctx| {
+        let x = ctx.input(0)?;
+        let words = ["RGB", "BGR", "Grayscale"];
+        let given = ctx.str_or("pixel_format", words[0]);
+        let format = ["rgb", "bgr", "grayscale"][one_of("pixel_format", &given, &words)?];
+        let attrs = Attrs::new().with("format", format.to_owned());
+        Ok(vec![ctx.push(&DECODE_IMAGE, &[x], attrs)?])
+    }),
 ];
 
 /// Each axis loses what is too much, or gains what is missing, half at each end; the odd element

@@ -60,6 +60,7 @@ fn likelihood_loss(ctx: &mut RowCtx<'_, '_>, logs: ValueId) -> Result<ValueId, R
         }
         None => target,
     };
+    ctx.demand_within(class, logs, 1)?;
     let column = ctx.unsqueeze(class, 1)?;
     let axis = || Attrs::new().with("axis", 1_i64);
     let picked = ctx.push(&GATHER_ELEMENTS, &[logs, column], axis())?;

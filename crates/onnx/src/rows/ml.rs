@@ -33,6 +33,9 @@ pub(super) const ROWS: &[Row] = &[
         let rank = ctx.rank(x)?;
         let count = ctx.ty(at)?.num_elements();
         let at = ctx.view(at, vec![count])?;
+        if let Some(axis) = rank.checked_sub(1) {
+            ctx.demand_within(at, x, axis)?;
+        }
         match rank {
             0 => Err(RowError::Invalid("a scalar has no features".to_owned())),
             // A single axis is one row of features.

@@ -16,7 +16,7 @@ use super::{Built, Row, RowCtx, RowError, row};
 pub(super) const ROWS: &[Row] = &[
     row(
         "QuantizeLinear",
-        &[10, 13, 19, 21, 23, 24, 25],
+        &[10, 13, 19, 21, 23, 24, 25, 28],
         &[
             "axis",
             "block_size",
@@ -28,7 +28,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "DequantizeLinear",
-        &[10, 13, 19, 21, 23, 24, 25],
+        &[10, 13, 19, 21, 23, 24, 25, 28],
         &["axis", "block_size", "output_dtype"],
         dequantize,
     ),

@@ -38,7 +38,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// The bits of the seed, or a hash of the node's name (FNV-1a).
-fn seed(ctx: &RowCtx<'_, '_>) -> i64 {
+pub(super) fn seed(ctx: &RowCtx<'_, '_>) -> i64 {
     match ctx.float("seed") {
         Some(seed) => seed.to_bits().cast_signed(),
         None => {

@@ -129,6 +129,7 @@ fn roi_align(ctx: &mut RowCtx<'_, '_>) -> Built {
     };
     let pixels = pixels_first(ctx, x)?;
     let pixels = ctx.cast(pixels, dtype)?;
+    ctx.demand_within(images, pixels, 0)?;
     let pixels = ctx.gather(pixels, images, 0)?;
     let width = ctx.dim(ty.shape[3].clone())?;
     let mut inside = spread(ctx, sides[0].1, 0)?;

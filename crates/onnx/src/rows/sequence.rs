@@ -8,6 +8,7 @@ use alula_ops::host_ops::{
 };
 use alula_tensor::{DType, Tensor, ValueType};
 
+use super::compose::Value;
 use super::{Built, Row, RowCtx, RowError, row};
 
 /// The family's rows.
@@ -69,9 +70,13 @@ pub(super) const ROWS: &[Row] = &[
     row("Optional", &[15, 28], &["type"], |ctx| {
         match ctx.optional(0) {
             Some(x) => Ok(vec![ctx.op(&OPTIONAL, &[x])?]),
-            None => Err(RowError::Unsupported(
-                "an optional that is empty".to_owned(),
-            )),
+            None => {
+                let ty = ctx.type_attr("type")?;
+                let ty =
+                    ty.ok_or_else(|| RowError::Invalid("attribute type is absent".to_owned()))?;
+                let attrs = Attrs::new().with("type", ty.to_string());
+                ctx.push_all(&OPTIONAL, &[None], attrs)
+            }
         }
     }),
 ];
@@ -81,22 +86,25 @@ fn insert(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (list, x, at) = (ctx.input(0)?, ctx.input(1)?, ctx.optional(2));
     let list = match is_empty(ctx, list) {
         Some(dtype) => {
-            let ty = ctx.ty(x)?;
-            if ty.dtype != dtype {
-                return Err(RowError::Invalid(format!("{ty} in a sequence of {dtype}")));
-            }
-            let attrs = Attrs::new()
-                .with("dtype", dtype)
-                .with("rank", ty.rank() as i64);
-            ctx.push(&SEQUENCE_EMPTY, &[], attrs)?
+            let ty = ctx.value_type(x);
+            empty_of(ctx, dtype, &ty)?
         }
         None => list,
     };
     ctx.push_all(&SEQUENCE_INSERT, &[Some(list), Some(x), at], Attrs::new())
 }
 
+/// An empty sequence of what such a value may join.
+pub(super) fn empty_of(ctx: &mut RowCtx<'_, '_>, dtype: DType, ty: &ValueType) -> Value {
+    let mut attrs = Attrs::new().with("dtype", dtype);
+    if let Some(ty) = ty.as_tensor() {
+        attrs.set("rank", ty.rank() as i64);
+    }
+    ctx.push(&SEQUENCE_EMPTY, &[], attrs)
+}
+
 /// The dtype, if a value is made as an empty sequence.
-fn is_empty(ctx: &mut RowCtx<'_, '_>, list: ValueId) -> Option<DType> {
+pub(super) fn is_empty(ctx: &mut RowCtx<'_, '_>, list: ValueId) -> Option<DType> {
     let graph = ctx.graph();
     let node = graph.node(graph.producer(list)?);
     (node.op == &SEQUENCE_EMPTY).then(|| node.attrs.dtype("dtype"))

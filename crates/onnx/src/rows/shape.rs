@@ -4,6 +4,7 @@
 //! elements are known at import, else symbols bound when the input is computed.
 
 use alula_ir::{Attrs, ValueId};
+use alula_ops::elementwise::arithmetic::{LT, OR};
 use alula_ops::shape::{
     AS_DIMS, CONCAT, CUM_PROD, CUM_SUM, DIMS, EXPAND, EYE, PAD, RESHAPE, REVERSE_SEQUENCE, SLICE,
     SPLIT, TILE, TRANSPOSE, TRILU, resolve_target,
@@ -196,12 +197,11 @@ fn squeeze(ctx: &mut RowCtx<'_, '_>) -> Built {
             }
             gone
         }
-        None if ty.shape.iter().all(|dim| dim.as_const().is_some()) => {
-            ty.shape.iter().map(|dim| dim.is(1)).collect()
-        }
         None => {
-            let reason = format!("squeezing every axis of extent 1 of {ty}");
-            return Err(RowError::Unsupported(reason));
+            for (axis, dim) in ty.shape.iter().enumerate() {
+                keep_axis(ctx, axis, dim)?;
+            }
+            ty.shape.iter().map(|dim| dim.is(1)).collect()
         }
     };
     let kept = ty
@@ -211,6 +211,18 @@ fn squeeze(ctx: &mut RowCtx<'_, '_>) -> Built {
         .filter(|(_, gone)| !gone)
         .map(|(dim, _)| dim);
     Ok(vec![reshape_to(ctx, x, kept.collect())?])
+}
+
+/// An axis whose extent is not known counts as not 1, which each run checks.
+fn keep_axis(ctx: &mut RowCtx<'_, '_>, axis: usize, dim: &Dim) -> Result<(), RowError> {
+    if dim.as_const().is_some() {
+        return Ok(());
+    }
+    let difference = dim.clone() - Dim::new(1);
+    let distance = difference.maximum(&-difference.clone());
+    let differs = distance.minimum(&Dim::new(1));
+    let who = format!("Squeeze {}, which keeps axis {axis},", ctx.name());
+    Ok(ctx.graph().require(differs, Dim::new(1), &who)?)
 }
 
 fn unsqueeze(ctx: &mut RowCtx<'_, '_>) -> Built {
@@ -613,9 +625,21 @@ fn eye_like(ctx: &mut RowCtx<'_, '_>) -> Built {
 
 fn reverse_sequence(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (x, lens) = (ctx.input(0)?, ctx.input(1)?);
+    let ty = ctx.ty(x)?;
+    let time = ctx.int_or("time_axis", 0);
+    let axis = normal_axis(time, ty.rank())?;
+    let extent = ctx.dim(ty.shape[axis].clone())?;
+    let wide = ctx.cast(lens, DType::I64)?;
+    let zero = ctx.number(wide, 0.0)?;
+    let (below, above) = (ctx.op(&LT, &[wide, zero])?, ctx.op(&LT, &[extent, wide])?);
+    let wrong = ctx.op(&OR, &[below, above])?;
+    ctx.refuse(
+        wrong,
+        &format!("a length is not one of axis {axis} of {ty}"),
+    )?;
     let attrs = Attrs::new()
         .with("batch_axis", ctx.int_or("batch_axis", 1))
-        .with("time_axis", ctx.int_or("time_axis", 0));
+        .with("time_axis", time);
     Ok(vec![ctx.push(&REVERSE_SEQUENCE, &[x, lens], attrs)?])
 }
 

@@ -176,6 +176,7 @@ fn rotary_embedding(ctx: &mut RowCtx<'_, '_>) -> Built {
         _ => return Err(RowError::Invalid(format!("{ty} has not 3 or 4 axes"))),
     };
     if let Some(positions) = ctx.optional(3) {
+        ctx.demand_within(positions, cos, 0)?;
         cos = ctx.gather(cos, positions, 0)?;
         sin = ctx.gather(sin, positions, 0)?;
     }

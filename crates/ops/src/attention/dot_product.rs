@@ -7,7 +7,7 @@ use alula_ir::{
 use alula_tensor::{DType, DTypeClass, Dim, Scalar, Shape, Tensor, TensorType};
 
 use crate::contraction::MATMUL;
-use crate::elementwise::arithmetic::{ADD, MUL};
+use crate::elementwise::arithmetic::{ADD, IS_NAN, MUL};
 use crate::elementwise::choice::SELECT;
 use crate::elementwise::{broadcast_shapes, broadcast_values};
 use crate::normalization::SOFTMAX;
@@ -17,7 +17,8 @@ use crate::normalization::SOFTMAX;
 /// `q` is `[.., m, d]`, `k` is `[.., t, d]` (`[.., d, t]` with `transpose_k`), `v` is `[.., t, e]`
 /// and `y` is `[.., m, e]`, all of one floating-point dtype. A mask broadcasts to the scores
 /// `[.., m, t]` or they to it. One of the scores' dtype is added. One of `bool` keeps the scores
-/// where it is true and puts `fill` elsewhere, with `hides` the other way round.
+/// where it is true and puts `fill` elsewhere, with `hides` the other way round. A row of which
+/// all scores are `-inf` has weights that are NaN, and gives 0 with `guards`.
 pub static ATTENTION: OpDef = OpDef {
     name: "attention",
     summary: "y = softmax(mask(scale * q k^T)) v over the last two axes",
@@ -27,6 +28,7 @@ pub static ATTENTION: OpDef = OpDef {
         AttrSpec::bool("transpose_k", false, "k is given as [.., d, t]"),
         AttrSpec::bool("hides", false, "a mask of bools is true where fill goes"),
         AttrSpec::float("fill", f64::NEG_INFINITY, "score of what a mask hides"),
+        AttrSpec::bool("guards", false, "weights that are NaN count as 0"),
     ],
     traits: Traits::NONE,
     infer,
@@ -41,6 +43,9 @@ pub static ATTENTION: OpDef = OpDef {
            %y = attention %q, %k, %v, %m {fill = -100.0} return y: %y }",
         "graph @e(%q: f32[3, 4], %k: f32[3, 4], %v: f32[3, 4], %m: bool[3, 3]) {
            %y = attention %q, %k, %v, %m {fill = -100.0, hides = true} return y: %y }",
+        "graph @e(%q: f32[2, 4], %k: f32[2, 4], %v: f32[2, 3]) {
+           %m = const bool[2, 2] [true, false, false, false]
+           %y = attention %q, %k, %v, %m {guards = true} return y: %y }",
     ],
 };
 
@@ -125,6 +130,7 @@ fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let masks = mask.map(|mask| spread(mask, batch, [rows, keys]));
     let (scale, fill) = (ctx.attrs.float("scale"), ctx.attrs.float("fill"));
     let hides = f64::from(ctx.attrs.bool("hides"));
+    let guards = ctx.attrs.bool("guards");
     let mut result = Vec::with_capacity(shape.iter().product());
     for row in 0..batch.iter().product::<usize>() * rows {
         let at = row / rows;
@@ -154,7 +160,13 @@ fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
         let sum: f64 = powers.iter().sum();
         for column in 0..values_size {
             let weighed = |(key, power): (usize, &f64)| {
-                power / sum * values[(at * keys + key) * values_size + column]
+                let weight = power / sum;
+                let weight = if guards && weight.is_nan() {
+                    0.0
+                } else {
+                    weight
+                };
+                weight * values[(at * keys + key) * values_size + column]
             };
             let value = powers.iter().enumerate().map(weighed).sum();
             result.push(Scalar::Float(value));
@@ -195,7 +207,12 @@ fn compose(graph: &mut Graph, id: NodeId) -> Result<Vec<ValueId>, GraphError> {
             graph.apply(&ADD, &[scores, mask], Attrs::new(), name)?
         };
     }
-    let weights = graph.apply(&SOFTMAX, &[scores], Attrs::new(), name)?;
+    let mut weights = graph.apply(&SOFTMAX, &[scores], Attrs::new(), name)?;
+    if attrs.bool("guards") {
+        let none = graph.apply(&IS_NAN, &[weights], Attrs::new(), name)?;
+        let zero = graph.constant(scalar(dtype, 0.0));
+        weights = graph.apply(&SELECT, &[none, zero, weights], Attrs::new(), name)?;
+    }
     Ok(vec![graph.apply(
         &MATMUL,
         &[weights, v],

@@ -33,11 +33,13 @@ pub static ROTARY: OpDef = OpDef {
 
 fn half(ctx: &InferCtx<'_>) -> Result<i64, InferError> {
     let x = ctx.tensor(0)?;
-    let extent = x.shape.last().and_then(Dim::as_const);
-    match extent.filter(|extent| extent % 2 == 0) {
-        Some(extent) => Ok(extent / 2),
-        None => Err(InferError::Mismatch(format!(
-            "the last axis of {x} is not known to be even"
+    match x.shape.last().map(Dim::as_const) {
+        Some(Some(extent)) if extent % 2 == 0 => Ok(extent / 2),
+        Some(None) => Err(InferError::Unsupported(format!(
+            "{x} whose last extent is not known"
+        ))),
+        _ => Err(InferError::Mismatch(format!(
+            "the last axis of {x} is not even"
         ))),
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! The element type of a sequence states what all elements share; an extent in which they differ,
 //! or that nothing in the graph decides, is the symbol `any`, which is never bound. Whatever is
-//! taken out of a sequence gets a symbol of its own in its place.
+//! taken out of a sequence gets a symbol of its own in its place. Elements of different ranks
+//! share a dtype only, and what is taken out has no rank: it can go into sequences and out of the
+//! graph, and that is all.
+//!
+//! A bare value may stand where an optional is declared.
 
 use alula_ir::{
     AttrKind, AttrSpec, EvalCtx, EvalError, HostValue, InferCtx, InferError, Inferred, Lowering,
@@ -14,6 +18,9 @@ use alula_tensor::{DType, Dim, Tensor, TensorType, ValueType};
 use crate::movement::{assemble, axis_of, linear};
 use crate::shape::PLAIN;
 
+/// Most axes of an element.
+const RANK_MAX: usize = 64;
+
 /// The extent that elements of a sequence do not share.
 const ANY: &str = "any";
 
@@ -22,25 +29,37 @@ fn any() -> Dim {
 }
 
 /// The type that stands for both: extents that differ become `any`.
-pub(crate) fn merged(a: &ValueType, b: &ValueType) -> Result<ValueType, InferError> {
+///
+/// # Errors
+/// [`InferError::Mismatch`] where no type does.
+pub fn merged(a: &ValueType, b: &ValueType) -> Result<ValueType, InferError> {
     match (a, b) {
         (ValueType::Tensor(x), ValueType::Tensor(y)) => {
             if x.dtype != y.dtype {
                 return Err(InferError::Mismatch(format!("{x} and {y} in one sequence")));
             }
             if x.rank() != y.rank() {
-                let reason = format!("{x} and {y} in one sequence");
-                return Err(InferError::Unsupported(reason));
+                return Ok(ValueType::Unranked(x.dtype));
             }
             let dims = x.shape.iter().zip(&y.shape);
             let shape = dims.map(|(x, y)| if x == y { x.clone() } else { any() });
             Ok(TensorType::new(x.dtype, shape.collect::<Vec<_>>()).into())
+        }
+        (ValueType::Unranked(x), ValueType::Tensor(TensorType { dtype: y, .. }))
+        | (ValueType::Tensor(TensorType { dtype: x, .. }), ValueType::Unranked(y))
+        | (ValueType::Unranked(x), ValueType::Unranked(y))
+            if x == y =>
+        {
+            Ok(ValueType::Unranked(*x))
         }
         (ValueType::Sequence(x), ValueType::Sequence(y)) => {
             Ok(ValueType::Sequence(Box::new(merged(x, y)?)))
         }
         (ValueType::Optional(x), ValueType::Optional(y)) => {
             Ok(ValueType::Optional(Box::new(merged(x, y)?)))
+        }
+        (ValueType::Optional(held), bare) | (bare, ValueType::Optional(held)) => {
+            Ok(ValueType::Optional(Box::new(merged(held, bare)?)))
         }
         _ => Err(InferError::Mismatch(format!("{a} and {b} as one value"))),
     }
@@ -62,7 +81,7 @@ fn general(ty: &ValueType) -> ValueType {
         }
         ValueType::Sequence(inner) => ValueType::Sequence(Box::new(general(inner))),
         ValueType::Optional(inner) => ValueType::Optional(Box::new(general(inner))),
-        ValueType::Map(_) => ty.clone(),
+        ValueType::Unranked(_) => ty.clone(),
     }
 }
 
@@ -132,23 +151,45 @@ fn place(ctx: &EvalCtx<'_>, position: usize, count: usize) -> Result<usize, Eval
 /// An empty sequence.
 pub static SEQUENCE_EMPTY: OpDef = OpDef {
     name: "sequence_empty",
-    summary: "a sequence of no tensors of a dtype and rank",
+    summary: "a sequence of no tensors of a dtype, and of a rank if it is given",
     operands: &[],
     attrs: &[
         AttrSpec::required("dtype", AttrKind::DType, "dtype of the elements"),
-        AttrSpec::int("rank", 0, "rank of the elements"),
+        AttrSpec::optional(
+            "rank",
+            AttrKind::Int,
+            "rank of the elements, if they share one",
+        ),
     ],
     traits: PLAIN,
     infer: |ctx| {
-        let rank = usize::try_from(ctx.attrs.int("rank")).unwrap_or(0);
-        let ty = TensorType::new(ctx.attrs.dtype("dtype"), vec![any(); rank]);
-        Ok(vec![ValueType::Sequence(Box::new(ty.into())).into()])
+        let dtype = ctx.attrs.dtype("dtype");
+        let ty = match ctx.attrs.has("rank") {
+            false => ValueType::Unranked(dtype),
+            true => {
+                let rank = ctx.attrs.int("rank");
+                let rank = usize::try_from(rank).ok().filter(|rank| *rank <= RANK_MAX);
+                let rank = rank.ok_or_else(|| InferError::BadAttr {
+                    name: "rank".to_owned(),
+                    reason: format!("is not between 0 and {RANK_MAX}"),
+                })?;
+                TensorType::new(dtype, vec![any(); rank]).into()
+            }
+        };
+        Ok(vec![ValueType::Sequence(Box::new(ty)).into()])
     },
     eval: |_| Ok(vec![HostValue::Sequence(Vec::new())]),
     lowering: Lowering::Host(|_| Ok(HostFn::SequenceEmpty)),
-    examples: &["graph @e(%x: f32[2]) {
+    examples: &[
+        "graph @e(%x: f32[2]) {
        %s = sequence_empty {dtype = f32, rank = 1} %t = sequence_insert %s, %x
-       %n = sequence_length %t return n: %n }"],
+       %i = const i64[] [0] %z = sequence_at %t, %i %y = neg %z
+       %n = sequence_length %t return y: %y, n: %n }",
+        "graph @e(%x: f32[2], %y: f32[1, 3]) {
+       %s = sequence_empty {dtype = f32} %t = sequence_insert %s, %x
+       %u = sequence_insert %t, %y %i = const i64[] [1]
+       %z = sequence_at %u, %i return z: %z }",
+    ],
 };
 
 /// A sequence of the operands.
@@ -292,8 +333,17 @@ pub static CONCAT_FROM_SEQUENCE: OpDef = OpDef {
     ],
     traits: PLAIN,
     infer: |ctx| {
-        let ValueType::Tensor(ty) = element(ctx, 0)? else {
-            return Err(InferError::Mismatch("elements are no tensors".to_owned()));
+        let ty = match element(ctx, 0)? {
+            ValueType::Tensor(ty) => ty,
+            ValueType::Unranked(_) => {
+                let reason = "the rank of the elements is not known".to_owned();
+                return Err(InferError::Unsupported(reason));
+            }
+            other => {
+                return Err(InferError::Mismatch(format!(
+                    "elements are {other}, no tensors"
+                )));
+            }
         };
         let mut shape = ty.shape;
         let rank = shape.len() + usize::from(ctx.attrs.bool("new_axis"));
@@ -466,21 +516,40 @@ fn eval_split(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
 /// Something that may be absent.
 pub static OPTIONAL: OpDef = OpDef {
     name: "optional",
-    summary: "an optional that holds x",
-    operands: &["x"],
-    attrs: &[],
+    summary: "an optional that holds x, or nothing where it is absent",
+    operands: &["x?"],
+    attrs: &[AttrSpec::optional(
+        "type",
+        AttrKind::Str,
+        "the type, as text, of what an optional that holds nothing might hold",
+    )],
     traits: PLAIN,
     infer: |ctx| {
-        let ty = general(ctx.facts(0)?.ty);
-        Ok(vec![ValueType::Optional(Box::new(ty)).into()])
+        let bad = |reason: String| InferError::BadAttr {
+            name: "type".to_owned(),
+            reason,
+        };
+        let ty = match (ctx.has(0), ctx.attrs.has("type")) {
+            (true, false) => ctx.facts(0)?.ty.clone(),
+            (false, true) => alula_ir::parse_type(ctx.attrs.str("type")).map_err(bad)?,
+            (true, true) => return Err(bad("is given beside an operand".to_owned())),
+            (false, false) => return Err(InferError::MissingOperand(0)),
+        };
+        Ok(vec![ValueType::Optional(Box::new(general(&ty))).into()])
     },
     eval: |ctx| {
-        let held = value(ctx, 0)?.clone();
-        Ok(vec![HostValue::Optional(Some(Box::new(held)))])
+        let held = ctx.operands.first().copied().flatten();
+        let held = held.map(|held| Box::new(held.clone()));
+        Ok(vec![HostValue::Optional(held)])
     },
     lowering: Lowering::Host(|_| Ok(HostFn::Optional)),
-    examples: &["graph @e(%x: f32[2]) {
-       %o = optional %x %y = optional_get_element %o return y: %y }"],
+    examples: &[
+        "graph @e(%x: f32[2]) {
+       %o = optional %x %y = optional_get_element %o return y: %y }",
+        "graph @e() {
+       %o = optional {type = \"seq<f32[N]>\"}
+       %y = optional_has_element %o return y: %y }",
+    ],
 };
 
 /// What an optional holds.

@@ -218,9 +218,18 @@ fn nd_sizes(attrs: &alula_ir::Attrs, indices: &[Dim]) -> Option<(usize, usize)> 
 fn infer_nd(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
     ctx.expect_class(1, &[DTypeClass::Signed, DTypeClass::Unsigned])?;
     let (x, indices) = (ctx.tensor(0)?, ctx.tensor(1)?);
+    if indices
+        .shape
+        .last()
+        .is_some_and(|depth| depth.as_const().is_none())
+    {
+        return Err(InferError::Unsupported(format!(
+            "indices {indices} whose last extent is not known, and so not the result's rank"
+        )));
+    }
     let Some((batch, depth)) = nd_sizes(ctx.attrs, &indices.shape) else {
         return Err(InferError::Mismatch(format!(
-            "the last extent of indices {indices} must be known"
+            "indices {indices} have no positions"
         )));
     };
     if batch >= indices.rank() || batch + depth > x.rank() {

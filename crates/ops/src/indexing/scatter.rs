@@ -107,10 +107,17 @@ fn infer_elements(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
 fn infer_nd(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
     expect_operands(ctx)?;
     let (x, indices, updates) = (ctx.tensor(0)?, ctx.tensor(1)?, ctx.tensor(2)?);
-    let depth = indices.shape.last().and_then(Dim::as_const);
-    let Some(depth) = depth.and_then(|depth| usize::try_from(depth).ok()) else {
+    let Some(depth) = indices.shape.last() else {
         return Err(InferError::Mismatch(format!(
-            "the last extent of indices {indices} must be known"
+            "indices {indices} have no positions"
+        )));
+    };
+    let Some(depth) = depth
+        .as_const()
+        .and_then(|depth| usize::try_from(depth).ok())
+    else {
+        return Err(InferError::Unsupported(format!(
+            "indices {indices} whose last extent is not known"
         )));
     };
     if depth > x.rank() {

@@ -68,7 +68,7 @@ fn infer(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
     Ok(vec![Inferred::tensor(dtype, x.shape.clone())])
 }
 
-fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
+pub(super) fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let (x, scale) = (ctx.tensor(0)?, ctx.tensor(1)?);
     let share = share(ctx.attrs, x.rank(), &scale.ty());
     let (scales, zeros) = (scale.to_f64s(), ctx.optional(2).map(Tensor::to_f64s));
@@ -98,9 +98,9 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Vec<Compute>, LowerError> {
         None => computed,
     };
     let mut c = Compute::begin(ctx.compute_operands(), result.dtype, &result.shape);
-    let value = c.load_broadcast(0);
-    let mut value = c.pool.cast(value, difference);
+    let mut value = c.load_broadcast(0);
     if ctx.has(2) {
+        value = c.pool.cast(value, difference);
         let zero = load_param(&mut c, 2, share);
         let zero = c.pool.cast(zero, difference);
         value = c.pool.sub(value, zero);

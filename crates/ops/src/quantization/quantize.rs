@@ -89,7 +89,7 @@ fn quotient_dtype(x: DType) -> DType {
     }
 }
 
-fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
+pub(super) fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let (x, scale) = (ctx.tensor(0)?, ctx.tensor(1)?);
     let share = share(ctx.attrs, x.rank(), &scale.ty());
     let (scales, zeros) = (scale.to_f64s(), ctx.optional(2).map(Tensor::to_f64s));

@@ -17,6 +17,14 @@ pub(super) fn fold(graph: &Graph, id: NodeId) -> Option<Vec<Tensor>> {
         "mul" => elementwise(operand(0)?, operand(1)?, &shape, |a, b| a * b),
         "div" => elementwise(operand(0)?, operand(1)?, &shape, |a, b| a / b),
         "reshape" => Some(vec![operand(0)?.reshape(&shape).ok()?]),
+        "expand" => {
+            let x = operand(0)?;
+            Some(vec![moved(
+                x,
+                &shape,
+                broadcast_strides(x.shape(), &shape)?,
+            )?])
+        }
         "transpose" => {
             let order: Vec<usize> = node
                 .attrs
@@ -123,20 +131,27 @@ fn walk<const N: usize>(
 }
 
 fn transpose(x: &Tensor, order: &[usize]) -> Option<Tensor> {
-    let size = x.dtype().size_bytes();
     let own = strides(x.shape());
     let shape: Vec<usize> = order.iter().map(|&axis| x.shape()[axis]).collect();
-    let steps = [order.iter().map(|&axis| own[axis]).collect::<Vec<usize>>()];
-    let mut made = Tensor::zeros(x.dtype(), &shape).ok()?;
+    moved(x, &shape, order.iter().map(|&axis| own[axis]).collect())
+}
+
+/// Elements of a tensor at other places: `steps` go along the axes of the result.
+fn moved(x: &Tensor, shape: &[usize], steps: Vec<usize>) -> Option<Tensor> {
+    let size = x.dtype().size_bytes();
+    if size == 0 {
+        return None;
+    }
+    let mut made = Tensor::zeros(x.dtype(), shape).ok()?;
     let bytes = x.bytes();
-    let mut chunks = made.bytes_mut().chunks_exact_mut(size.max(1));
-    walk(&shape, &steps, &mut |at, inner, count| {
+    let mut chunks = made.bytes_mut().chunks_exact_mut(size);
+    walk(shape, &[steps], &mut |at, inner, count| {
         for (k, chunk) in (0..count).zip(&mut chunks) {
             let from = (at[0] + k * inner[0]) * size;
             chunk.copy_from_slice(&bytes[from..from + size]);
         }
     });
-    (size > 0).then_some(made)
+    Some(made)
 }
 
 #[cfg(test)]
@@ -176,6 +191,9 @@ mod tests {
             }
         }
         check("%y = transpose %a {perm = [1, 0]}");
+        check("%y = expand %c {to = [4, 2, 3]}");
+        check("%y = expand %d {to = [2, 2]}");
+        check("%y = expand %b {to = [0, 3]}");
         check("%y = transpose %d {perm = []}");
         check("%y = transpose %e {perm = [0]}");
         check("%y = reshape %a {to = [3, 2]}");

@@ -1,7 +1,8 @@
 //! Slices of a tensor along an axis: picked, joined, whatever the element type.
 
-use alula_tensor::{DType, Storage, Tensor};
+use alula_tensor::{DType, Tensor};
 
+use super::Room;
 use crate::StepError;
 
 /// Extents before, of and after an axis.
@@ -31,38 +32,49 @@ pub(super) fn normal(axis: i64, rank: usize) -> Result<usize, StepError> {
 }
 
 /// The slices at `indices`, which are in range, along an axis.
-pub(super) fn take(tensor: &Tensor, axis: usize, indices: &[usize]) -> Result<Tensor, StepError> {
+pub(super) fn take(
+    tensor: &Tensor,
+    axis: usize,
+    indices: impl Iterator<Item = usize> + Clone,
+    room: &Room,
+) -> Result<Tensor, StepError> {
     let (before, extent, after) = split_at(tensor.shape(), axis)?;
     let mut shape = tensor.shape().to_vec();
-    shape[axis] = indices.len();
+    shape[axis] = indices.clone().count();
+    let begins = (0..before).flat_map(|outer| {
+        let indices = indices.clone();
+        indices.map(move |index| (outer * extent + index) * after)
+    });
     if let Some(strings) = tensor.strings() {
-        let taken = pick(strings, before, extent, after, indices);
+        let mut taken = room.vec(before * shape[axis] * after)?;
+        for begin in begins {
+            copy_strings(&strings[begin..begin + after], &mut taken, room)?;
+        }
         return Ok(Tensor::from_strings(&shape, taken)?);
     }
-    let run = after * tensor.dtype().size_bytes();
-    let taken = pick(tensor.bytes(), before, extent, run, indices);
-    from_bytes(tensor.dtype(), &shape, &taken)
-}
-
-fn pick<T: Clone>(
-    from: &[T],
-    before: usize,
-    extent: usize,
-    run: usize,
-    indices: &[usize],
-) -> Vec<T> {
-    let mut taken = Vec::with_capacity(before * indices.len() * run);
-    for outer in 0..before {
-        for index in indices {
-            let begin = (outer * extent + index) * run;
-            taken.extend_from_slice(&from[begin..begin + run]);
+    let size = tensor.dtype().size_bytes();
+    let mut taken = room.zeros(tensor.dtype(), &shape)?;
+    let run = after * size;
+    if run > 0 {
+        let into = taken.bytes_mut().chunks_exact_mut(run);
+        for (into, begin) in into.zip(begins) {
+            into.copy_from_slice(&tensor.bytes()[begin * size..][..run]);
         }
     }
-    taken
+    Ok(taken)
+}
+
+/// Appends copies to a vector that has room for them.
+fn copy_strings(from: &[String], into: &mut Vec<String>, room: &Room) -> Result<(), StepError> {
+    for text in from {
+        room.take(text.len())?;
+        into.push(text.clone());
+    }
+    Ok(())
 }
 
 /// Tensors joined along an axis that they have.
-pub(super) fn concat(parts: &[Tensor], axis: usize) -> Result<Tensor, StepError> {
+pub(super) fn concat(parts: &[Tensor], axis: usize, room: &Room) -> Result<Tensor, StepError> {
     let first = parts
         .first()
         .ok_or_else(|| StepError::value("an empty sequence cannot be joined"))?;
@@ -89,39 +101,26 @@ pub(super) fn concat(parts: &[Tensor], axis: usize) -> Result<Tensor, StepError>
         shape[axis] += extent;
     }
     if first.dtype() == DType::String {
-        let parts: Vec<(&[String], usize)> = parts
-            .iter()
-            .map(|part| {
-                (
-                    part.strings().unwrap_or_default(),
-                    part.shape()[axis] * after,
-                )
-            })
-            .collect();
-        return Ok(Tensor::from_strings(&shape, join(&parts, before))?);
+        let mut joined = room.vec(before * shape[axis] * after)?;
+        for outer in 0..before {
+            for part in parts {
+                let (run, strings) = (part.shape()[axis] * after, part.strings());
+                let strings = strings.unwrap_or_default();
+                copy_strings(&strings[outer * run..(outer + 1) * run], &mut joined, room)?;
+            }
+        }
+        return Ok(Tensor::from_strings(&shape, joined)?);
     }
     let size = first.dtype().size_bytes();
-    let parts: Vec<(&[u8], usize)> = parts
-        .iter()
-        .map(|part| (part.bytes(), part.shape()[axis] * after * size))
-        .collect();
-    from_bytes(first.dtype(), &shape, &join(&parts, before))
-}
-
-fn join<T: Clone>(parts: &[(&[T], usize)], before: usize) -> Vec<T> {
-    let mut joined = Vec::with_capacity(parts.iter().map(|(_, run)| run * before).sum());
+    let mut joined = room.zeros(first.dtype(), &shape)?;
+    let mut into = joined.bytes_mut();
     for outer in 0..before {
-        for (part, run) in parts {
-            joined.extend_from_slice(&part[outer * run..(outer + 1) * run]);
+        for part in parts {
+            let run = part.shape()[axis] * after * size;
+            let (head, tail) = into.split_at_mut(run);
+            head.copy_from_slice(&part.bytes()[outer * run..(outer + 1) * run]);
+            into = tail;
         }
     }
-    joined
-}
-
-pub(super) fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Tensor, StepError> {
-    Ok(Tensor::from_storage(
-        dtype,
-        shape,
-        Storage::copy_from(bytes),
-    )?)
+    Ok(joined)
 }

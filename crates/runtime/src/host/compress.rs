@@ -2,7 +2,7 @@
 
 use alula_tensor::{DType, Tensor};
 
-use super::axis as along;
+use super::{Room, axis as along};
 use crate::StepError;
 
 /// Slices along an axis (or elements of the flattened tensor) at which the condition, which may
@@ -11,6 +11,7 @@ pub(super) fn compress(
     tensor: &Tensor,
     condition: &Tensor,
     axis: Option<usize>,
+    room: &Room,
 ) -> Result<Tensor, StepError> {
     let flat;
     let (tensor, axis) = match axis {
@@ -25,14 +26,11 @@ pub(super) fn compress(
     }
     let (_, extent, _) = along::split_at(tensor.shape(), axis)?;
     let marks = condition.bytes().iter().enumerate();
-    let indices: Vec<usize> = marks
-        .filter(|(_, mark)| **mark != 0)
-        .map(|(k, _)| k)
-        .collect();
-    if let Some(index) = indices.iter().find(|index| **index >= extent) {
+    let indices = marks.filter(|(_, mark)| **mark != 0).map(|(k, _)| k);
+    if let Some(index) = indices.clone().find(|index| *index >= extent) {
         return Err(StepError::Value(format!(
             "the condition takes slice {index} of {extent}"
         )));
     }
-    along::take(tensor, axis, &indices)
+    along::take(tensor, axis, indices, room)
 }

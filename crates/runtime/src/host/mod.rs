@@ -5,10 +5,13 @@
 
 mod axis;
 mod compress;
+mod image;
+mod jpeg;
 mod keys;
 mod nms;
 mod nonzero;
 mod random;
+mod room;
 mod sequence;
 mod text;
 mod topk;
@@ -20,6 +23,8 @@ mod tests;
 use alula_program::HostFn;
 use alula_tensor::{Tensor, Value, ValueType};
 use smallvec::SmallVec;
+
+pub(crate) use room::Room;
 
 use crate::StepError;
 
@@ -68,34 +73,41 @@ impl Operands<'_> {
     }
 }
 
-/// Runs a function. Results that the plan does not take are not given. `room` bounds the bytes of
-/// what no operand bounds.
+/// Runs a function. Results that the plan does not take are not given. What it makes, results and
+/// temporaries, comes out of `room`.
 pub(crate) fn call(
     function: &HostFn,
     operands: &[Option<Value>],
     wanted: &[Wanted<'_>],
-    room: u64,
+    room: &Room,
 ) -> Result<SmallVec<[Value; 4]>, StepError> {
     let given = Operands(operands);
     let mut results: SmallVec<[Value; 4]> = SmallVec::new();
     match function {
-        HostFn::NonZero => results.push(nonzero::nonzero(given.tensor(0)?)?.into()),
+        HostFn::NonZero => results.push(nonzero::nonzero(given.tensor(0)?, room)?.into()),
         HostFn::TopK { axis, largest, .. } => {
-            let (values, indices) = topk::topk(given.tensor(0)?, given.int(1)?, *axis, *largest)?;
+            let (x, k) = (given.tensor(0)?, given.int(1)?);
+            let (values, indices) = topk::topk(x, k, *axis, *largest, room)?;
             results.push(values.into());
             results.push(indices.into());
         }
         HostFn::Unique { axis, sorted } => {
-            let unique = unique::unique(given.tensor(0)?, *axis, *sorted)?;
+            let unique = unique::unique(given.tensor(0)?, *axis, *sorted, room)?;
             results.extend(unique.into_iter().map(Value::from));
         }
         HostFn::Compress { axis } => {
-            let kept = compress::compress(given.tensor(0)?, given.tensor(1)?, *axis)?;
+            let kept = compress::compress(given.tensor(0)?, given.tensor(1)?, *axis, room)?;
             results.push(kept.into());
         }
         HostFn::NonMaxSuppression { center_point_box } => {
-            let boxes = nms::select(&given, *center_point_box)?;
+            let boxes = nms::select(&given, *center_point_box, room)?;
             results.push(boxes.into());
+        }
+        HostFn::DecodeImage { format } => {
+            let x = given.tensor(0)?;
+            let image = image::decode(x.bytes(), *format, room.left())?;
+            room.take(image.bytes().len())?;
+            results.push(image.into());
         }
         HostFn::RandomNormal {
             mean,
@@ -126,7 +138,7 @@ pub(crate) fn call(
         | HostFn::StringSplit { .. }
         | HostFn::StringNormalize { .. }
         | HostFn::RegexFullMatch { .. }
-        | HostFn::Lookup => results.extend(text::call(function, &given)?),
+        | HostFn::Lookup => results.extend(text::call(function, &given, room)?),
         HostFn::SequenceConstruct
         | HostFn::SequenceEmpty
         | HostFn::SequenceAt
@@ -137,7 +149,7 @@ pub(crate) fn call(
         | HostFn::SplitToSequence { .. }
         | HostFn::Optional
         | HostFn::OptionalGetElement
-        | HostFn::OptionalHasElement => results.push(sequence::call(function, &given)?),
+        | HostFn::OptionalHasElement => results.push(sequence::call(function, &given, room)?),
     }
     results.truncate(wanted.len());
     Ok(results)

@@ -1,8 +1,10 @@
 //! Non-maximum suppression: per batch and class the best boxes that do not overlap a better one.
 
-use alula_tensor::{DType, Tensor};
+use std::borrow::Cow;
 
-use super::Operands;
+use alula_tensor::{DType, OutOfMemory, Tensor};
+
+use super::{Operands, Room};
 use crate::StepError;
 
 /// A box by its corners and area.
@@ -41,7 +43,11 @@ impl Corners {
 }
 
 /// `i64[count, 3]`: batch, class and box of each that is kept; per class the best score first.
-pub(super) fn select(given: &Operands<'_>, center_point_box: bool) -> Result<Tensor, StepError> {
+pub(super) fn select(
+    given: &Operands<'_>,
+    center_point_box: bool,
+    room: &Room,
+) -> Result<Tensor, StepError> {
     let (boxes, scores) = (given.tensor(0)?, given.tensor(1)?);
     let per_class = match given.has(2) {
         true => usize::try_from(given.int(2)?.max(0)).unwrap_or(usize::MAX),
@@ -67,21 +73,15 @@ pub(super) fn select(given: &Operands<'_>, center_point_box: bool) -> Result<Ten
     if !matches!(boxes.dtype(), DType::F32 | DType::F16) {
         return Err(mismatch(boxes, scores));
     }
-    let floats = |tensor: &Tensor| -> Vec<f32> {
-        match tensor.as_slice::<f32>() {
-            Some(values) => values.to_vec(),
-            None => tensor.to_f64s().into_iter().map(|v| v as f32).collect(),
-        }
-    };
-    let (boxes, scores) = (floats(boxes), floats(scores));
-    let mut selected: Vec<i64> = Vec::new();
-    let mut candidates: Vec<usize> = Vec::with_capacity(count);
-    let mut kept: Vec<Corners> = Vec::new();
+    let (boxes, scores) = (floats(boxes, room)?, floats(scores, room)?);
+    let mut selected: Vec<[i64; 3]> = Vec::new();
+    let mut candidates: Vec<usize> = room.vec(count)?;
+    let mut kept: Vec<(usize, Corners)> = room.vec(count.min(per_class))?;
+    let mut corners: Vec<Corners> = room.vec(count)?;
     for batch in 0..batches {
-        let corners: Vec<Corners> = boxes[batch * count * 4..(batch + 1) * count * 4]
-            .chunks_exact(4)
-            .map(|b| Corners::new(b, center_point_box))
-            .collect();
+        let boxes = boxes[batch * count * 4..(batch + 1) * count * 4].chunks_exact(4);
+        corners.clear();
+        corners.extend(boxes.map(|b| Corners::new(b, center_point_box)));
         for class in 0..classes {
             let begin = (batch * classes + class) * count;
             let scores = &scores[begin..begin + count];
@@ -95,15 +95,37 @@ pub(super) fn select(given: &Operands<'_>, center_point_box: bool) -> Result<Ten
                     break;
                 }
                 let corners = corners[candidate];
-                if kept.iter().any(|better| corners.overlaps(better, iou_max)) {
+                if kept
+                    .iter()
+                    .any(|(_, better)| corners.overlaps(better, iou_max))
+                {
                     continue;
                 }
-                kept.push(corners);
-                selected.extend([batch as i64, class as i64, candidate as i64]);
+                kept.push((candidate, corners));
             }
+            // As many as there are boxes in each class at most: too many to reserve.
+            room.take(kept.len() * size_of::<[i64; 3]>())?;
+            let bytes = (selected.len() + kept.len()) * size_of::<[i64; 3]>();
+            let reserved = selected.try_reserve(kept.len());
+            reserved.map_err(|_| OutOfMemory { bytes })?;
+            let (batch, class) = (batch as i64, class as i64);
+            selected.extend(kept.iter().map(|(k, _)| [batch, class, *k as i64]));
         }
     }
-    Ok(Tensor::from_slice(&[selected.len() / 3, 3], &selected)?)
+    room.ints(&[selected.len(), 3], |out| {
+        out.copy_from_slice(selected.as_flattened());
+    })
+}
+
+/// Elements as `f32`, where they lie if they are.
+fn floats<'t>(tensor: &'t Tensor, room: &Room) -> Result<Cow<'t, [f32]>, StepError> {
+    if let Some(values) = tensor.as_slice::<f32>() {
+        return Ok(Cow::Borrowed(values));
+    }
+    let mut values = room.vec(tensor.len())?;
+    let elements = (0..tensor.len()).filter_map(|k| tensor.get(k));
+    values.extend(elements.map(|element| element.to_f64() as f32));
+    Ok(Cow::Owned(values))
 }
 
 fn mismatch(boxes: &Tensor, scores: &Tensor) -> StepError {

@@ -2,7 +2,7 @@
 
 use alula_tensor::{DType, Scalar, Tensor};
 
-use super::Wanted;
+use super::{Room, Wanted};
 use crate::StepError;
 
 /// A distribution.
@@ -35,7 +35,7 @@ pub(super) fn random(
     seed: u64,
     dtype: DType,
     wanted: &[Wanted<'_>],
-    room: u64,
+    room: &Room,
 ) -> Result<Tensor, StepError> {
     let shape = wanted.first().and_then(|wanted| wanted.shape.as_deref());
     let shape = shape.ok_or_else(|| {
@@ -45,25 +45,22 @@ pub(super) fn random(
             ty.unwrap_or_default()
         ))
     })?;
-    let needed = shape
-        .iter()
-        .try_fold(8_u64, |n, &extent| n.checked_mul(extent as u64))
-        .unwrap_or(u64::MAX);
-    crate::bind::limit(needed, room)?;
-    let count = shape.iter().product();
+    let mut tensor = room.zeros(dtype, shape)?;
+    if dtype == DType::String {
+        return Err(StepError::value("a string is no random number"));
+    }
     let mut generator = Generator(seed);
-    let values: Vec<Scalar> = match kind {
-        Kind::Uniform { low, high } => (0..count)
-            .map(|_| Scalar::Float(low + (high - low) * generator.unit()))
-            .collect(),
-        Kind::Normal { mean, scale } => (0..count)
-            .map(|_| {
+    for element in tensor.bytes_mut().chunks_exact_mut(dtype.size_bytes()) {
+        let value = match kind {
+            Kind::Uniform { low, high } => low + (high - low) * generator.unit(),
+            Kind::Normal { mean, scale } => {
                 // Box and Muller; the logarithm's argument is never 0.
                 let radius = (-2.0 * (1.0 - generator.unit()).ln()).sqrt();
                 let angle = std::f64::consts::TAU * generator.unit();
-                Scalar::Float(mean + scale * radius * angle.cos())
-            })
-            .collect(),
-    };
-    Ok(Tensor::from_scalars(dtype, shape, &values)?)
+                mean + scale * radius * angle.cos()
+            }
+        };
+        Scalar::Float(value).cast(dtype).store(dtype, element);
+    }
+    Ok(tensor)
 }

@@ -3,10 +3,14 @@
 use alula_program::HostFn;
 use alula_tensor::{Tensor, Value};
 
-use super::{Operands, axis as along};
+use super::{Operands, Room, axis as along};
 use crate::StepError;
 
-pub(super) fn call(function: &HostFn, given: &Operands<'_>) -> Result<Value, StepError> {
+pub(super) fn call(
+    function: &HostFn,
+    given: &Operands<'_>,
+    room: &Room,
+) -> Result<Value, StepError> {
     Ok(match function {
         HostFn::SequenceConstruct => {
             let values = (0..given.0.len()).map(|k| given.value(k).cloned());
@@ -23,23 +27,26 @@ pub(super) fn call(function: &HostFn, given: &Operands<'_>) -> Result<Value, Ste
                 true => insertion(given.int(2)?, values.len())?,
                 false => values.len(),
             };
-            let mut values = values.to_vec();
-            values.insert(at, given.value(1)?.clone());
-            Value::Sequence(values)
+            let mut longer = room.vec(values.len() + 1)?;
+            longer.extend_from_slice(&values[..at]);
+            longer.push(given.value(1)?.clone());
+            longer.extend_from_slice(&values[at..]);
+            Value::Sequence(longer)
         }
         HostFn::SequenceErase => {
             let values = given.sequence(0)?;
             let at = if given.has(1) { given.int(1)? } else { -1 };
             let at = position(at, values.len())?;
-            let mut values = values.to_vec();
-            values.remove(at);
-            Value::Sequence(values)
+            let mut shorter = room.vec(values.len() - 1)?;
+            shorter.extend_from_slice(&values[..at]);
+            shorter.extend_from_slice(&values[at + 1..]);
+            Value::Sequence(shorter)
         }
         HostFn::SequenceLength => Tensor::scalar(given.sequence(0)?.len() as i64).into(),
         HostFn::ConcatFromSequence { axis, new_axis } => {
-            join(given.sequence(0)?, *axis, *new_axis)?.into()
+            join(given.sequence(0)?, *axis, *new_axis, room)?.into()
         }
-        HostFn::SplitToSequence { axis, keepdims } => split(given, *axis, *keepdims)?,
+        HostFn::SplitToSequence { axis, keepdims } => split(given, *axis, *keepdims, room)?,
         HostFn::Optional => match given.has(0) {
             true => Value::Optional(Some(Box::new(given.value(0)?.clone()))),
             false => Value::Optional(None),
@@ -81,8 +88,8 @@ fn position(at: i64, count: usize) -> Result<usize, StepError> {
     )))
 }
 
-fn join(values: &[Value], axis: i64, new_axis: bool) -> Result<Tensor, StepError> {
-    let mut parts = Vec::with_capacity(values.len());
+fn join(values: &[Value], axis: i64, new_axis: bool, room: &Room) -> Result<Tensor, StepError> {
+    let mut parts = room.vec(values.len())?;
     for value in values {
         let tensor = value
             .as_tensor()
@@ -98,16 +105,16 @@ fn join(values: &[Value], axis: i64, new_axis: bool) -> Result<Tensor, StepError
             *part = part.reshape(&shape)?;
         }
     }
-    along::concat(&parts, axis)
+    along::concat(&parts, axis, room)
 }
 
 /// Parts of one length, of listed lengths, or (by default) of length 1.
-fn split(given: &Operands<'_>, axis: i64, keepdims: bool) -> Result<Value, StepError> {
+fn split(given: &Operands<'_>, axis: i64, keepdims: bool, room: &Room) -> Result<Value, StepError> {
     let tensor = given.tensor(0)?;
     let axis = along::normal(axis, tensor.rank())?;
     let extent = tensor.shape()[axis];
     let (lengths, squeeze) = match given.has(1) {
-        false => (vec![1; extent], !keepdims),
+        false => (room.filled(extent, 1)?, !keepdims),
         true => {
             let split = given.tensor(1)?;
             let ints = split.to_i64s().unwrap_or_default();
@@ -117,8 +124,10 @@ fn split(given: &Operands<'_>, axis: i64, keepdims: bool) -> Result<Value, StepE
             let lengths = lengths.ok_or_else(wrong)?;
             match (split.rank(), lengths.as_slice()) {
                 (0, &[length]) if length > 0 => {
-                    let mut lengths = vec![length; extent / length];
-                    lengths.extend((extent % length > 0).then_some(extent % length));
+                    let mut lengths = room.filled(extent.div_ceil(length), length)?;
+                    if let (Some(last), rest @ 1..) = (lengths.last_mut(), extent % length) {
+                        *last = rest;
+                    }
                     (lengths, false)
                 }
                 (1, _) => {
@@ -133,10 +142,9 @@ fn split(given: &Operands<'_>, axis: i64, keepdims: bool) -> Result<Value, StepE
         }
     };
     let mut begin = 0;
-    let mut parts = Vec::with_capacity(lengths.len());
+    let mut parts = room.vec(lengths.len())?;
     for length in lengths {
-        let indices: Vec<usize> = (begin..begin + length).collect();
-        let mut part = along::take(tensor, axis, &indices)?;
+        let mut part = along::take(tensor, axis, begin..begin + length, room)?;
         if squeeze {
             let mut shape = part.shape().to_vec();
             shape.remove(axis);

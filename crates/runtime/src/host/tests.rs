@@ -1,9 +1,9 @@
 //! Host steps on small tables.
 
-use alula_program::HostFn;
+use alula_program::{HostFn, PixelFormat};
 use alula_tensor::{DType, Dim, Tensor, TensorType, Value, ValueType};
 
-use super::{Wanted, call};
+use super::{Room, Wanted, call};
 
 fn floats(shape: &[usize], values: &[f32]) -> Value {
     Tensor::from_slice(shape, values).expect("tensor").into()
@@ -23,9 +23,25 @@ fn run(function: HostFn, operands: &[Value], n: usize) -> Vec<Value> {
         })
         .collect();
     let operands: Vec<Option<Value>> = operands.iter().cloned().map(Some).collect();
-    call(&function, &operands, &wanted, 1 << 20)
+    call(&function, &operands, &wanted, &Room::new(0, 1 << 20))
         .expect("call")
         .into_vec()
+}
+
+#[test]
+fn what_is_no_image_has_no_pixels() {
+    let x = |bytes: &[u8]| Value::from(Tensor::from_slice(&[bytes.len()], bytes).expect("tensor"));
+    let decode = |bytes: &[u8]| {
+        let format = PixelFormat::Bgr;
+        run(HostFn::DecodeImage { format }, &[x(bytes)], 1)
+    };
+    let empty = Value::from(Tensor::from_slice::<u8>(&[0, 0, 3], &[]).expect("tensor"));
+    assert_eq!(decode(b"\xff\xd8\xff\xd9"), std::slice::from_ref(&empty));
+    if cfg!(feature = "images") {
+        assert_eq!(decode(b"no image"), [empty]);
+        let one = Tensor::from_slice(&[1, 1, 3], &[3_u8, 2, 1]).expect("tensor");
+        assert_eq!(decode(b"P6\n1 1\n255\n\x01\x02\x03"), [one.into()]);
+    }
 }
 
 #[test]

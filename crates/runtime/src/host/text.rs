@@ -6,25 +6,30 @@ use alula_program::{HostFn, LetterCase};
 use alula_tensor::{DType, Tensor, Value};
 use smallvec::SmallVec;
 
-use super::{Operands, axis::take, keys::keys};
+use super::{Operands, Room, axis::take, keys::keys};
 use crate::StepError;
 
 pub(super) fn call(
     function: &HostFn,
     given: &Operands<'_>,
+    room: &Room,
 ) -> Result<SmallVec<[Value; 4]>, StepError> {
     let mut results: SmallVec<[Value; 4]> = SmallVec::new();
     match function {
         HostFn::StringConcat => {
-            let (shape, joined) = zip(given, |a, b| [a, b].concat())?;
+            let (shape, joined) = zip(given, room, |a, b| {
+                room.take(a.len() + b.len())?;
+                Ok([a, b].concat())
+            })?;
             results.push(Tensor::from_strings(&shape, joined)?.into());
         }
         HostFn::StringEqual => {
-            let (shape, same) = zip(given, |a, b| a == b)?;
+            let (shape, same) = zip(given, room, |a, b| Ok(a == b))?;
+            room.take(same.len())?;
             results.push(Tensor::from_bools(&shape, &same)?.into());
         }
         HostFn::StringSplit { delimiter, splits } => {
-            let (parts, counts) = split(given.tensor(0)?, delimiter, *splits)?;
+            let (parts, counts) = split(given.tensor(0)?, delimiter, *splits, room)?;
             results.push(parts.into());
             results.push(counts.into());
         }
@@ -32,15 +37,16 @@ pub(super) fn call(
             case,
             sensitive,
             stopwords,
-        } => results.push(normalize(given.tensor(0)?, *case, *sensitive, stopwords)?.into()),
+        } => results.push(normalize(given.tensor(0)?, *case, *sensitive, stopwords, room)?.into()),
         HostFn::RegexFullMatch { pattern } => {
             let x = given.tensor(0)?;
             let pattern = regex::Regex::new(&format!(r"\A(?:{pattern})\z"))
                 .map_err(|error| StepError::Value(error.to_string()))?;
-            let matches: Vec<bool> = strings(x)?.iter().map(|s| pattern.is_match(s)).collect();
+            let matches = room.collect(strings(x)?.iter().map(|s| pattern.is_match(s)))?;
+            room.take(matches.len())?;
             results.push(Tensor::from_bools(x.shape(), &matches)?.into());
         }
-        HostFn::Lookup => results.push(lookup(given)?.into()),
+        HostFn::Lookup => results.push(lookup(given, room)?.into()),
         other => return Err(StepError::Value(format!("{other:?} is no step on strings"))),
     }
     Ok(results)
@@ -55,7 +61,8 @@ fn strings(tensor: &Tensor) -> Result<&[String], StepError> {
 /// Both operands broadcast, element by element.
 fn zip<T>(
     given: &Operands<'_>,
-    combine: impl Fn(&str, &str) -> T,
+    room: &Room,
+    combine: impl Fn(&str, &str) -> Result<T, StepError>,
 ) -> Result<(Vec<usize>, Vec<T>), StepError> {
     let (a, b) = (given.tensor(0)?, given.tensor(1)?);
     let (left, right) = (strings(a)?, strings(b)?);
@@ -74,7 +81,9 @@ fn zip<T>(
         }
         shape.push(if x == 1 { y } else { x });
     }
-    let count: usize = shape.iter().product();
+    let count = shape
+        .iter()
+        .fold(1_usize, |n, &extent| n.saturating_mul(extent));
     let place = |own: &[usize], at: usize| {
         let (mut rest, mut place, mut stride) = (at, 0, 1);
         for (extent, full) in own.iter().zip(&shape).rev() {
@@ -86,9 +95,13 @@ fn zip<T>(
         }
         place
     };
-    let all = (0..count)
-        .map(|at| combine(&left[place(&a_shape, at)], &right[place(&b_shape, at)]))
-        .collect();
+    let mut all = room.vec(count)?;
+    for at in 0..count {
+        all.push(combine(
+            &left[place(&a_shape, at)],
+            &right[place(&b_shape, at)],
+        )?);
+    }
     Ok((shape, all))
 }
 
@@ -96,6 +109,7 @@ fn split(
     x: &Tensor,
     delimiter: &str,
     splits: Option<usize>,
+    room: &Room,
 ) -> Result<(Tensor, Tensor), StepError> {
     let most = splits.map_or(usize::MAX, |splits| splits.saturating_add(1));
     let parts = |text: &String| -> Vec<String> {
@@ -118,10 +132,16 @@ fn split(
         }
         parts
     };
-    let lists: Vec<Vec<String>> = strings(x)?.iter().map(parts).collect();
+    let mut lists: Vec<Vec<String>> = room.vec(x.len())?;
+    for text in strings(x)? {
+        let list = parts(text);
+        room.take(text.len() + list.len() * size_of::<String>())?;
+        lists.push(list);
+    }
     let width = lists.iter().map(Vec::len).max().unwrap_or(0);
-    let counts: Vec<i64> = lists.iter().map(|list| list.len() as i64).collect();
-    let mut all = vec![String::new(); lists.len() * width];
+    let counts = room.collect(lists.iter().map(|list| list.len() as i64))?;
+    // One long text makes every row long.
+    let mut all = room.filled(lists.len().saturating_mul(width), String::new())?;
     for (row, list) in lists.into_iter().enumerate() {
         for (column, part) in list.into_iter().enumerate() {
             all[row * width + column] = part;
@@ -138,24 +158,27 @@ fn normalize(
     case: LetterCase,
     sensitive: bool,
     stopwords: &[String],
+    room: &Room,
 ) -> Result<Tensor, StepError> {
     let key = |text: &str| match sensitive {
         true => text.to_owned(),
         false => text.to_lowercase(),
     };
     let stops: HashSet<String> = stopwords.iter().map(|word| key(word)).collect();
-    let kept = strings(x)?
+    let mut kept: Vec<String> = room.vec(x.len().max(1))?;
+    for text in strings(x)?
         .iter()
-        .filter(|text| !stops.contains(&key(text)));
-    let mut kept: Vec<String> = kept
-        .map(|text| match case {
+        .filter(|text| !stops.contains(&key(text)))
+    {
+        room.take(text.len())?;
+        kept.push(match case {
             LetterCase::Keep => text.clone(),
             LetterCase::Lower => text.to_lowercase(),
             LetterCase::Upper => text.to_uppercase(),
-        })
-        .collect();
+        });
+    }
     if kept.is_empty() {
-        kept = vec![String::new()];
+        kept.push(String::new());
     }
     let shape = match x.shape() {
         [_] => vec![kept.len()],
@@ -166,7 +189,7 @@ fn normalize(
 }
 
 /// Elements by their keys; the default is appended to the values and taken where there is no key.
-fn lookup(given: &Operands<'_>) -> Result<Tensor, StepError> {
+fn lookup(given: &Operands<'_>, room: &Room) -> Result<Tensor, StepError> {
     let (x, table) = (given.tensor(0)?, given.tensor(1)?);
     let (values, default) = (given.tensor(2)?, given.tensor(3)?);
     let missing = table.len();
@@ -177,21 +200,18 @@ fn lookup(given: &Operands<'_>) -> Result<Tensor, StepError> {
                 first.entry(key).or_insert(place);
             }
             let place = |text: &String| first.get(text.as_str()).copied();
-            let all = strings(x)?
-                .iter()
-                .map(|text| place(text).unwrap_or(missing));
-            all.collect()
+            let all = strings(x)?.iter();
+            room.collect(all.map(|text| place(text).unwrap_or(missing)))?
         }
         _ => {
             let mut first: BTreeMap<u64, usize> = BTreeMap::new();
-            for (place, key) in keys(table)?.into_iter().enumerate() {
+            for (place, key) in keys(table, room)?.into_iter().enumerate() {
                 first.entry(key).or_insert(place);
             }
-            let all = keys(x)?.into_iter();
-            all.map(|key| first.get(&key).copied().unwrap_or(missing))
-                .collect()
+            let all = keys(x, room)?.into_iter();
+            room.collect(all.map(|key| first.get(&key).copied().unwrap_or(missing)))?
         }
     };
-    let values = super::axis::concat(&[values.clone(), default.reshape(&[1])?], 0)?;
-    Ok(take(&values, 0, &places)?.reshape(x.shape())?)
+    let values = super::axis::concat(&[values.clone(), default.reshape(&[1])?], 0, room)?;
+    Ok(take(&values, 0, places.iter().copied(), room)?.reshape(x.shape())?)
 }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use alula_tensor::Tensor;
 
-use super::{axis as along, keys::keys};
+use super::{Room, axis as along, keys::keys};
 use crate::StepError;
 
 /// Distinct slices along an axis (or elements of the flattened tensor), the position of the first
@@ -14,6 +14,7 @@ pub(super) fn unique(
     tensor: &Tensor,
     axis: Option<usize>,
     sorted: bool,
+    room: &Room,
 ) -> Result<[Tensor; 4], StepError> {
     let flat;
     let (tensor, axis) = match axis {
@@ -34,7 +35,7 @@ pub(super) fn unique(
             text(a).cmp(text(b))
         }),
         None => {
-            let keys = keys(tensor)?;
+            let keys = keys(tensor, room)?;
             if before == 1 && after == 1 {
                 Box::new(move |a, b| keys[a].cmp(&keys[b]))
             } else {
@@ -42,28 +43,35 @@ pub(super) fn unique(
             }
         }
     };
-    let mut order: Vec<usize> = (0..extent).collect();
+    let mut order: Vec<usize> = room.collect(0..extent)?;
+    // Sorting takes half as much for a while.
+    room.take(extent / 2 * size_of::<usize>())?;
     order.sort_by(|&a, &b| compare(a, b));
     // Groups of equal slices; the sort is stable, so each begins with its first occurrence.
-    let mut groups: Vec<&[usize]> = order
-        .chunk_by(|&a, &b| compare(a, b) == Ordering::Equal)
-        .collect();
+    let chunks = || order.chunk_by(|&a, &b| compare(a, b) == Ordering::Equal);
+    let mut groups: Vec<&[usize]> = room.vec(chunks().count())?;
+    groups.extend(chunks());
     if !sorted {
         groups.sort_by_key(|group| group[0]);
     }
-    let mut inverse = vec![0_i64; extent];
-    for (position, group) in groups.iter().enumerate() {
-        for &index in *group {
-            inverse[index] = position as i64;
+    let inverse = room.ints(&[extent], |inverse| {
+        for (position, group) in groups.iter().enumerate() {
+            for &index in *group {
+                inverse[index] = position as i64;
+            }
         }
-    }
-    let firsts: Vec<usize> = groups.iter().map(|group| group[0]).collect();
-    let first_ints: Vec<i64> = firsts.iter().map(|&index| index as i64).collect();
-    let counts: Vec<i64> = groups.iter().map(|group| group.len() as i64).collect();
+    })?;
+    let of_groups = |number: fn(&[usize]) -> usize| {
+        room.ints(&[groups.len()], |out| {
+            for (out, group) in out.iter_mut().zip(&groups) {
+                *out = number(group) as i64;
+            }
+        })
+    };
     Ok([
-        along::take(tensor, axis, &firsts)?,
-        Tensor::from_i64s(&first_ints),
-        Tensor::from_i64s(&inverse),
-        Tensor::from_i64s(&counts),
+        along::take(tensor, axis, groups.iter().map(|group| group[0]), room)?,
+        of_groups(|group| group[0])?,
+        inverse,
+        of_groups(<[usize]>::len)?,
     ])
 }

@@ -19,6 +19,38 @@ fn a_stored_program_gives_the_same_bits() {
 }
 
 #[test]
+fn programs_of_other_versions_are_refused_before_they_are_read() {
+    use alula_artifact::{Artifact, Builder, Kind, Metadata, Verify};
+    use alula_program::PROGRAM_ABI;
+    // No plan could be read out of this.
+    let metadata = Metadata {
+        producer: "alula 9.9.9".to_owned(),
+        contents: PROGRAM_ABI + 1,
+        targets: vec!["fake".to_owned()],
+        cpu_features: Vec::new(),
+    };
+    let builder = Builder::new(metadata).bytes("fake/plan", Kind::Plan, b"\xff\xff");
+    let bytes = builder.to_bytes().expect("bytes");
+    let opened = Artifact::from_bytes(&bytes, Verify::All).expect("sound");
+    let error = artifact::program(&opened, "fake").expect_err("it is newer");
+    assert!(matches!(error, SessionError::Version { .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("alula 9.9.9") && text.contains("compile again"),
+        "{text}"
+    );
+}
+
+#[test]
+fn code_for_another_version_of_the_device_is_refused() {
+    let mut program = negated_sum();
+    program.abi = "functions 0".to_owned();
+    let (device, options) = (Fake::default(), SessionOptions::default());
+    let error = Session::new(program.into(), &device, options).expect_err("it is older");
+    assert!(matches!(error, SessionError::Abi { .. }), "{error}");
+}
+
+#[test]
 fn equal_constants_of_targets_are_stored_once() {
     let first = negated_sum();
     let mut second = first.clone();

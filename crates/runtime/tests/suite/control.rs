@@ -63,7 +63,7 @@ fn branches_take_one_plan() {
 
 /// A loop that carries `a` and `b`: `a' = a + c`, `b' = a` (left where the last iteration put it),
 /// and collects `-a`.
-fn looping(pass_through: bool) -> Program {
+pub(crate) fn looping(pass_through: bool) -> Program {
     let n = Dim::named("N");
     let outer = plan(
         vec![extent("N", 0)],

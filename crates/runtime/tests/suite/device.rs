@@ -14,6 +14,9 @@ pub(crate) struct Counts {
     pub(crate) launches: AtomicUsize,
 }
 
+/// What its programs say, too.
+pub(crate) const ABI: &str = "functions 1";
+
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
     pub(crate) counts: Arc<Counts>,
@@ -22,6 +25,10 @@ pub(crate) struct Fake {
 impl Device for Fake {
     fn target(&self) -> &str {
         "fake"
+    }
+
+    fn abi(&self) -> String {
+        ABI.to_owned()
     }
 
     fn describe(&self) -> String {

@@ -1,6 +1,6 @@
 //! Shapes that data decide.
 
-use alula_program::{HostFn, Place, SlotId, Step, SymbolOrigin};
+use alula_program::{Check, HostFn, Place, SlotId, Step, SymbolOrigin};
 use alula_tensor::{DType, Dim, Tensor};
 
 use crate::plans::{arena, floats, launch, plan, program, session, slot, symbol, ty};
@@ -57,7 +57,12 @@ fn extents_bind_as_steps_finish() {
         assert_eq!(outputs[1].1, count.into());
     }
     // A plan may rely on dims being equal: that is checked as soon as both are known.
-    plan.checks = vec![(k, n, "add".to_owned())];
+    plan.checks = vec![Check {
+        left: k,
+        right: n,
+        nodes: "add".to_owned(),
+        reason: None,
+    }];
     let mask = |marks: &[bool]| Tensor::from_bools(&[3], marks).expect("tensor");
     let session = session_of(plan);
     let run = |marks| session.run(&[("x", x.clone()), ("y", mask(marks).into())]);

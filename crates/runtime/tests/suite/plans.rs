@@ -100,6 +100,7 @@ pub(crate) fn program(plans: Vec<Plan>, constants: &[Tensor]) -> Program {
             params,
             symbols: Vec::new(),
             scratch: Dim::new(0),
+            work: Dim::new(1),
             code: Vec::new(),
         }
     })
@@ -107,6 +108,7 @@ pub(crate) fn program(plans: Vec<Plan>, constants: &[Tensor]) -> Program {
     Program {
         target: "fake".to_owned(),
         precision: "highest".to_owned(),
+        abi: crate::device::ABI.to_owned(),
         features: Vec::new(),
         plans,
         kernels,

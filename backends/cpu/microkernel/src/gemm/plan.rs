@@ -124,6 +124,12 @@ impl BatchReduceGemm {
         self.spec.b_layout()
     }
 
+    /// Whether each element of C is stored once, finished: C may then be the residual's memory.
+    /// Elsewhere C holds partial sums for a while.
+    pub fn stores_once(&self) -> bool {
+        self.tiles_in_scratch() || sums_at_once(self.taps, self.spec.k)
+    }
+
     /// Independent tasks; they write disjoint parts of C.
     pub fn tasks(&self) -> usize {
         if self.spec.m == 0 || self.spec.n == 0 {
@@ -216,6 +222,11 @@ impl Blocks {
     pub(crate) fn rows_max(&self, m: usize) -> usize {
         self.m_tiles.div_ceil(self.m_blocks) * m.div_ceil(self.m_tiles).max(1)
     }
+}
+
+/// Whether a sum over so many taps and K is one block, so that no partial sum is stored.
+pub fn sums_at_once(taps: usize, k: usize) -> bool {
+    k_blocks(taps.max(1), k.max(1), K_BLOCK) == (taps.max(1), k.max(1))
 }
 
 /// Nearly equal parts of `most` or less: whole taps if K is short, else parts of one tap that are

@@ -114,15 +114,15 @@ impl BatchReduceGemm {
     ///
     /// # Errors
     /// [`KernelError::Short`] if an operand or the scratch is shorter than the plan reaches, or
-    /// [`KernelError::Spec`] if tasks do not exist or a hook that must store is missing. Nothing
-    /// has been written then.
+    /// [`KernelError::Spec`] if tasks do not exist, a hook that must store is missing or the
+    /// residual is C where it must not be. Nothing has been written then.
     ///
     /// # Safety
     /// The pointers of `operands` are valid for their lengths for the time of the call: A, B, bias
     /// and residual for reads while nobody writes them, C for writes while nobody else touches the
     /// part that these tasks write (different tasks of one plan write disjoint parts, provided that
     /// `c_rows` and the batch offsets of C map to disjoint elements). C overlaps no other operand,
-    /// except a residual at the same address with [`CStore::Rows`].
+    /// except a residual at the same address if [`BatchReduceGemm::stores_once`].
     pub unsafe fn run(
         &self,
         operands: &GemmOperands,
@@ -175,6 +175,10 @@ impl BatchReduceGemm {
         KernelError::check_len("bias", self.needed.bias, o.bias.1)?;
         if self.spec.residual {
             KernelError::check_len("residual", self.needed.c, o.residual.1)?;
+            if ptr::eq(o.residual.0, o.c.0) && !self.stores_once() {
+                let detail = "it is C, which holds partial sums".to_owned();
+                return Err(KernelError::spec("residual", detail));
+            }
         }
         if self.spec.c_store != CStore::ByHook {
             KernelError::check_len("c", self.needed.c, o.c.1)?;
@@ -297,6 +301,9 @@ impl BatchReduceGemm {
                 self.pack_block(block, scratch, part);
             }
             for group in block.panels.clone().step_by(self.blocks.group) {
+                if crate::pool::is_over() {
+                    return;
+                }
                 let group = group..(group + self.blocks.group).min(block.panels.end);
                 for tile in block.tiles.clone() {
                     let row = self.tile_row(tile);

@@ -320,6 +320,9 @@ impl IntGemm {
                 self.pack_block(block, scratch, part);
             }
             for group in block.panels.clone().step_by(self.blocks.group) {
+                if crate::pool::is_over() {
+                    return;
+                }
                 let group = group..(group + self.blocks.group).min(block.panels.end);
                 let mut columns = [Columns::default(); GROUP_MAX];
                 if last {

@@ -7,3 +7,4 @@ mod pack;
 mod pool;
 mod support;
 mod transpose;
+mod version;

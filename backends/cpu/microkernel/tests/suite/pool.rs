@@ -1,8 +1,9 @@
 //! The pool: every task once, panics returned, regions of several callers, nesting.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use alula_microkernel::{KernelError, Pool};
+use alula_microkernel::{KernelError, Pool, stoppable};
 
 #[test]
 fn every_task_runs_once_on_a_worker_of_its_range() {
@@ -83,4 +84,24 @@ fn a_pinned_pool_runs() {
     })
     .unwrap();
     assert_eq!(total.load(Ordering::Relaxed), 45);
+}
+
+#[test]
+fn tasks_are_left_out_once_a_region_is_stopped() {
+    for threads in [1, 3] {
+        let pool = Pool::new(threads).unwrap();
+        let (stop, ran) = (Arc::new(AtomicBool::new(false)), AtomicUsize::new(0));
+        let all = || {
+            pool.run(1000, |_, _| {
+                ran.fetch_add(1, Ordering::Relaxed);
+                stop.store(true, Ordering::Relaxed);
+            })
+        };
+        stoppable(Some(&stop), all).unwrap();
+        assert!(ran.load(Ordering::Relaxed) <= threads);
+        // Nothing stops what begins outside of it.
+        ran.store(0, Ordering::Relaxed);
+        all().unwrap();
+        assert_eq!(ran.load(Ordering::Relaxed), 1000);
+    }
 }

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use alula::{DType, Model, Session, Target, Tensor, Value, pb};
+use alula::{DType, Model, Session, Target, Tensor, Value, ValueType, pb};
 
 use super::{Status, random};
 
@@ -45,15 +45,28 @@ impl Distance {
     }
 }
 
+/// A model, compiled.
+pub(super) fn session(model: &Path, target: Target) -> Result<Session, Bad> {
+    let model = Model::builder(model).target(target).threads(1);
+    let session = model.compile().and_then(|model| model.session_for(target));
+    session.map_err(|error| (Status::Refused, error.to_string()))
+}
+
+/// The inputs of a data set by name.
+pub(super) fn inputs<'s>(session: &'s Session, data: &Path) -> Result<Vec<(&'s str, Value)>, Bad> {
+    let ports = session.inputs().iter().enumerate();
+    let named = ports
+        .map(|(position, port)| Ok((port.name.as_str(), read(data, "input", position, &port.ty)?)));
+    named.collect()
+}
+
+fn read(data: &Path, prefix: &str, position: usize, ty: &ValueType) -> Result<Value, Bad> {
+    let path = data.join(format!("{prefix}_{position}.pb"));
+    pb::read(path, ty).map_err(|error| (Status::Refused, error.to_string()))
+}
+
 pub(super) fn judge(name: &str, folder: &Path, target: Target) -> Result<Good, Bad> {
-    let refused = |error: alula::Error| (Status::Refused, error.to_string());
-    let model = Model::builder(folder.join("model.onnx"))
-        .target(target)
-        .threads(1);
-    let session = model
-        .compile()
-        .and_then(|model| model.session_for(target))
-        .map_err(refused)?;
+    let session = session(&folder.join("model.onnx"), target)?;
     let mut worst = Distance::default();
     for set in 0.. {
         let data = folder.join(format!("test_data_set_{set}"));
@@ -81,26 +94,19 @@ pub(super) fn judge(name: &str, folder: &Path, target: Target) -> Result<Good, B
 type Run = (Vec<Value>, Vec<(String, Value)>, Vec<Value>);
 
 fn run(session: &Session, data: &Path) -> Result<Run, Bad> {
-    let read = |prefix: &str, position: usize, ty| -> Result<Value, Bad> {
-        let path = data.join(format!("{prefix}_{position}.pb"));
-        pb::read(path, ty).map_err(|error| (Status::Refused, error.to_string()))
-    };
-    let mut inputs: Vec<(&str, Value)> = Vec::new();
-    for (position, port) in session.inputs().iter().enumerate() {
-        inputs.push((port.name.as_str(), read("input", position, &port.ty)?));
-    }
+    let inputs = inputs(session, data)?;
     let outputs = session
         .run(&inputs)
         .map_err(|error| (Status::Refused, error.to_string()))?;
     let ports = session.outputs().iter().enumerate();
-    let expected = ports.map(|(position, port)| read("output", position, &port.ty));
+    let expected = ports.map(|(position, port)| read(data, "output", position, &port.ty));
     let expected = expected.collect::<Result<_, _>>()?;
     let inputs = inputs.into_iter().map(|(_, value)| value).collect();
     Ok((inputs, outputs, expected))
 }
 
 /// How far a value is from its reference, or how the two differ.
-fn compare(actual: &Value, expected: &Value) -> Result<Distance, String> {
+pub(super) fn compare(actual: &Value, expected: &Value) -> Result<Distance, String> {
     match (actual, expected) {
         (Value::Tensor(actual), Value::Tensor(expected)) => tensors(actual, expected),
         (Value::Sequence(a), Value::Sequence(b)) if a.len() == b.len() => {

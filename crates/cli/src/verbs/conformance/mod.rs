@@ -1,6 +1,8 @@
-//! `alula conformance`: ONNX's own tests, each pass, random, refused, wrong or crash.
+//! `alula conformance`: ONNX's own tests, each pass, random, refused, wrong or crash; or generated
+//! cases that two other evaluators judge.
 
 mod judge;
+mod judged;
 mod page;
 mod random;
 mod subject;
@@ -67,6 +69,9 @@ struct Outcome {
 
 pub(crate) fn run(args: &Conformance, global: &Global) -> Result<(), Failure> {
     let cache = cache(args.cache.as_ref())?;
+    if args.judged {
+        return judged::run(&cache, args, global);
+    }
     let tests = tests(&cache.join("conformance"), &args.only);
     if tests.is_empty() {
         let text = format!("no tests in {}: run tools/models/setup.py", cache.display());

@@ -1,6 +1,7 @@
 //! Values weighed by the softmax of products of queries and keys: scaled or not, with up to two
 //! masks that are added or one that selects. The scores are not in memory for anyone else, and the
-//! operator rounds where its parts do.
+//! operator rounds where its parts do. Exporters guard against rows that are masked whole by a
+//! selection of 0 where a weight is NaN (`u`).
 
 use alula_ir::{Attr, Attrs, ValueId};
 
@@ -36,6 +37,7 @@ fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
     }
     let hidden = found.optional("h");
     attrs.set("hides", hidden.is_some());
+    attrs.set("guards", found.optional("u").is_some());
     let added = match (found.optional("m"), found.optional("n")) {
         (Some(mask), Some(other)) => Some(patch.apply("add", &[mask, other], Attrs::new())?),
         (mask, _) => mask,
@@ -79,5 +81,21 @@ pub(crate) const RULE: Rule = Rule::rounding(
      {axis = ?a}, ?v)",
     "matmul(%w=softmax(select(?h, ?f:splat, div(matmul(?q:float, ?k){transpose_b = ?t}, ?d:splat)))\
      {axis = ?a}, ?v)",
+    // With the guard: masks that are added, or that select, where the scale is a part of the
+    // operands or of the scores.
+    "matmul(select(%u=is_nan(?w), 0, %w=softmax(matmul(?q:float, ?k){transpose_b = ?t})\
+     {axis = ?a}), ?v)",
+    "matmul(select(%u=is_nan(?w), 0, %w=softmax(mul(matmul(?q:float, ?k){transpose_b = ?t}, \
+     ?s:splat)){axis = ?a}), ?v)",
+    "matmul(select(%u=is_nan(?w), 0, %w=softmax(add(matmul(?q:float, ?k){transpose_b = ?t}, ?m))\
+     {axis = ?a}), ?v)",
+    "matmul(select(%u=is_nan(?w), 0, %w=softmax(add(mul(matmul(?q:float, ?k){transpose_b = ?t}, \
+     ?s:splat), ?m)){axis = ?a}), ?v)",
+    "matmul(select(%u=is_nan(?w), 0, %w=softmax(add(div(matmul(?q:float, ?k){transpose_b = ?t}, \
+     ?d:splat), ?m)){axis = ?a}), ?v)",
+    "matmul(select(%u=is_nan(?w), 0, %w=softmax(select(?c, matmul(?q:float, ?k){transpose_b = ?t}, \
+     ?f:splat)){axis = ?a}), ?v)",
+    "matmul(select(%u=is_nan(?w), 0, %w=softmax(select(?c, mul(matmul(?q:float, ?k)\
+     {transpose_b = ?t}, ?s:splat), ?f:splat)){axis = ?a}), ?v)",
 ])
 .build(build);

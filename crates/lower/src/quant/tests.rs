@@ -1,0 +1,114 @@
+//! What is said of annotations.
+
+use alula_ir::parse;
+use alula_ops::registry;
+
+use super::Native;
+use crate::expand;
+
+/// Each annotation's fate as lines.
+fn fates(text: &str) -> Vec<String> {
+    let mut graph = parse(text, registry(), &|_| None).unwrap();
+    let fates = expand(&mut graph, Native::All).unwrap();
+    let mut lines = Vec::new();
+    for fate in &fates {
+        for part in fate.parts() {
+            let honoured = if part.is_native {
+                "natively"
+            } else {
+                "by definition"
+            };
+            let (value, annotation) = (&fate.value, &fate.annotation);
+            lines.push(format!(
+                "{value}: {annotation} {honoured}, {}: {}",
+                part.node, part.how
+            ));
+        }
+    }
+    lines
+}
+
+#[test]
+fn each_maker_and_reader_is_told() {
+    let lines = fates(
+        "graph @g(%x: f32[N, 2]) {
+           %w = const i8[2, 3] [3, -5, 0, 7, 1, 2]
+           %s = const f32[] [0.25]
+           %f = dequantize_linear %w, %s : f32[2, 3] quant<i8, scale [0.25]>
+           %a = exp %x : f32[N, 2] quant<u8, scale [0.25]>
+           %y = matmul %a, %f : f32[N, 3] quant<i8, scale [0.5]>
+           %z = relu %y
+           return z: %z }",
+    );
+    let expected = [
+        "f: quant<i8> natively, f: stored as it is",
+        "f: quant<i8> natively, y: summed in i32",
+        "a: quant<u8> by definition, a: quantized behind exp",
+        "a: quant<u8> natively, y: summed in i32",
+        "y: quant<i8> natively, y: requantized from sums in i32",
+        "y: quant<i8> by definition, z: dequantized: no integer kernel for relu",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_product_that_stays_real_says_why() {
+    let reason = |left: &str, scale: &str, right: &str| {
+        let text = format!(
+            "graph @g(%x: f32[N, 2]) {{
+               %w = const i8[2, 3] [3, -5, 0, 7, 1, 2]
+               %s = const {scale}
+               %f = dequantize_linear %w, %s {{axis = 0}} : f32[2, 3] {right}
+               %a = exp %x : f32[N, 2] {left}
+               %y = matmul %a, %f
+               return y: %y }}"
+        );
+        let lines = fates(&text);
+        let line = lines
+            .iter()
+            .find_map(|line| line.split_once("dequantized: "));
+        line.map_or(String::new(), |(_, reason)| reason.to_owned())
+    };
+    let (one, rows) = ("f32[] [0.25]", "f32[2] [0.25, 0.5]");
+    let (bytes, along) = (
+        "quant<i8, scale [0.25]>",
+        "quant<i8, axis 0, scale [0.25, 0.5]>",
+    );
+    for (left, scale, right, expected) in [
+        (bytes, one, bytes, ""),
+        (
+            bytes,
+            rows,
+            along,
+            "scales of the right side are along axis 0",
+        ),
+        (
+            "quant<u8, axis 1, scale [0.25, 0.5]>",
+            one,
+            bytes,
+            "the left side has more than one scale",
+        ),
+        (
+            "quant<i16, scale [0.25]>",
+            one,
+            bytes,
+            "no integer kernel for i16",
+        ),
+        ("", one, bytes, "the left side of matmul is not quantized"),
+        (bytes, one, "", "the right side of matmul is not quantized"),
+    ] {
+        assert_eq!(reason(left, scale, right), expected, "{left} {right}");
+    }
+}
+
+#[test]
+fn sparse_constants_run_dense() {
+    let lines = fates(
+        "graph @g(%x: f32[N, 4]) {
+           %w = const f32[4, 1] sparse<2:4, axis 0, zeros 500> [1.0, 0.0, 0.0, 2.0]
+           %y = matmul %x, %w
+           return y: %y }",
+    );
+    let line = "w: sparse<2:4, axis 0, zeros 500> by definition, y: run dense: no kernel for it";
+    assert_eq!(lines, [line]);
+}

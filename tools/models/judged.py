@@ -1,0 +1,166 @@
+"""Generated cases of single operators, with the outputs of two independent judges.
+
+Each case is a folder CACHE/judged/NAME in the layout of ONNX's own tests: `model.onnx` of one node,
+inputs in `test_data_set_0`. Outputs are there twice: of ONNX Runtime without optimisations in
+`onnxruntime`, of the onnx reference evaluator in `reference`. A judge that refuses the case has no
+folder; a case that both refuse is not kept. Where ONNX defines the operator by a function body,
+`expanded.onnx` is that body. `alula conformance --judged` compares.
+
+A case depends on the seed, its operator and its number only, so that a smaller run is a part of a
+larger one.
+"""
+import collections
+import shutil
+import warnings
+import zlib
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+from onnx.backend.test.case.node import function_testcase_helper
+from onnx.reference import ReferenceEvaluator
+
+import common
+from judged_cases import OPERATORS
+
+OPSETS = (21, 21, 18, 13)                 # both judges know these; drawn with these weights
+IR_VERSIONS = {13: 7, 18: 8, 21: 10}
+
+
+def model_of(case, opset):
+    """The case's node as a model; inputs with None are absent, outputs have no types."""
+    names = [f"x{k}" if x is not None else "" for k, x in enumerate(case.inputs)]
+    outputs = [f"y{k}" for k in range(case.outputs)]
+    while names and not names[-1]:
+        names.pop()
+    node = helper.make_node(case.op, names, outputs, **case.attributes)
+    inputs, constants = [], []
+    for name, x, fixed in zip(names, case.inputs, case.fixed):
+        if not name:
+            continue
+        if fixed:
+            constants.append(numpy_helper.from_array(x, name))
+            continue
+        dtype = helper.np_dtype_to_tensor_dtype(x.dtype)
+        inputs.append(helper.make_tensor_value_info(name, dtype, x.shape))
+    values = [helper.make_empty_tensor_value_info(name) for name in outputs]
+    graph = helper.make_graph([node], case.op, inputs, values, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)],
+                             ir_version=IR_VERSIONS[opset])
+
+
+def expanded(model):
+    """The model with the body of the node's operator in its place, if ONNX has one."""
+    node = onnx.NodeProto()
+    node.CopyFrom(model.graph.node[0])
+    types = {x.name: x.type for x in model.graph.input}
+    types |= {x.name: helper.make_tensor_type_proto(x.data_type, x.dims)
+              for x in model.graph.initializer}
+    absent = helper.make_tensor_type_proto(0, None)
+    inputs = [types.get(name, absent) for name in node.input]
+    try:
+        bodies, _ = function_testcase_helper(node, inputs, "judged", model.opset_import)
+    except Exception:       # a body that does not take these types
+        return None
+    if not bodies:
+        return None
+    nodes, opsets = bodies[-1]
+    graph = onnx.GraphProto()
+    graph.CopyFrom(model.graph)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
+
+
+def given(case):
+    return {f"x{k}": x for k, x in enumerate(case.inputs) if x is not None and not case.fixed[k]}
+
+
+def by_onnxruntime(model, case):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options,
+                                           providers=["CPUExecutionProvider"])
+    return session.run(None, given(case))
+
+
+def by_reference(model, case):
+    return ReferenceEvaluator(model).run(None, given(case))
+
+
+JUDGES = (("onnxruntime", by_onnxruntime), ("reference", by_reference))
+
+
+def judged(model, case):
+    """Outputs by judge; what is no list of tensors is as good as none."""
+    outputs = {}
+    for name, judge in JUDGES:
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                values = judge(model, case)
+            outputs[name] = [numpy_helper.from_array(np.asarray(y), f"y{k}")
+                             for k, y in enumerate(values)]
+        except Exception:       # whatever a judge says: it has no vote
+            pass
+    return outputs
+
+
+def write(folder, model, case, outputs):
+    data = folder / "test_data_set_0"
+    data.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    body = expanded(model)
+    if body is not None:
+        (folder / "expanded.onnx").write_bytes(body.SerializeToString())
+    tensors = [numpy_helper.from_array(x, name) for name, x in given(case).items()]
+    for k, tensor in enumerate(tensors):
+        (data / f"input_{k}.pb").write_bytes(tensor.SerializeToString())
+    for judge, values in outputs.items():
+        (folder / judge).mkdir()
+        for k, tensor in enumerate(values):
+            (folder / judge / f"output_{k}.pb").write_bytes(tensor.SerializeToString())
+
+
+def makers():
+    """Makers under names of their own: those of one operator after the first are numbered."""
+    seen = collections.Counter()
+    for name, make in OPERATORS:
+        seen[name] += 1
+        yield (name if seen[name] == 1 else f"{name}-{seen[name]}"), make
+
+
+def run(count=500, seed=0):
+    """Makes `count` cases, the same number of each maker but for the remainder."""
+    target = common.cache() / "judged"
+    stamp, wanted = target / "made.txt", f"{count} {seed} {source_hash()}\n"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    onnxruntime.set_default_logger_severity(4)
+    counts, operators = collections.Counter(), list(makers())
+    for position in range(count):
+        name, make = operators[position % len(operators)]
+        number = position // len(operators)
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode()), number])
+        opset = int(rng.choice(OPSETS))
+        case = make(rng, opset)
+        if case is None:
+            counts["not in the opset"] += 1
+            continue
+        model = model_of(case, opset)
+        outputs = judged(model, case)
+        counts[" and ".join(outputs) or "neither"] += 1
+        if outputs:
+            write(target / f"{name}_{number:04}", model, case, outputs)
+    common.write_atomically(stamp, wanted.encode())
+    votes = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+    print(f"judged: {count} cases: {votes}")
+
+
+def source_hash():
+    files = sorted(common.HERE.glob("judged*.py"))
+    return zlib.crc32(b"".join(file.read_bytes() for file in files))
