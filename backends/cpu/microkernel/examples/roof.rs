@@ -10,18 +10,21 @@ use std::time::Instant;
 use alula_microkernel::{
     ARows, BStrides, BatchReduceGemm, Bias, ByteSign, CStore, ChannelOrder, Depthwise,
     DepthwiseOperands, DepthwiseSpec, GemmOperands, GemmSpec, ISA_VARIABLE, IntGemm,
-    IntGemmOperands, Isa, Offsets, Pool, Window, fma_peak, pack_b, pack_b_i8,
+    IntGemmOperands, Isa, Offsets, Pool, Products, Window, fma_peak, pack_b, pack_b_i8,
 };
 
 /// Seconds of the fastest of the runs that fit into `budget` seconds.
-fn best(budget: f64, mut f: impl FnMut()) -> f64 {
+fn best(budget: f64, threads: usize, mut f: impl FnMut()) -> f64 {
     f();
     let begin = Instant::now();
     let mut least = f64::INFINITY;
     while begin.elapsed().as_secs_f64() < budget {
-        let start = Instant::now();
+        let (start, own) = (Instant::now(), thread_seconds());
         f();
-        least = least.min(start.elapsed().as_secs_f64());
+        least = least.min(match threads {
+            1 => thread_seconds() - own,
+            _ => start.elapsed().as_secs_f64(),
+        });
     }
     least
 }
@@ -164,7 +167,7 @@ fn measure(row: &Row, pool: &Pool, budget: f64) -> (f64, f64) {
     let (a, bias, mut c) = (filled(row.a), filled(layout.n), Lines::zeros(row.c));
     let mut scratch = vec![0u8; gemm.scratch_bytes() * pool.threads()];
     let operands = GemmOperands::new(&a, &b, &mut c).with_bias(&bias);
-    let seconds = best(budget, || {
+    let seconds = best(budget, pool.threads(), || {
         // SAFETY: the vectors outlive the call, and C overlaps nothing.
         unsafe { gemm.run_on(pool, &operands, &mut scratch) }.expect("a valid run");
     });
@@ -200,11 +203,38 @@ fn integer(row: &Row, pool: &Pool, budget: f64) -> f64 {
     let (a, mut c) = (vec![5u8; row.a], vec![0i32; row.c]);
     let mut scratch = vec![0u8; gemm.scratch_bytes() * pool.threads()];
     let operands = IntGemmOperands::new(&a, &b, &mut c).with_zeros(3, &[]);
-    let seconds = best(budget, || {
+    let seconds = best(budget, pool.threads(), || {
         // SAFETY: the vectors outlive the call, and C overlaps nothing.
         unsafe { gemm.run_on(pool, &operands, &mut scratch) }.expect("a valid run");
     });
     gemm.operations() / seconds * 1e-9
+}
+
+/// Processor seconds of this thread: on a busy machine, what a run would take alone.
+fn thread_seconds() -> f64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a plain system call that writes the struct.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// Each form of product of a shape by turns, so that all see the machine alike.
+fn split(row: &Row, pool: &Pool, budget: f64) -> [f64; 4] {
+    let mut best = [0f64; 4];
+    for _ in 0..3 {
+        for (slot, products) in best.iter_mut().zip(Products::ALL) {
+            let spec = GemmSpec {
+                products,
+                ..row.spec.clone()
+            };
+            let row = Row { spec, ..*row };
+            *slot = slot.max(measure(&row, pool, budget / 3.0).0);
+        }
+    }
+    best
 }
 
 const DEPTHWISE: [(&str, usize, usize, usize, usize, bool); 9] = [
@@ -275,7 +305,7 @@ fn depthwise(
     let mut y = Lines::zeros(out * out * c);
     let mut scratch = vec![0u8; plan.scratch_bytes() * pool.threads()];
     let operands = DepthwiseOperands::new(&x, &w, &mut y).with_bias(&bias);
-    let seconds = best(budget, || {
+    let seconds = best(budget, pool.threads(), || {
         // SAFETY: the vectors outlive the call.
         unsafe { plan.run_on(pool, &operands, &mut scratch) }.expect("a valid run");
     });
@@ -293,7 +323,7 @@ fn main() {
     let pools = [1, 2].map(|threads| Pool::new(threads).expect("two threads"));
     if "region".contains(&filter) {
         for pool in &pools {
-            let seconds = best(budget, || {
+            let seconds = best(budget, pool.threads(), || {
                 for _ in 0..100 {
                     pool.run(2, |_, _| ()).expect("nothing panics");
                 }
@@ -314,6 +344,23 @@ fn main() {
                 let (gflops, gbytes) = measure(row, pool, budget);
                 let percent = 100.0 * gflops / peak / pool.threads() as f64;
                 print!(" {gflops:7.1} GF {percent:4.0} % (B {gbytes:5.1} GB/s)");
+            }
+            println!();
+        }
+        let with_tiles = isa == Isa::Amx;
+        for row in rows(isa)
+            .iter()
+            .filter(|row| with_tiles && row.name.contains(&filter))
+        {
+            print!("  split {:26}", row.name);
+            for pool in &pools {
+                let [whole, six, three, one] = split(row, pool, budget);
+                print!(
+                    " f32 {whole:6.0} GF, 6 x{:4.2}, 3 x{:4.2}, 1 x{:4.2};",
+                    six / whole,
+                    three / whole,
+                    one / whole
+                );
             }
             println!();
         }

@@ -8,7 +8,7 @@ use crate::isa::Isa;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IsaError {
     /// The name is none of the families.
-    #[error("unknown instruction set `{name}`: expected portable, neon, avx2 or avx512")]
+    #[error("unknown instruction set `{name}`: expected portable, neon, avx2, avx512 or amx")]
     Unknown {
         /// The word that was given.
         name: String,

@@ -7,9 +7,10 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::IsaError;
+use crate::{amx::has_amx, error::IsaError};
 
-/// The environment variable that forces the choice: `portable`, `neon`, `avx2` or `avx512`.
+/// The environment variable that forces the choice: `portable`, `neon`, `avx2`, `avx512` or
+/// `amx`.
 pub const ISA_VARIABLE: &str = "ALULA_CPU_ISA";
 
 /// A family of micro-kernels, named by the vector instructions that it needs.
@@ -24,11 +25,20 @@ pub enum Isa {
     Avx2 = 2,
     /// x86-64 AVX-512 F, BW, VL and DQ (and AVX2 and FMA).
     Avx512 = 3,
+    /// x86-64 AMX for products of bf16 parts and of bytes; AVX-512 for all else. Linux only, since
+    /// the system is asked for permission.
+    Amx = 4,
 }
 
 impl Isa {
     /// Every family, weakest first.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Neon,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Amx,
+    ];
 
     /// The name that [`ISA_VARIABLE`] takes.
     pub const fn name(self) -> &'static str {
@@ -37,6 +47,7 @@ impl Isa {
             Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
     }
 
@@ -60,6 +71,7 @@ impl Isa {
             Self::Neon => cfg!(target_arch = "aarch64"),
             Self::Avx2 => has_avx2(),
             Self::Avx512 => has_avx512(),
+            Self::Amx => has_avx512() && has_amx(),
         }
     }
 
@@ -107,13 +119,22 @@ impl Isa {
             .clone()
     }
 
+    /// The family without its tiles of bf16 and bytes: what runs everything else.
+    #[must_use]
+    pub const fn without_tiles(self) -> Self {
+        match self {
+            Self::Amx => Self::Avx512,
+            Self::Portable | Self::Neon | Self::Avx2 | Self::Avx512 => self,
+        }
+    }
+
     /// Rows and columns of the f32 register tile (MR, NR). NR is the panel width of packed B.
     pub const fn tile_f32(self) -> (usize, usize) {
         match self {
             Self::Portable => (4, 8),
             Self::Neon => (8, 8),
             Self::Avx2 => (6, 16),
-            Self::Avx512 => (14, 32),
+            Self::Avx512 | Self::Amx => (14, 32),
         }
     }
 
@@ -123,7 +144,7 @@ impl Isa {
             Self::Portable => (4, 8),
             Self::Neon => (4, 8),
             Self::Avx2 => (4, 16),
-            Self::Avx512 => (14, 32),
+            Self::Avx512 | Self::Amx => (14, 32),
         }
     }
 }

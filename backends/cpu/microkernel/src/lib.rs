@@ -37,6 +37,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod amx;
 mod depthwise;
 mod epilogue;
 mod error;
@@ -55,7 +56,8 @@ pub use depthwise::{ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, p
 pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
 pub use gemm::{
-    ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Window, sums_at_once,
+    ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Products, Window,
+    sums_at_once,
 };
 pub use int8::{
     ByteSign, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8,

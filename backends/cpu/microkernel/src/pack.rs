@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::{
     error::KernelError,
+    gemm::{pack_panel, unpack_panel},
     layout::{PackedElement, PackedLayout},
     offsets::span,
 };
@@ -71,7 +72,7 @@ impl BStrides {
 /// Checks what all packing functions share.
 fn check(layout: &PackedLayout, panels: &Range<usize>, packed: usize) -> Result<(), KernelError> {
     layout.validate()?;
-    if layout.element != PackedElement::F32 {
+    if layout.element == PackedElement::I8 {
         return Err(KernelError::spec(
             "packed element",
             "f32 is packed here, the layout is int8",
@@ -103,6 +104,10 @@ pub fn pack_b(
         return Ok(());
     }
     for (panel, out) in panels.zip(out.chunks_exact_mut(layout.panel_len())) {
+        if layout.element != PackedElement::F32 {
+            pack_panel(layout, source, strides, panel, out);
+            continue;
+        }
         let first = panel * nr;
         let cols = (layout.n - first).min(nr);
         for (tap, out) in out.chunks_exact_mut(depth).enumerate() {
@@ -155,7 +160,8 @@ fn pack_transposed(
     }
 }
 
-/// Turns packed B into another family's layout, for an artifact that was made on another machine.
+/// Turns packed B into another layout, for an artifact that was made on another machine. What was
+/// rounded to fewer than three parts of bf16 stays so.
 ///
 /// # Errors
 /// [`KernelError`] if the layouts describe different matrices or a slice is too short.
@@ -174,18 +180,33 @@ pub fn repack_b(
         ));
     }
     let rows = from.taps * from.k;
-    for panel in 0..to.panels() {
-        for row in 0..rows {
-            for j in 0..to.nr {
-                let n = panel * to.nr + j;
-                let x = if n < from.n {
-                    source[((n / from.nr) * rows + row) * from.nr + n % from.nr]
-                } else {
-                    0.0
-                };
-                out[(panel * rows + row) * to.nr + j] = x;
+    if rows == 0 {
+        return Ok(());
+    }
+    let mut plain = vec![0.0; rows * from.n];
+    let panels = source.chunks_exact(from.panel_len()).take(from.panels());
+    for (panel, packed) in panels.enumerate() {
+        let restored;
+        let values = match from.element {
+            PackedElement::F32 => packed,
+            PackedElement::Bf16(_) | PackedElement::I8 => {
+                restored = unpack_panel(from, packed);
+                &restored
             }
+        };
+        let first = panel * from.nr;
+        let cols = (from.n - first).min(from.nr);
+        for (row, values) in plain
+            .chunks_exact_mut(from.n)
+            .zip(values.chunks_exact(from.nr))
+        {
+            row[first..first + cols].copy_from_slice(&values[..cols]);
         }
     }
-    Ok(())
+    let strides = BStrides {
+        tap: (from.k * from.n) as isize,
+        k: from.n as isize,
+        n: 1,
+    };
+    pack_b(to, &plain, strides, 0..to.panels(), out)
 }

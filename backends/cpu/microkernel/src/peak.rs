@@ -17,7 +17,7 @@ pub fn fma_peak(isa: Isa) -> f64 {
     }
     let (rounds, lanes): (unsafe fn() -> f32, usize) = match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => (avx512, 16),
+        Isa::Avx512 | Isa::Amx => (avx512, 16),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => (avx2, 8),
         #[cfg(target_arch = "aarch64")]
@@ -26,7 +26,9 @@ pub fn fma_peak(isa: Isa) -> f64 {
             unreachable_patterns,
             reason = "which families exist depends on the target"
         )]
-        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => (chains::<crate::simd::Portable>, 4),
+        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 | Isa::Amx => {
+            (chains::<crate::simd::Portable>, 4)
+        }
     };
     let mut best = f64::INFINITY;
     for _ in 0..300 {

@@ -164,7 +164,7 @@ pub(crate) unsafe fn transpose_block(
 
 /// Whether [`eight_by_eight`] may be called.
 pub(crate) fn is_eight_by_eight(isa: Isa) -> bool {
-    matches!(isa, Isa::Avx2 | Isa::Avx512)
+    matches!(isa, Isa::Avx2 | Isa::Avx512 | Isa::Amx)
 }
 
 /// Writes `out[c * out_row + r] = starts[r][c]` for eight rows and columns.

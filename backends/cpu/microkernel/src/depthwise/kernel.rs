@@ -389,7 +389,7 @@ family!(
 pub(super) fn loops(isa: Isa) -> &'static Loops {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &AVX512,
+        Isa::Avx512 | Isa::Amx => &AVX512,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => &AVX2,
         #[cfg(target_arch = "aarch64")]
@@ -398,6 +398,6 @@ pub(super) fn loops(isa: Isa) -> &'static Loops {
             unreachable_patterns,
             reason = "which families exist depends on the target"
         )]
-        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => &PORTABLE,
+        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 | Isa::Amx => &PORTABLE,
     }
 }

@@ -4,7 +4,7 @@
 //! inner loop keeps one pointer for each row and a single index that all rows share, so that any
 //! row table and any K stride cost the same.
 
-use crate::{isa::Isa, simd::Simd};
+use crate::{isa::Isa, layout::SPLIT_COLS, simd::Simd};
 
 /// One register tile of work.
 pub(super) struct Tile {
@@ -30,6 +30,27 @@ pub(super) struct Tile {
     pub(super) finish: Option<Finish>,
 }
 
+impl Tile {
+    /// Nothing: what a tile that has only some of the fields begins with.
+    pub(super) fn empty() -> Self {
+        Self {
+            a: std::ptr::null(),
+            tap_rows: 0,
+            a_first: 0,
+            a_k_stride: 0,
+            taps: 0,
+            k: 0,
+            b: std::ptr::null(),
+            b_tap: 0,
+            c: std::ptr::null_mut(),
+            c_rows: std::ptr::null(),
+            cols: 0,
+            add: false,
+            finish: None,
+        }
+    }
+}
+
 /// The built-in epilogue of a finished tile; null pointers mean absence.
 #[derive(Clone, Copy)]
 pub(super) struct Finish {
@@ -47,6 +68,10 @@ pub(super) struct Finish {
 /// Computes one tile.
 pub(super) type TileFn = unsafe fn(&Tile);
 
+/// Finishes and stores sums that lie in memory, `[row][32]`; of the tile only what follows the
+/// products is read.
+pub(super) type DeliverFn = unsafe fn(&Tile, *const f32, usize);
+
 /// The kernels of one family: index `[nv - 1][mr - 1]`.
 pub(super) struct Family {
     pub(super) mr: usize,
@@ -54,6 +79,7 @@ pub(super) struct Family {
     tiles: [&'static [TileFn]; 2],
     /// For products of at most `deep.len()` rows: K split over independent chains.
     deep: &'static [TileFn],
+    pub(super) deliver: DeliverFn,
 }
 
 impl Family {
@@ -183,6 +209,53 @@ unsafe fn write<S: Simd, const MR: usize, const NV: usize>(t: &Tile, acc: [[S::V
     }
 }
 
+/// [`DeliverFn`], row by row.
+#[inline(always)]
+unsafe fn deliver<S: Simd>(t: &Tile, sums: *const f32, rows: usize) {
+    let wide = 2 * S::LANES;
+    for first in (0..t.cols).step_by(wide) {
+        for r in 0..rows {
+            // SAFETY: the caller vouches for the sums and for what the tile points to.
+            unsafe {
+                let mut acc = [[S::splat(0.0); 2]; 1];
+                for (v, slot) in acc[0].iter_mut().enumerate() {
+                    *slot = S::load(sums.add(r * SPLIT_COLS + first + v * S::LANES));
+                }
+                let finish = t.finish.map(|finish| finish.at(r, first));
+                let row = Tile {
+                    c: t.c.wrapping_add(first),
+                    c_rows: t.c_rows.wrapping_add(r),
+                    cols: (t.cols - first).min(wide),
+                    add: t.add,
+                    finish,
+                    ..Tile::empty()
+                };
+                write::<S, 1, 2>(&row, acc);
+            }
+        }
+    }
+}
+
+impl Finish {
+    /// That of the part of a tile that begins at this row and column.
+    #[inline(always)]
+    fn at(self, row: usize, col: usize) -> Self {
+        let part = |p: *const f32, at: usize| if p.is_null() { p } else { p.wrapping_add(at) };
+        let residual = self.residual;
+        Self {
+            bias_n: part(self.bias_n, col),
+            bias_m: part(self.bias_m, row),
+            residual: if residual.is_null() {
+                residual
+            } else {
+                residual.wrapping_offset(col as isize * self.residual_n)
+            },
+            residual_rows: self.residual_rows.wrapping_add(row),
+            ..self
+        }
+    }
+}
+
 /// A full tile whose epilogue varies by column only: the absent parts are identities.
 #[inline(always)]
 unsafe fn write_by_column<S: Simd, const MR: usize, const NV: usize>(
@@ -293,7 +366,13 @@ macro_rules! family {
                 // SAFETY: the contract of `TileFn`; the set is enabled for this function.
                 unsafe { tile::<$simd, MR, NV, CHAINS>(t) }
             }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn finish(t: &Tile, sums: *const f32, rows: usize) {
+                // SAFETY: the contract of `DeliverFn`; the set is enabled for this function.
+                unsafe { deliver::<$simd>(t, sums, rows) }
+            }
             Family {
+                deliver: finish,
                 mr: $mr,
                 lanes: <$simd as Simd>::LANES,
                 tiles: [&[$(run::<$rows, 1, 1>),*], &[$(run::<$rows, 2, 1>),*]],
@@ -324,13 +403,13 @@ pub(super) fn family(isa: Isa) -> &'static Family {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => &AVX2,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &AVX512,
+        Isa::Avx512 | Isa::Amx => &AVX512,
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => &NEON,
         #[allow(
             unreachable_patterns,
             reason = "which families exist depends on the target"
         )]
-        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => &PORTABLE,
+        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 | Isa::Amx => &PORTABLE,
     }
 }

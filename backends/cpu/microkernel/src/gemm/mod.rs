@@ -6,6 +6,7 @@ mod plan;
 mod rows;
 mod run;
 mod spec;
+mod split;
 
 pub(crate) use plan::{
     ALIGN, Blocks, GROUP_MAX, Needed, Sizes, check, check_window, extents, reach,
@@ -14,4 +15,5 @@ pub use plan::{BatchReduceGemm, sums_at_once};
 pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;
-pub use spec::{ARows, Batch, Bias, CStore, GemmSpec, Init, Window};
+pub use spec::{ARows, Batch, Bias, CStore, GemmSpec, Init, Products, Window};
+pub(crate) use split::{pack_panel, unpack_panel};

@@ -7,7 +7,7 @@ use crate::{
     error::KernelError,
     gemm::{
         kernel::family,
-        spec::{ARows, CStore, GemmSpec, Init, Window},
+        spec::{ARows, CStore, GemmSpec, Init, Products, Window},
     },
     layout::PackedLayout,
     offsets::{Offsets, span},
@@ -102,7 +102,13 @@ impl BatchReduceGemm {
             row_bytes: spec.isa.tile_f32().1 * 4,
             k_block: K_BLOCK,
         };
-        let blocks = Blocks::choose(&sizes, threads.max(1));
+        let threads = threads.max(1);
+        let blocks = match spec.products {
+            Products::Whole => Blocks::choose(&sizes, threads),
+            Products::Six | Products::Three | Products::One => {
+                Blocks::choose_split(spec.m, taps * spec.k, panels, spec.batch.count, threads)
+            }
+        };
         let pack_a = packs_a(&spec, panels);
         Ok(Self {
             spec,
@@ -140,6 +146,9 @@ impl BatchReduceGemm {
 
     /// Bytes of scratch that one worker needs; no alignment is asked for.
     pub fn scratch_bytes(&self) -> usize {
+        if self.spec.products != Products::Whole {
+            return self.split_scratch().total();
+        }
         let s = self.scratch();
         s.pointers + s.rows * 2 + s.pack + s.tile + ALIGN
     }

@@ -10,7 +10,7 @@ use crate::{
         pack_a::{ZEROS, pack_rows},
         plan::{ALIGN, BatchReduceGemm},
         rows::{ROWS_MAX, fill_starts},
-        spec::{Bias, CStore, Init},
+        spec::{Bias, CStore, Init, Products},
     },
     pool::Pool,
     transpose::transpose_block,
@@ -94,19 +94,19 @@ struct KPart {
 }
 
 /// Which tile is finished, and where its rows lie in C.
-struct TileAt {
-    batch: usize,
-    row: usize,
-    rows: usize,
-    col: usize,
-    final_rows: *const isize,
+pub(super) struct TileAt {
+    pub(super) batch: usize,
+    pub(super) row: usize,
+    pub(super) rows: usize,
+    pub(super) col: usize,
+    pub(super) final_rows: *const isize,
 }
 
 /// One task: a block of rows by a block of panels of one batch entry.
-struct Block {
-    batch: usize,
-    tiles: Range<usize>,
-    panels: Range<usize>,
+pub(super) struct Block {
+    pub(super) batch: usize,
+    pub(super) tiles: Range<usize>,
+    pub(super) panels: Range<usize>,
 }
 
 impl BatchReduceGemm {
@@ -131,10 +131,10 @@ impl BatchReduceGemm {
     ) -> Result<(), KernelError> {
         self.check_run(operands, &tasks)?;
         KernelError::check_len("scratch", self.scratch_bytes(), scratch.len())?;
-        let scratch = self.split(scratch);
+        let scratch = scratch.as_mut_ptr();
         for task in tasks {
             // SAFETY: lengths were checked against the plan's extents; the rest is the caller's.
-            unsafe { self.run_block(operands, self.block(task), &scratch) };
+            unsafe { self.run_block(operands, self.block(task), scratch) };
         }
         Ok(())
     }
@@ -157,11 +157,9 @@ impl BatchReduceGemm {
         KernelError::check_len("scratch", each * pool.threads(), scratch.len())?;
         let base = SharedScratch(scratch.as_mut_ptr());
         pool.run(self.tasks(), |task, worker| {
-            // SAFETY: each worker has its own part of the scratch, inside of the checked length.
-            let part = unsafe { std::slice::from_raw_parts_mut(base.at(worker * each), each) };
-            let scratch = self.split(part);
-            // SAFETY: lengths were checked above; the rest is the caller's.
-            unsafe { self.run_block(operands, self.block(task), &scratch) };
+            // SAFETY: lengths were checked above, and each worker has its own part of the scratch;
+            // the rest is the caller's.
+            unsafe { self.run_block(operands, self.block(task), base.at(worker * each)) };
         })
     }
 
@@ -208,11 +206,9 @@ impl BatchReduceGemm {
         self.spec.m * tile / self.blocks.m_tiles
     }
 
-    fn split(&self, scratch: &mut [u8]) -> Scratch {
+    fn split(&self, scratch: *mut u8) -> Scratch {
         let sizes = self.scratch();
-        let mut at = scratch.as_mut_ptr();
-        let slack = at.align_offset(ALIGN).min(ALIGN);
-        at = at.wrapping_add(slack);
+        let mut at = scratch.wrapping_add(scratch.align_offset(ALIGN).min(ALIGN));
         let mut take = |bytes: usize| {
             let part = at;
             at = at.wrapping_add(bytes);
@@ -228,8 +224,14 @@ impl BatchReduceGemm {
     }
 
     /// # Safety
-    /// As [`BatchReduceGemm::run`], after its checks.
-    unsafe fn run_block(&self, o: &GemmOperands, block: Block, scratch: &Scratch) {
+    /// As [`BatchReduceGemm::run`], after its checks; `scratch` is as long as this plan wants.
+    unsafe fn run_block(&self, o: &GemmOperands, block: Block, scratch: *mut u8) {
+        if self.spec.products != Products::Whole {
+            // SAFETY: as this function.
+            unsafe { self.run_split(o, &block, scratch) };
+            return;
+        }
+        let scratch = &self.split(scratch);
         let kernels = family(self.spec.isa);
         let first_row = self.tile_row(block.tiles.start);
         let rows = self.tile_row(block.tiles.end) - first_row;
@@ -379,7 +381,7 @@ impl BatchReduceGemm {
     ///
     /// # Safety
     /// As [`BatchReduceGemm::run`], after its checks.
-    unsafe fn finish(&self, o: &GemmOperands, at: &TileAt) -> Option<Finish> {
+    pub(super) unsafe fn finish(&self, o: &GemmOperands, at: &TileAt) -> Option<Finish> {
         let spec = &self.spec;
         let n_stride = match spec.c_store {
             CStore::Rows | CStore::ByHook => 1,
@@ -423,7 +425,7 @@ impl BatchReduceGemm {
     ///
     /// # Safety
     /// As [`BatchReduceGemm::run`], after its checks.
-    unsafe fn deliver(&self, o: &GemmOperands, at: &TileAt, t: &Tile) {
+    pub(super) unsafe fn deliver(&self, o: &GemmOperands, at: &TileAt, t: &Tile) {
         if let Some(hook) = &o.hook {
             let tile = EpilogueTile {
                 c: t.c,

@@ -121,12 +121,52 @@ pub enum CStore {
     ByHook,
 }
 
+/// How two f32 are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Products {
+    /// As f32, in a fused multiplication and addition where the family has one.
+    Whole,
+    /// As six products of three bf16 parts: as exact as f32, for all finite and other values.
+    Six,
+    /// As three products of two bf16 parts: relative errors of some 1e-5 of each product.
+    Three,
+    /// As one product of values rounded to bf16. Subnormal numbers count as zeros.
+    One,
+}
+
+impl Products {
+    /// Every form.
+    pub const ALL: [Self; 4] = [Self::Whole, Self::Six, Self::Three, Self::One];
+
+    /// bf16 parts of each value; 0 if it stays whole.
+    pub const fn parts(self) -> usize {
+        match self {
+            Self::Whole => 0,
+            Self::Six => 3,
+            Self::Three => 2,
+            Self::One => 1,
+        }
+    }
+
+    /// A word on it, for people.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Whole => "f32 products",
+            Self::Six => "six products of bf16 parts",
+            Self::Three => "three products of bf16 parts",
+            Self::One => "products of bf16",
+        }
+    }
+}
+
 /// `C[m, n] (=|+=) sum_t sum_k A[a(m, t) + k * a_k_stride] * B[t][k][n]`, then bias, residual,
 /// clip, hook, in this order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GemmSpec {
     /// The micro-kernel family. B must be packed for it.
     pub isa: Isa,
+    /// How values are multiplied. Families without tiles of bf16 emulate them, which is slow.
+    pub products: Products,
     /// Rows of C.
     pub m: usize,
     /// Columns of C.
@@ -159,6 +199,7 @@ impl GemmSpec {
     pub fn matmul(isa: Isa, m: usize, k: usize, n: usize) -> Self {
         Self {
             isa,
+            products: Products::Whole,
             m,
             n,
             k,
@@ -197,6 +238,12 @@ impl GemmSpec {
 
     /// The layout that B must be packed in (one batch entry).
     pub fn b_layout(&self) -> PackedLayout {
-        PackedLayout::f32(self.isa, self.taps(), self.k, self.n)
+        let (taps, k, n) = (self.taps(), self.k, self.n);
+        match self.products {
+            Products::Whole => PackedLayout::f32(self.isa, taps, k, n),
+            Products::Six | Products::Three | Products::One => {
+                PackedLayout::bf16(self.isa, self.products.parts() as u8, taps, k, n)
+            }
+        }
     }
 }

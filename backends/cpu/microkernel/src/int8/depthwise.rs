@@ -219,14 +219,16 @@ impl IntDepthwise {
         unsafe {
             match self.spec.isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => avx512(&job, task, &mut s),
+                Isa::Avx512 | Isa::Amx => avx512(&job, task, &mut s),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => avx2(&job, task, &mut s),
                 #[allow(
                     unreachable_patterns,
                     reason = "which families exist depends on the target"
                 )]
-                Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => job.task(task, &mut s),
+                Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 | Isa::Amx => {
+                    job.task(task, &mut s)
+                }
             }
         }
     }

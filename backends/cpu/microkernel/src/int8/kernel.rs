@@ -197,11 +197,13 @@ family!(
 pub(super) fn family(isa: Isa, byte_product: bool) -> &'static Family {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 if byte_product && std::arch::is_x86_feature_detected!("avx512vnni") => {
+        Isa::Avx512 | Isa::Amx
+            if byte_product && std::arch::is_x86_feature_detected!("avx512vnni") =>
+        {
             &AVX512_VNNI
         }
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &AVX512,
+        Isa::Avx512 | Isa::Amx => &AVX512,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 if byte_product && std::arch::is_x86_feature_detected!("avxvnni") => &AVX2_VNNI,
         #[cfg(target_arch = "x86_64")]
@@ -210,7 +212,7 @@ pub(super) fn family(isa: Isa, byte_product: bool) -> &'static Family {
             unreachable_patterns,
             reason = "which families exist depends on the target"
         )]
-        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 => {
+        Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 | Isa::Amx => {
             let _ = byte_product;
             &PORTABLE
         }

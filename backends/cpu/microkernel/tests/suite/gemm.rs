@@ -99,7 +99,13 @@ fn rows_that_fall_into_few_cache_sets_are_right() {
     }
 }
 
-fn window(images: usize, side: usize, kernel: usize, step: usize, dilation: usize) -> Window {
+pub(crate) fn window(
+    images: usize,
+    side: usize,
+    kernel: usize,
+    step: usize,
+    dilation: usize,
+) -> Window {
     let pad = dilation * (kernel - 1) / 2;
     let out = (side + 2 * pad - dilation * (kernel - 1) - 1) / step + 1;
     Window {
@@ -197,7 +203,7 @@ fn thread_count_does_not_change_a_bit() {
 }
 
 /// Writes `2 * x + 1000 * row + column` to the tile.
-unsafe extern "C" fn stamp(tile: *const EpilogueTile) {
+pub(crate) unsafe extern "C" fn stamp(tile: *const EpilogueTile) {
     // SAFETY: the driver passes a live tile.
     unsafe {
         let tile = &*tile;

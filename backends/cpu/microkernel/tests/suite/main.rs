@@ -5,6 +5,7 @@ mod gemm;
 mod int8;
 mod pack;
 mod pool;
+mod split;
 mod support;
 mod transpose;
 mod version;

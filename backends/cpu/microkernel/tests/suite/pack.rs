@@ -92,3 +92,48 @@ fn foreign_widths_short_sources_and_missing_panels_are_refused() {
     let foreign = PackedLayout { nr: 7, ..layout };
     assert!(pack_b(&foreign, &source, BStrides::rows(9), 0..2, &mut out).is_err());
 }
+
+#[test]
+fn parts_of_bf16_add_up_to_what_was_packed() {
+    let (taps, k, n) = (2, 37, 75);
+    let mut source = values(3, taps * k * n);
+    source[5] = 0.0;
+    source[6] = 1e-29;
+    source[7] = 1e37;
+    // The second panel holds what parts cannot.
+    source[40] = f32::INFINITY;
+    source[41] = 1e-42;
+    let orders = [(n as isize, 1), (1, k as isize)];
+    let row = |taps, k, n| PackedLayout::f32(Isa::Avx2, taps, k, n);
+    for (k_stride, n_stride) in orders {
+        let strides = BStrides {
+            tap: (k * n) as isize,
+            k: k_stride,
+            n: n_stride,
+        };
+        let plain = row(taps, k, n);
+        let mut expected = vec![f32::NAN; plain.len()];
+        pack_b(&plain, &source, strides, 0..plain.panels(), &mut expected).unwrap();
+        for isa in Isa::available() {
+            for parts in 1..=3u8 {
+                let layout = PackedLayout::bf16(isa, parts, taps, k, n);
+                let mut packed = vec![f32::NAN; layout.len()];
+                pack_b(&layout, &source, strides, 0..layout.panels(), &mut packed).unwrap();
+                let mut back = vec![f32::NAN; plain.len()];
+                repack_b(&layout, &packed, &plain, &mut back).unwrap();
+                let bound = [0.0, 4e-3, 1.6e-5, 0.0][usize::from(parts)];
+                for (x, y) in back.iter().zip(&expected) {
+                    let small = parts == 1 && y.abs() < 1e-30;
+                    let near = (x - y).abs() <= bound * y.abs() || small;
+                    assert!(x == y || near, "{x} is not {y} of {parts} parts");
+                }
+                let mut again = vec![f32::NAN; layout.len()];
+                repack_b(&plain, &expected, &layout, &mut again).unwrap();
+                let bits = |words: &[f32]| words.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&packed), bits(&again));
+            }
+        }
+    }
+    let none = PackedLayout::bf16(Isa::Portable, 4, taps, k, n);
+    assert!(matches!(none.validate(), Err(KernelError::Spec { .. })));
+}

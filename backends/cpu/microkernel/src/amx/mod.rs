@@ -1,0 +1,47 @@
+//! Advanced Matrix Extensions: what this machine has, its tiles, and the register tile of a product.
+//!
+//! Rust knows no such instructions yet: the kernels are assembly, one block for each. A task
+//! configures the tiles when it begins and releases them when it ends ([`Tiles`]), so that no
+//! thread is left with tile state: any pool will do, and a thread that waits costs the system
+//! nothing more than one that never touched a tile.
+//!
+//! [`emulate`] says what the instructions mean in plain Rust. A family without them runs it, which
+//! is slow: it is for tests, and no plan chooses it.
+
+mod detect;
+pub(crate) mod emulate;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+
+pub(crate) use detect::has_amx;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use tiles::Tiles;
+
+/// Rows of one tile register; with four accumulators a register tile has twice as many.
+pub(crate) const TILE_ROWS: usize = 16;
+/// Bytes of a row of a tile register.
+pub(crate) const TILE_LINE: usize = 64;
+/// Bytes of a tile register.
+pub(crate) const TILE_BYTES: usize = TILE_ROWS * TILE_LINE;
+/// Rows and columns of a register tile.
+pub(crate) const SIDE: usize = 2 * TILE_ROWS;
+
+/// What a register tile multiplies. A is `[step][part][2][16][64 bytes]`, the second sixteen rows
+/// unread where there are none.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands {
+    pub(crate) a: *const u8,
+    /// Packed B. Of bf16: `[step][part][2][16][64 bytes]`; of bytes: `[step][16][2][64 bytes]`.
+    pub(crate) b: *const u8,
+    /// Blocks along K; at least 1.
+    pub(crate) steps: usize,
+    /// Whether there are more than sixteen rows, and columns.
+    pub(crate) rows_past: bool,
+    pub(crate) cols_past: bool,
+    /// What the next register tile reads of B, to be fetched meanwhile.
+    pub(crate) next: *const u8,
+    /// Sums, `[32][32]` words.
+    pub(crate) out: *mut u8,
+}

@@ -1,0 +1,111 @@
+//! How a product of bf16 parts is cut, and what scratch it takes.
+
+use super::rows::STRIP;
+use crate::{
+    gemm::plan::{ALIGN, BatchReduceGemm, Blocks},
+    layout::{SPLIT_COLS, SPLIT_STEP, SPLIT_WORDS},
+};
+
+/// Steps to a block of K at most: 1024 elements. Sums of blocks are added in f32.
+const STEPS_MAX: usize = 32;
+/// Register tiles along M to a block at most: the parts of A stay in the second-level cache.
+pub(super) const STRIPS_MAX: usize = 4;
+
+/// Sizes of the parts of one worker's scratch, in bytes.
+pub(in crate::gemm) struct ScratchBytes {
+    /// `[tile of sixteen rows][tap][row]` row starts.
+    pub(super) pointers: usize,
+    /// Offsets of rows in C, and once more for rows in scratch.
+    pub(super) rows: usize,
+    /// Parts of A: `[strip][step][part][2][16][64 bytes]`.
+    pub(super) parts: usize,
+    /// Rows of A as f32, `[strip][four times eight rows][k][row]`, where they are multiplied so.
+    pub(super) whole: usize,
+    /// One block of a panel of B as f32.
+    pub(super) panel: usize,
+    /// Sums of a register tile.
+    pub(super) sums: usize,
+    pub(super) tile: usize,
+}
+
+impl BatchReduceGemm {
+    /// Steps along taps and K.
+    pub(super) fn split_steps(&self) -> usize {
+        (self.taps * self.spec.k).div_ceil(SPLIT_STEP)
+    }
+
+    pub(in crate::gemm) fn split_scratch(&self) -> ScratchBytes {
+        let round = |bytes: usize| bytes.next_multiple_of(ALIGN);
+        let parts = self.spec.products.parts();
+        let strips = self.blocks.m_tiles.div_ceil(self.blocks.m_blocks);
+        let rows = strips * STRIP;
+        let cols = self.panels.div_ceil(self.blocks.n_blocks) * SPLIT_COLS;
+        let steps = self.blocks.k / SPLIT_STEP;
+        let is_guarded = parts > 1;
+        let guarded = |bytes: usize| if is_guarded { bytes } else { 0 };
+        ScratchBytes {
+            pointers: round(rows * self.taps * size_of::<*const f32>()),
+            rows: round(rows * size_of::<isize>()),
+            parts: strips * steps * parts * SPLIT_WORDS * 4,
+            whole: guarded(rows * self.blocks.k * 4),
+            panel: guarded(self.blocks.k * SPLIT_COLS * 4),
+            sums: STRIP * SPLIT_COLS * 4,
+            tile: if self.tiles_in_scratch() {
+                round(rows * cols * 4)
+            } else {
+                0
+            },
+        }
+    }
+}
+
+impl ScratchBytes {
+    pub(in crate::gemm) fn total(&self) -> usize {
+        self.pointers
+            + 2 * self.rows
+            + self.parts
+            + self.whole
+            + self.panel
+            + self.sums
+            + self.tile
+            + ALIGN
+    }
+}
+
+impl Blocks {
+    /// Cuts a product of parts: `depth` is taps times K.
+    pub(crate) fn choose_split(
+        m: usize,
+        depth: usize,
+        panels: usize,
+        batch: usize,
+        threads: usize,
+    ) -> Self {
+        let m_tiles = m.div_ceil(STRIP).max(1);
+        let steps = depth.div_ceil(SPLIT_STEP).max(1);
+        let k = steps.div_ceil(steps.div_ceil(STEPS_MAX)) * SPLIT_STEP;
+        let (panels, batch) = (panels.max(1), batch.max(1));
+        let m_least = m_tiles.div_ceil(STRIPS_MAX);
+        let mut best = (usize::MAX, m_least, 1);
+        for n_blocks in 1..=(2 * threads).min(panels) {
+            for m_blocks in m_least..=(m_least + 2 * threads).min(m_tiles) {
+                let rounds = (batch * m_blocks * n_blocks).div_ceil(threads);
+                // Rows are split once more for each block of columns, at about the price of one
+                // panel.
+                let panels = panels.div_ceil(n_blocks);
+                let cost = rounds * (m_tiles.div_ceil(m_blocks) * (panels + 1) * 16 + 1);
+                if cost < best.0 {
+                    best = (cost, m_blocks, n_blocks);
+                }
+            }
+        }
+        Self {
+            m_tiles,
+            m_blocks: best.1,
+            n_blocks: best.2,
+            group: 1,
+            taps: 1,
+            k,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Splitting rows of A into bf16 parts, in the order in which tiles are loaded.
+
+use super::{Found, round_any, take_part};
+use crate::{
+    amx::{SIDE, TILE_BYTES, TILE_LINE},
+    gemm::pack_a::ZEROS,
+    isa::Isa,
+    layout::SPLIT_STEP,
+};
+
+/// Rows of A, at most sixteen, for some steps of taps and K.
+pub(super) struct Rows {
+    /// `[tap][row]` start of each row.
+    pub(super) starts: *const *const f32,
+    /// How many there are; also the distance from one tap to the next in `starts`.
+    pub(super) rows: usize,
+    pub(super) taps: usize,
+    pub(super) k: usize,
+    pub(super) k_stride: isize,
+    pub(super) first_step: usize,
+    pub(super) steps: usize,
+    /// Where the first row of the first step goes; see [`crate::amx::Operands`].
+    pub(super) out: *mut u8,
+}
+
+/// Splits the rows and says what it found.
+///
+/// # Safety (of the function)
+/// Every start that is not `ZEROS` is valid at `k` times the stride, `out` has room, and the family
+/// that it was chosen for is available.
+pub(super) type SplitRows = unsafe fn(&Rows) -> Found;
+
+#[inline(always)]
+unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
+    let (mut least, mut most) = ([u32::MAX; SPLIT_STEP], [0u32; SPLIT_STEP]);
+    let zeros = ZEROS.as_ptr();
+    let first = t.first_step * SPLIT_STEP;
+    for r in 0..t.rows {
+        let (mut tap, mut k) = (first / t.k, first % t.k);
+        for step in 0..t.steps {
+            // SAFETY: the caller's.
+            let (values, to) = unsafe {
+                let to = t.out.add(step * PARTS * 2 * TILE_BYTES + r * TILE_LINE);
+                (gather(t, r, tap, k, zeros), to)
+            };
+            k += SPLIT_STEP;
+            while k >= t.k && tap < t.taps {
+                (tap, k) = (tap + 1, k - t.k);
+            }
+            if PARTS > 1 {
+                for i in 0..SPLIT_STEP {
+                    let bits = values[i].to_bits() & 0x7fff_ffff;
+                    most[i] = most[i].max(bits);
+                    least[i] = least[i].min(bits.wrapping_sub(1));
+                }
+            }
+            let mut rest = values;
+            for part in 0..PARTS {
+                let mut line = [0u16; SPLIT_STEP];
+                for (slot, x) in line.iter_mut().zip(&mut rest) {
+                    let part = match PARTS {
+                        1 => round_any(*x),
+                        _ => take_part(x),
+                    };
+                    *slot = (part >> 16) as u16;
+                }
+                // SAFETY: the caller's.
+                unsafe {
+                    to.add(part * 2 * TILE_BYTES)
+                        .cast::<[u16; SPLIT_STEP]>()
+                        .write(line)
+                };
+            }
+        }
+    }
+    let least = least.into_iter().fold(u32::MAX, u32::min);
+    Found {
+        least: least.saturating_add(1),
+        most: most.into_iter().fold(0, u32::max),
+    }
+}
+
+/// The values of one row in one step; zeros past the last tap.
+#[inline(always)]
+unsafe fn gather(
+    t: &Rows,
+    row: usize,
+    mut tap: usize,
+    mut k: usize,
+    zeros: *const f32,
+) -> [f32; SPLIT_STEP] {
+    let mut values = [0f32; SPLIT_STEP];
+    let mut done = 0;
+    while done < SPLIT_STEP && tap < t.taps {
+        let here = (t.k - k).min(SPLIT_STEP - done);
+        // SAFETY: the caller's; `here` elements are left in this tap.
+        unsafe {
+            let start = t.starts.add(tap * t.rows + row).read();
+            if start != zeros {
+                let from = start.wrapping_offset(k as isize * t.k_stride);
+                if t.k_stride == 1 {
+                    if here == SPLIT_STEP {
+                        return from.cast::<[f32; SPLIT_STEP]>().read_unaligned();
+                    }
+                    let to = values.as_mut_ptr().add(done);
+                    std::ptr::copy_nonoverlapping(from, to, here);
+                } else {
+                    for i in 0..here {
+                        values[done + i] = from.wrapping_offset(i as isize * t.k_stride).read();
+                    }
+                }
+            }
+        }
+        done += here;
+        (tap, k) = (tap + 1, 0);
+    }
+    values
+}
+
+/// The function for a family and a number of parts.
+pub(super) fn splitter(isa: Isa, parts: usize) -> SplitRows {
+    unsafe fn plain<const PARTS: usize>(t: &Rows) -> Found {
+        // SAFETY: the caller's.
+        unsafe { split_rows::<PARTS>(t) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+    unsafe fn wide<const PARTS: usize>(t: &Rows) -> Found {
+        // SAFETY: the caller's.
+        unsafe { split_rows::<PARTS>(t) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa, Isa::Avx512 | Isa::Amx) {
+        return [wide::<1>, wide::<2>, wide::<3>][parts - 1];
+    }
+    let _ = isa;
+    [plain::<1> as SplitRows, plain::<2>, plain::<3>][parts - 1]
+}
+
+/// Rows of a register tile.
+pub(super) const STRIP: usize = SIDE;

@@ -1,0 +1,382 @@
+//! The driver of products of bf16 parts: walks the blocks of one task.
+
+use std::ptr;
+
+use super::{
+    Form, Found, is_safe,
+    pack::{restore, trailer},
+    plan::STRIPS_MAX,
+    rows::{Rows, STRIP, splitter},
+};
+use crate::{
+    amx::{Operands, TILE_ROWS, emulate},
+    gemm::{
+        kernel::{Tile, family},
+        pack_a::{ZEROS, pack_rows},
+        plan::{ALIGN, BatchReduceGemm},
+        rows::fill_starts,
+        run::{Block, GemmOperands, TileAt},
+        spec::Init,
+    },
+    isa::Isa,
+    layout::{SPLIT_COLS, SPLIT_STEP, SPLIT_WORDS},
+};
+
+/// Rows that are multiplied as f32 at a time.
+const WHOLE_ROWS: usize = 8;
+
+/// One worker's scratch, cut into its parts.
+struct Scratch {
+    pointers: *mut *const f32,
+    c_rows: *mut isize,
+    tile_rows: *mut isize,
+    parts: *mut u8,
+    whole: *mut f32,
+    panel: *mut f32,
+    sums: *mut f32,
+    tile: *mut f32,
+}
+
+/// One block of K: steps, and the taps and K in them.
+#[derive(Clone, Copy)]
+struct KBlock {
+    first_step: usize,
+    steps: usize,
+    /// Taps times K in it, without the zeros that fill up the last step.
+    depth: usize,
+    is_first: bool,
+    is_last: bool,
+}
+
+impl BatchReduceGemm {
+    /// # Safety
+    /// As [`BatchReduceGemm::run`], after its checks; `scratch` is as long as this plan wants.
+    pub(in crate::gemm) unsafe fn run_split(
+        &self,
+        o: &GemmOperands,
+        block: &Block,
+        scratch: *mut u8,
+    ) {
+        let scratch = &self.cut(scratch);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the family is available.
+        let _tiles = (self.spec.isa == Isa::Amx).then(|| unsafe { crate::amx::Tiles::configure() });
+        let first_row = block.tiles.start * STRIP;
+        let rows = (block.tiles.end * STRIP).min(self.spec.m) - first_row;
+        let ld = block.panels.len() * SPLIT_COLS;
+        // SAFETY: the scratch parts were sized for the tallest block.
+        unsafe {
+            let c_rows = std::slice::from_raw_parts_mut(scratch.c_rows, rows);
+            self.spec.c_rows.fill(first_row, c_rows);
+            let tile_rows = std::slice::from_raw_parts_mut(scratch.tile_rows, rows);
+            for (r, slot) in tile_rows.iter_mut().enumerate() {
+                *slot = (r * ld) as isize;
+            }
+            let a = o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch));
+            for row in (0..rows).step_by(TILE_ROWS) {
+                let here = (rows - row).min(TILE_ROWS);
+                let starts = scratch.pointers.add(row * self.taps);
+                let zeros = ZEROS.as_ptr();
+                fill_starts(&self.spec.a_rows, a, first_row + row, here, zeros, starts);
+            }
+        }
+        let (steps, each) = (self.split_steps(), self.blocks.k / SPLIT_STEP);
+        let depth = self.taps * self.spec.k;
+        for first_step in (0..steps.max(1)).step_by(each) {
+            let steps_here = (steps - first_step).min(each);
+            let part = KBlock {
+                first_step,
+                steps: steps_here,
+                depth: (depth - first_step * SPLIT_STEP).min(steps_here * SPLIT_STEP),
+                is_first: first_step == 0,
+                is_last: first_step + steps_here >= steps,
+            };
+            // SAFETY: as this function.
+            unsafe { self.run_split_part(o, block, scratch, part) };
+        }
+    }
+
+    /// # Safety
+    /// As [`BatchReduceGemm::run_split`]; the scratch is filled for the block.
+    unsafe fn run_split_part(
+        &self,
+        o: &GemmOperands,
+        block: &Block,
+        scratch: &Scratch,
+        part: KBlock,
+    ) {
+        let layout = self.spec.b_layout();
+        let (parts, panel_len) = (self.spec.products.parts(), layout.panel_len());
+        let first_row = block.tiles.start * STRIP;
+        let end_row = (block.tiles.end * STRIP).min(self.spec.m);
+        let add =
+            !part.is_first || (self.spec.init == Init::Accumulate && !self.tiles_in_scratch());
+        let deliver = family(self.spec.isa).deliver;
+        let mut found = [Found::NOTHING; STRIPS_MAX];
+        let mut is_whole = [false; STRIPS_MAX];
+        // SAFETY: offsets below stay inside of the checked extents; scratch was sized for them.
+        unsafe {
+            for (strip, found) in (first_row..end_row).step_by(STRIP).zip(&mut found) {
+                let rows = (end_row - strip).min(STRIP);
+                *found = self.split_strip(scratch, strip - first_row, rows, part);
+            }
+            let b = o.b.0.offset(self.spec.batch.b.at(block.batch));
+            for panel in block.panels.clone() {
+                let from = b.add(panel * panel_len);
+                let (form, of_panel) = match parts {
+                    1 => (Form::Parts, Found::NOTHING),
+                    _ => trailer(&layout, from),
+                };
+                let data = from.add(part.first_step * parts * SPLIT_WORDS);
+                // The panel of this block as f32, once it is needed.
+                let mut whole = match form {
+                    Form::Parts => ptr::null(),
+                    Form::Whole => from.add(part.first_step * SPLIT_STEP * SPLIT_COLS),
+                };
+                let col = panel * SPLIT_COLS;
+                let cols = (self.spec.n - col).min(SPLIT_COLS);
+                for (strip, row) in (first_row..end_row).step_by(STRIP).enumerate() {
+                    let rows = (end_row - row).min(STRIP);
+                    let local = row - first_row;
+                    let is_split = form == Form::Parts
+                        && (parts == 1 || is_safe(found[strip], of_panel, self.depth()));
+                    if part.steps == 0 {
+                        ptr::write_bytes(scratch.sums, 0, STRIP * SPLIT_COLS);
+                    } else if is_split {
+                        let next = data.wrapping_add(panel_len).cast::<u8>();
+                        let quarter = part.steps * parts * SPLIT_WORDS;
+                        let t = Operands {
+                            a: scratch
+                                .parts
+                                .add(local * part.steps * parts * SPLIT_STEP * 2),
+                            b: data.cast(),
+                            steps: part.steps,
+                            rows_past: rows > TILE_ROWS,
+                            cols_past: cols > SPLIT_COLS / 2,
+                            next: next.wrapping_add(strip * quarter),
+                            out: scratch.sums.cast(),
+                        };
+                        multiply(self.spec.isa, parts, &t);
+                    } else {
+                        if whole.is_null() {
+                            restore(parts, data, part.steps, scratch.panel);
+                            whole = scratch.panel;
+                        }
+                        if !is_whole[strip] {
+                            is_whole[strip] = true;
+                            self.copy_strip(scratch, local, rows, part);
+                        }
+                        self.multiply_whole(scratch, local, rows, part.depth, whole);
+                    }
+                    let (c, c_rows) = if self.tiles_in_scratch() {
+                        let local_col = (panel - block.panels.start) * SPLIT_COLS;
+                        (scratch.tile.add(local_col), scratch.tile_rows)
+                    } else {
+                        let batch = self.spec.batch.c.at(block.batch);
+                        (o.c.0.offset(batch).add(col), scratch.c_rows)
+                    };
+                    let mut t = Tile {
+                        c,
+                        c_rows: c_rows.add(local).cast_const(),
+                        cols,
+                        add,
+                        ..Tile::empty()
+                    };
+                    if !part.is_last {
+                        deliver(&t, scratch.sums, rows);
+                        continue;
+                    }
+                    let at = TileAt {
+                        batch: block.batch,
+                        row,
+                        rows,
+                        col,
+                        final_rows: scratch.c_rows.add(local).cast_const(),
+                    };
+                    t.finish = self.finish(o, &at);
+                    deliver(&t, scratch.sums, rows);
+                    self.deliver(o, &at, &t);
+                }
+            }
+        }
+    }
+
+    /// Taps times K.
+    fn depth(&self) -> usize {
+        self.taps * self.spec.k
+    }
+
+    /// Splits the rows of one register tile.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run_split_part`].
+    unsafe fn split_strip(
+        &self,
+        scratch: &Scratch,
+        local: usize,
+        rows: usize,
+        part: KBlock,
+    ) -> Found {
+        let parts = self.spec.products.parts();
+        let split = splitter(self.spec.isa, parts);
+        let mut found = Found::NOTHING;
+        if part.steps == 0 {
+            return found;
+        }
+        for first in (0..rows).step_by(TILE_ROWS) {
+            let strip = local * part.steps * parts * SPLIT_STEP * 2;
+            // SAFETY: the starts of the tile are filled, and the strip has room.
+            unsafe {
+                let t = Rows {
+                    starts: scratch
+                        .pointers
+                        .add((local + first) * self.taps)
+                        .cast_const(),
+                    rows: (rows - first).min(TILE_ROWS),
+                    taps: self.taps,
+                    k: self.spec.k,
+                    k_stride: self.spec.a_k_stride,
+                    first_step: part.first_step,
+                    steps: part.steps,
+                    out: scratch.parts.add(strip + first * 64),
+                };
+                found = found.join(split(&t));
+            }
+        }
+        found
+    }
+
+    /// Copies the rows of one register tile as f32, eight at a time: `[k][row]`.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run_split_part`].
+    unsafe fn copy_strip(&self, scratch: &Scratch, local: usize, rows: usize, part: KBlock) {
+        let k = self.spec.k;
+        let begin = part.first_step * SPLIT_STEP;
+        let end = begin + part.depth;
+        for first in (0..rows).step_by(WHOLE_ROWS) {
+            let here = (rows - first).min(WHOLE_ROWS);
+            let tile = first / TILE_ROWS * TILE_ROWS;
+            let tile_rows = (rows - tile).min(TILE_ROWS);
+            // SAFETY: the starts of the tile are filled, and the strip has room for its rows.
+            unsafe {
+                let mut out = scratch.whole.add((local + first) * self.blocks.k);
+                let mut at = begin;
+                while at < end {
+                    let (tap, from) = (at / k, at % k);
+                    let to = k.min(from + end - at);
+                    let starts = scratch.pointers.add((local + tile) * self.taps);
+                    let starts = starts.add(tap * tile_rows + first - tile).cast_const();
+                    let starts = std::slice::from_raw_parts(starts, here);
+                    pack_rows(
+                        self.spec.isa,
+                        starts,
+                        self.spec.a_k_stride,
+                        &(from..to),
+                        out,
+                    );
+                    out = out.add((to - from) * here);
+                    at += to - from;
+                }
+            }
+        }
+    }
+
+    /// Multiplies the copied rows of one register tile with `[depth][32]` of B.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run_split_part`].
+    unsafe fn multiply_whole(
+        &self,
+        scratch: &Scratch,
+        local: usize,
+        rows: usize,
+        depth: usize,
+        b: *const f32,
+    ) {
+        for first in (0..rows).step_by(WHOLE_ROWS) {
+            let here = (rows - first).min(WHOLE_ROWS);
+            // SAFETY: the rows were copied; there is room for 32 rows of sums.
+            unsafe {
+                let a = scratch
+                    .whole
+                    .add((local + first) * self.blocks.k)
+                    .cast_const();
+                let out = scratch.sums.add(first * SPLIT_COLS);
+                if self.spec.isa.without_tiles() != Isa::Avx512 {
+                    multiply_plainly(a, here, depth, b, out);
+                    continue;
+                }
+                let starts: [*const f32; WHOLE_ROWS] = std::array::from_fn(|r| a.wrapping_add(r));
+                let offsets: [isize; WHOLE_ROWS] =
+                    std::array::from_fn(|r| (r * SPLIT_COLS) as isize);
+                let t = Tile {
+                    a: starts.as_ptr(),
+                    tap_rows: here,
+                    a_k_stride: here as isize,
+                    taps: 1,
+                    k: depth,
+                    b,
+                    c: out,
+                    c_rows: offsets.as_ptr(),
+                    cols: SPLIT_COLS,
+                    ..Tile::empty()
+                };
+                family(self.spec.isa).tile(here, SPLIT_COLS, false)(&t);
+            }
+        }
+    }
+
+    fn cut(&self, scratch: *mut u8) -> Scratch {
+        let sizes = self.split_scratch();
+        let mut at = scratch.wrapping_add(scratch.align_offset(ALIGN).min(ALIGN));
+        let mut take = |bytes: usize| {
+            let part = at;
+            at = at.wrapping_add(bytes);
+            part
+        };
+        Scratch {
+            parts: take(sizes.parts),
+            whole: take(sizes.whole).cast(),
+            panel: take(sizes.panel).cast(),
+            sums: take(sizes.sums).cast(),
+            pointers: take(sizes.pointers).cast(),
+            c_rows: take(sizes.rows).cast(),
+            tile_rows: take(sizes.rows).cast(),
+            tile: take(sizes.tile).cast(),
+        }
+    }
+}
+
+/// Multiplies a register tile of parts.
+///
+/// # Safety
+/// The operands are valid; tiles are configured where the family has them.
+unsafe fn multiply(isa: Isa, parts: usize, t: &Operands) {
+    // SAFETY: the caller's.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Amx {
+            return crate::amx::kernel::multiply_bf16(parts, t);
+        }
+        let _ = isa;
+        emulate::multiply_bf16(parts, t);
+    }
+}
+
+/// As the register tile of a family whose panels are 32 wide.
+///
+/// # Safety
+/// A is `[k][rows]`, B `[k][32]`, and `out` has room for the rows.
+unsafe fn multiply_plainly(a: *const f32, rows: usize, k: usize, b: *const f32, out: *mut f32) {
+    for r in 0..rows {
+        for n in 0..SPLIT_COLS {
+            // SAFETY: the caller's.
+            unsafe {
+                let product =
+                    |k: usize| a.add(k * rows + r).read() * b.add(k * SPLIT_COLS + n).read();
+                out.add(r * SPLIT_COLS + n).write((0..k).map(product).sum());
+            }
+        }
+    }
+}
