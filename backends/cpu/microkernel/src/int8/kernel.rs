@@ -1,7 +1,7 @@
 //! The integer register tile: MR rows by two vectors of columns, four of K at a time.
 
 use super::dot::{Dot, Portable};
-use crate::isa::Isa;
+use crate::{amx::SIDE, isa::Isa};
 
 /// Lanes of the widest vector.
 const LANES_MAX: usize = 16;
@@ -28,6 +28,27 @@ pub(super) struct Tile {
     pub(super) finish: Option<Finish>,
 }
 
+impl Tile {
+    /// Nothing: what a tile that has only some of the fields begins with.
+    pub(super) fn empty() -> Self {
+        Self {
+            a: std::ptr::null(),
+            tap_rows: 0,
+            a_first: 0,
+            a_group: 0,
+            taps: 0,
+            k: 0,
+            b: std::ptr::null(),
+            b_tap: 0,
+            c: std::ptr::null_mut(),
+            c_rows: std::ptr::null(),
+            cols: 0,
+            add: false,
+            finish: None,
+        }
+    }
+}
+
 /// What turns a sum of raw byte products into the result.
 pub(super) struct Finish {
     /// Added to each column; as many as a panel has.
@@ -39,11 +60,16 @@ pub(super) struct Finish {
 
 pub(super) type TileFn = unsafe fn(&Tile);
 
+/// Finishes and stores sums that lie in memory, `[row][32]`; of the tile only what follows the
+/// products is read.
+pub(super) type DeliverFn = unsafe fn(&Tile, *const i32, usize);
+
 /// The kernels of one family by row count less one; for unsigned and for signed A.
 #[derive(Debug)]
 pub(super) struct Family {
     pub(super) unsigned: &'static [TileFn],
     pub(super) signed: &'static [TileFn],
+    pub(super) deliver: DeliverFn,
 }
 
 #[inline(always)]
@@ -135,6 +161,44 @@ unsafe fn tile<D: Dot, const MR: usize, const FLIP: bool>(t: &Tile) {
     }
 }
 
+/// [`DeliverFn`], a vector at a time.
+#[inline(always)]
+unsafe fn deliver<D: Dot>(t: &Tile, sums: *const i32, rows: usize) {
+    let mut buffer = [0i32; LANES_MAX];
+    for r in 0..rows {
+        // SAFETY: the caller vouches for the sums and for what the tile points to.
+        unsafe {
+            let c = t.c.offset(t.c_rows.add(r).read());
+            for first in (0..t.cols).step_by(D::LANES) {
+                let lanes = (t.cols - first).min(D::LANES);
+                let mut sum = D::load(sums.add(r * SIDE + first));
+                if let Some(finish) = &t.finish {
+                    sum = D::add(sum, D::load(finish.columns.add(first)));
+                    if !finish.rows.is_null() {
+                        let row = D::splat(finish.rows.add(r).read());
+                        sum = D::add(sum, D::mul(row, D::load(finish.b_zero.add(first))));
+                    }
+                }
+                let whole = lanes == D::LANES;
+                let target = match whole {
+                    true => c.add(first),
+                    false => buffer.as_mut_ptr(),
+                };
+                if t.add {
+                    if !whole {
+                        std::ptr::copy_nonoverlapping(c.add(first), target, lanes);
+                    }
+                    sum = D::add(sum, D::load(target));
+                }
+                D::store(target, sum);
+                if !whole {
+                    std::ptr::copy_nonoverlapping(target, c.add(first), lanes);
+                }
+            }
+        }
+    }
+}
+
 /// One group of four K: `words(r)` are the bytes of row `r`. `FLIP` flips the sign bit of each:
 /// signed bytes become unsigned ones, 128 higher.
 #[inline(always)]
@@ -167,7 +231,16 @@ macro_rules! family {
                 // SAFETY: the contract of `TileFn`; the set is enabled for this function.
                 unsafe { tile::<$dot, MR, FLIP>(t) }
             }
-            Family { unsigned: &[$(run::<$rows, false>),*], signed: &[$(run::<$rows, true>),*] }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn finish(t: &Tile, sums: *const i32, rows: usize) {
+                // SAFETY: the contract of `DeliverFn`; the set is enabled for this function.
+                unsafe { deliver::<$dot>(t, sums, rows) }
+            }
+            Family {
+                unsigned: &[$(run::<$rows, false>),*],
+                signed: &[$(run::<$rows, true>),*],
+                deliver: finish,
+            }
         };
     };
 }

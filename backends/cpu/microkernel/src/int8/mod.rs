@@ -1,7 +1,7 @@
 //! Integer batch-reduce products: u8 or s8 times s8 to i32, exact, with zero points.
 //!
 //! `C[m, n] (=|+=) sum_t sum_k (A - a_zero) * (B - b_zero[n]) + bias[n]`, modulo 2^32. Kernels
-//! multiply raw bytes; zero points come in through the column sums that packing appends to B and
+//! multiply raw bytes, by vectors or by tiles, with the same result; zero points come in through the column sums that packing appends to B and
 //! through row sums of A where B has a zero point. Four of the K axis are multiplied at a time.
 //! [`IntDepthwise`] is the same for convolutions of each channel with its own filter.
 
@@ -11,6 +11,7 @@ mod kernel;
 mod pack;
 mod plan;
 mod run;
+mod tiles;
 
 pub use depthwise::{IntDepthwise, IntDepthwiseOperands};
 pub use pack::{pack_b_i8, repack_b_i8};

@@ -3,9 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    amx::SIDE,
     error::KernelError,
     gemm::{ALIGN, ARows, Bias, Blocks, CStore, GemmSpec, Init, Needed, Sizes, check, extents},
-    int8::kernel::{TileFn, family},
+    int8::{
+        kernel::{DeliverFn, TileFn, family},
+        tiles,
+    },
+    isa::Isa,
     layout::PackedLayout,
 };
 
@@ -33,6 +38,11 @@ pub struct IntGemm {
     pub(super) pack_a: bool,
     pub(super) needed: Needed,
     pub(super) kernels: &'static [TileFn],
+    /// How B is packed.
+    pub(super) layout: PackedLayout,
+    /// Whether sums are made by tiles.
+    pub(super) by_tiles: bool,
+    pub(super) deliver_words: DeliverFn,
 }
 
 impl IntGemm {
@@ -44,7 +54,22 @@ impl IntGemm {
     /// As [`crate::BatchReduceGemm::new`]; [`KernelError::Spec`] if `spec` names a residual, a
     /// clip, a bias for each row, or a strided C that accumulates.
     pub fn new(spec: GemmSpec, sign: ByteSign, threads: usize) -> Result<Self, KernelError> {
-        Self::with_kernels(spec, sign, threads, true)
+        let depth = spec.taps().saturating_mul(spec.k);
+        let by_tiles = spec.isa == Isa::Amx && tiles::is_worth(spec.m, depth);
+        Self::with_kernels(spec, sign, threads, true, by_tiles)
+    }
+
+    /// As [`IntGemm::new`], by tiles whatever the sizes. A family without tiles emulates them, and
+    /// reads B as AVX-512 does. For tests; results are the same.
+    ///
+    /// # Errors
+    /// As [`IntGemm::new`].
+    pub fn new_by_tiles(
+        spec: GemmSpec,
+        sign: ByteSign,
+        threads: usize,
+    ) -> Result<Self, KernelError> {
+        Self::with_kernels(spec, sign, threads, true, true)
     }
 
     /// As [`IntGemm::new`], without the instructions that multiply bytes directly: what a CPU of
@@ -57,7 +82,7 @@ impl IntGemm {
         sign: ByteSign,
         threads: usize,
     ) -> Result<Self, KernelError> {
-        Self::with_kernels(spec, sign, threads, false)
+        Self::with_kernels(spec, sign, threads, false, false)
     }
 
     fn with_kernels(
@@ -65,9 +90,11 @@ impl IntGemm {
         sign: ByteSign,
         threads: usize,
         byte_product: bool,
+        by_tiles: bool,
     ) -> Result<Self, KernelError> {
         spec.isa.require()?;
-        let layout = PackedLayout::i8(spec.isa, spec.taps(), spec.k, spec.n);
+        let packed_for = if by_tiles { Isa::Amx } else { spec.isa };
+        let layout = PackedLayout::i8(packed_for, spec.taps(), spec.k, spec.n);
         layout.validate()?;
         check(&spec)?;
         let mut spec = spec;
@@ -98,7 +125,14 @@ impl IntGemm {
             row_bytes: layout.nr,
             k_block: K_BLOCK,
         };
-        let blocks = Blocks::choose(&sizes, threads.max(1));
+        let threads = threads.max(1);
+        let blocks = match by_tiles {
+            true => {
+                let groups = sizes.taps * spec.k.div_ceil(4);
+                Self::choose_tiles(spec.m, groups, sizes.panels, sizes.batch, threads)
+            }
+            false => Blocks::choose(&sizes, threads),
+        };
         let pack_a = spec.a_k_stride != 1;
         let (taps, panels) = (sizes.taps, sizes.panels);
         Ok(Self {
@@ -110,6 +144,9 @@ impl IntGemm {
             pack_a,
             needed,
             kernels,
+            layout,
+            by_tiles,
+            deliver_words: family.deliver,
         })
     }
 
@@ -120,7 +157,7 @@ impl IntGemm {
 
     /// The layout that each batch entry of B must be packed in.
     pub fn b_layout(&self) -> PackedLayout {
-        PackedLayout::i8(self.spec.isa, self.taps, self.spec.k, self.spec.n)
+        self.layout
     }
 
     /// Independent tasks; they write disjoint parts of C.
@@ -134,7 +171,7 @@ impl IntGemm {
     /// Bytes of scratch that one worker needs; no alignment is asked for.
     pub fn scratch_bytes(&self) -> usize {
         let s = self.scratch();
-        s.pointers + 2 * s.rows + s.sums + s.pack + s.tile + s.outside + ALIGN
+        s.pointers + 2 * s.rows + s.sums + s.pack + s.tile + s.outside + s.words + ALIGN
     }
 
     /// Multiplications and additions of one run, for reports.
@@ -148,17 +185,28 @@ impl IntGemm {
     }
 
     pub(super) fn scratch(&self) -> ScratchBytes {
-        let rows = self.blocks.rows_max(self.spec.m);
+        let rows = match self.by_tiles {
+            true => self.blocks.m_tiles.div_ceil(self.blocks.m_blocks) * SIDE,
+            false => self.blocks.rows_max(self.spec.m),
+        };
         let round = |bytes: usize| bytes.next_multiple_of(ALIGN);
         let depth = self.blocks.taps * self.blocks.k.min(self.spec.k.max(1)).next_multiple_of(4);
-        let cols = self.panels.div_ceil(self.blocks.n_blocks) * self.spec.isa.tile_i8().1;
+        let cols = self.panels.div_ceil(self.blocks.n_blocks) * self.layout.nr;
         let window = matches!(self.spec.a_rows, ARows::Window(_));
         let reach = if self.pack_a { 0 } else { self.spec.k };
         ScratchBytes {
             pointers: round(rows * self.taps * size_of::<*const u8>()),
             rows: round(rows * size_of::<isize>()),
             sums: round(rows * size_of::<i32>()),
-            pack: if self.pack_a { round(rows * depth) } else { 0 },
+            pack: match self.by_tiles {
+                true => rows * self.blocks.k,
+                false if self.pack_a => round(rows * depth),
+                false => 0,
+            },
+            words: match self.by_tiles {
+                true => 2 * SIDE * SIDE * 4 + tiles::STEP_BYTES,
+                false => 0,
+            },
             tile: if self.tiles_in_scratch() {
                 round(rows * cols * 4)
             } else {
@@ -181,4 +229,6 @@ pub(super) struct ScratchBytes {
     pub(super) tile: usize,
     /// A row of zero points, for taps outside of the image.
     pub(super) outside: usize,
+    /// Sums of a register tile, twice, and a step of B.
+    pub(super) words: usize,
 }

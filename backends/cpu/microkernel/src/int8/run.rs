@@ -80,27 +80,39 @@ impl IntGemmOperands {
     }
 }
 
-struct Scratch {
-    pointers: *mut *const u8,
-    c_rows: *mut isize,
-    tile_rows: *mut isize,
-    sums: *mut i32,
-    pack: *mut u8,
-    tile: *mut i32,
-    outside: *mut u8,
+pub(super) struct Scratch {
+    pub(super) pointers: *mut *const u8,
+    pub(super) c_rows: *mut isize,
+    pub(super) tile_rows: *mut isize,
+    pub(super) sums: *mut i32,
+    pub(super) pack: *mut u8,
+    pub(super) tile: *mut i32,
+    pub(super) outside: *mut u8,
+    pub(super) words: *mut i32,
 }
 
-struct Block {
-    batch: usize,
-    tiles: Range<usize>,
-    panels: Range<usize>,
+pub(super) struct Block {
+    pub(super) batch: usize,
+    pub(super) tiles: Range<usize>,
+    pub(super) panels: Range<usize>,
 }
 
 /// What the columns of one panel add to each row, and their zero points.
 #[derive(Clone, Copy, Default)]
-struct Columns {
+pub(super) struct Columns {
     add: [i32; COLS_MAX],
     b_zero: [i32; COLS_MAX],
+}
+
+impl Columns {
+    /// With what each row contributes, null if B has no zero point.
+    pub(super) fn finish(&self, rows: *const i32) -> Finish {
+        Finish {
+            columns: self.add.as_ptr(),
+            rows,
+            b_zero: self.b_zero.as_ptr(),
+        }
+    }
 }
 
 struct KPart {
@@ -204,6 +216,7 @@ impl IntGemm {
             part
         };
         Scratch {
+            words: take(sizes.words).cast(),
             pointers: take(sizes.pointers).cast(),
             c_rows: take(sizes.rows).cast(),
             tile_rows: take(sizes.rows).cast(),
@@ -217,9 +230,14 @@ impl IntGemm {
     /// # Safety
     /// As [`IntGemm::run`], after its checks.
     unsafe fn run_block(&self, o: &IntGemmOperands, block: &Block, scratch: &Scratch) {
+        if self.by_tiles {
+            // SAFETY: as this function.
+            unsafe { self.run_tiles(o, block, scratch) };
+            return;
+        }
         let first_row = self.tile_row(block.tiles.start);
         let rows = self.tile_row(block.tiles.end) - first_row;
-        let ld = block.panels.len() * self.spec.isa.tile_i8().1;
+        let ld = block.panels.len() * self.layout.nr;
         // SAFETY: the scratch parts were sized for the tallest block.
         unsafe {
             let c_rows = std::slice::from_raw_parts_mut(scratch.c_rows, rows);
@@ -259,7 +277,7 @@ impl IntGemm {
     ///
     /// # Safety
     /// The starts of the tile are filled; `out` has room for its rows.
-    unsafe fn sum_rows(
+    pub(super) unsafe fn sum_rows(
         &self,
         o: &IntGemmOperands,
         scratch: &Scratch,
@@ -376,11 +394,12 @@ impl IntGemm {
                         if last {
                             let sums = scratch.sums.add(local);
                             let columns = &columns[panel - group.start];
-                            t.finish = Some(Finish {
-                                columns: columns.add.as_ptr(),
-                                rows: if o.b_zero.1 > 0 { sums } else { ptr::null() },
-                                b_zero: columns.b_zero.as_ptr(),
-                            });
+                            let rows_of = if o.b_zero.1 > 0 {
+                                sums
+                            } else {
+                                ptr::null_mut()
+                            };
+                            t.finish = Some(columns.finish(rows_of));
                             self.kernels[rows - 1](&t);
                             self.deliver(
                                 o,
@@ -403,7 +422,7 @@ impl IntGemm {
     ///
     /// # Safety
     /// `b` is the packed B of the entry; bias and zero points of B were checked.
-    unsafe fn columns(
+    pub(super) unsafe fn columns(
         &self,
         o: &IntGemmOperands,
         batch: usize,
@@ -442,7 +461,7 @@ impl IntGemm {
     ///
     /// # Safety
     /// As [`IntGemm::run`], after its checks.
-    unsafe fn deliver(
+    pub(super) unsafe fn deliver(
         &self,
         o: &IntGemmOperands,
         batch: usize,

@@ -19,6 +19,14 @@ fn bytes(seed: u64, count: usize) -> Vec<u8> {
     values(seed, count).into_iter().map(byte).collect()
 }
 
+/// By what a product is made; tiles are emulated where the CPU has none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kernels {
+    Best,
+    NoByteProducts,
+    Tiles,
+}
+
 struct Case {
     spec: GemmSpec,
     sign: ByteSign,
@@ -120,13 +128,18 @@ impl Case {
         out
     }
 
-    fn actual(&self, vnni: bool, threads: usize, hook: Option<Hook<i32>>) -> Vec<i32> {
-        let new = if vnni {
-            IntGemm::new
-        } else {
-            IntGemm::new_without_vnni
+    fn actual(&self, kernels: Kernels, threads: usize, hook: Option<Hook<i32>>) -> Vec<i32> {
+        let mut spec = self.spec.clone();
+        let new = match kernels {
+            Kernels::Best => IntGemm::new,
+            Kernels::NoByteProducts => IntGemm::new_without_vnni,
+            Kernels::Tiles => IntGemm::new_by_tiles,
         };
-        let gemm = new(self.spec.clone(), self.sign, threads).unwrap();
+        if kernels == Kernels::Tiles && spec.batch.count > 1 {
+            let layout = PackedLayout::i8(Isa::Amx, spec.taps(), spec.k, spec.n);
+            spec.batch.b = Offsets::Uniform(layout.len() as isize);
+        }
+        let gemm = new(spec, self.sign, threads).unwrap();
         let layout = gemm.b_layout();
         let s = &self.spec;
         let each = s.taps() * s.k * s.n;
@@ -164,13 +177,9 @@ impl Case {
     #[track_caller]
     fn check(&self) {
         let expected = self.expected();
-        for vnni in [true, false] {
-            assert_eq!(
-                self.actual(vnni, 2, None),
-                expected,
-                "vnni {vnni}: {:?}",
-                self.spec
-            );
+        for kernels in [Kernels::Best, Kernels::NoByteProducts, Kernels::Tiles] {
+            let actual = self.actual(kernels, 2, None);
+            assert_eq!(actual, expected, "{kernels:?}: {:?}", self.spec);
         }
     }
 }
@@ -306,7 +315,7 @@ fn a_hook_can_store_alone() {
             function: deliver,
             user: out.as_mut_ptr().cast(),
         };
-        case.actual(true, 2, Some(hook));
+        case.actual(Kernels::Best, 2, Some(hook));
         case.spec.c_store = CStore::Rows;
         case.c = vec![0; 20 * 50];
         assert_eq!(out, case.expected());
@@ -360,7 +369,7 @@ fn tiles_know_where_they_belong() {
             function: place,
             user: out.as_mut_ptr().cast(),
         };
-        case.actual(true, 2, Some(hook));
+        case.actual(Kernels::Best, 2, Some(hook));
         case.spec.c_store = CStore::Rows;
         case.c = vec![0; 2000];
         assert_eq!(out, case.expected());
