@@ -18,15 +18,17 @@ fn best(budget: f64, threads: usize, mut f: impl FnMut()) -> f64 {
     f();
     let begin = Instant::now();
     let mut least = f64::INFINITY;
-    while begin.elapsed().as_secs_f64() < budget {
+    loop {
         let (start, own) = (Instant::now(), thread_seconds());
         f();
         least = least.min(match threads {
             1 => thread_seconds() - own,
             _ => start.elapsed().as_secs_f64(),
         });
+        if begin.elapsed().as_secs_f64() >= budget {
+            return least;
+        }
     }
-    least
 }
 
 /// Elements that begin on a cache line, as a runtime's buffers do.
@@ -155,15 +157,7 @@ fn rows(isa: Isa) -> Vec<Row> {
 
 fn measure(row: &Row, pool: &Pool, budget: f64) -> (f64, f64) {
     let gemm = BatchReduceGemm::new(row.spec.clone(), pool.threads()).expect("a valid shape");
-    let layout = gemm.b_layout();
-    let source = filled(layout.taps * layout.k * layout.n);
-    let strides = BStrides {
-        tap: (layout.k * layout.n) as isize,
-        k: layout.n as isize,
-        n: 1,
-    };
-    let mut b = Lines::zeros(layout.len());
-    pack_b(&layout, &source, strides, 0..layout.panels(), &mut b).expect("a valid layout");
+    let (layout, b) = (gemm.b_layout(), packed(&gemm));
     let (a, bias, mut c) = (filled(row.a), filled(layout.n), Lines::zeros(row.c));
     let mut scratch = vec![0u8; gemm.scratch_bytes() * pool.threads()];
     let operands = GemmOperands::new(&a, &b, &mut c).with_bias(&bias);
@@ -221,20 +215,49 @@ fn thread_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
-/// Each form of product of a shape by turns, so that all see the machine alike.
+/// GFLOP/s of each form of product of a shape, run by run in turns, so that all see the machine
+/// alike.
 fn split(row: &Row, pool: &Pool, budget: f64) -> [f64; 4] {
-    let mut best = [0f64; 4];
-    for _ in 0..3 {
-        for (slot, products) in best.iter_mut().zip(Products::ALL) {
+    let (a, bias, mut c) = (filled(row.a), filled(row.spec.n), Lines::zeros(row.c));
+    let mut forms: Vec<_> = Products::ALL
+        .into_iter()
+        .map(|products| {
             let spec = GemmSpec {
                 products,
                 ..row.spec.clone()
             };
-            let row = Row { spec, ..*row };
-            *slot = slot.max(measure(&row, pool, budget / 3.0).0);
+            let gemm = BatchReduceGemm::new(spec, pool.threads()).expect("a valid shape");
+            let b = packed(&gemm);
+            let scratch = vec![0u8; gemm.scratch_bytes() * pool.threads()];
+            (gemm, b, scratch)
+        })
+        .collect();
+    let mut least = [f64::INFINITY; 4];
+    let begin = Instant::now();
+    while begin.elapsed().as_secs_f64() < budget {
+        for ((gemm, b, scratch), least) in forms.iter_mut().zip(&mut least) {
+            let operands = GemmOperands::new(&a, b, &mut c).with_bias(&bias);
+            *least = least.min(best(0.0, pool.threads(), || {
+                // SAFETY: the vectors outlive the call, and C overlaps nothing.
+                unsafe { gemm.run_on(pool, &operands, scratch) }.expect("a valid run");
+            }));
         }
     }
-    best
+    least.map(|seconds| forms[0].0.flops() / seconds * 1e-9)
+}
+
+/// A right side, packed.
+fn packed(gemm: &BatchReduceGemm) -> Lines {
+    let layout = gemm.b_layout();
+    let source = filled(layout.taps * layout.k * layout.n);
+    let strides = BStrides {
+        tap: (layout.k * layout.n) as isize,
+        k: layout.n as isize,
+        n: 1,
+    };
+    let mut b = Lines::zeros(layout.len());
+    pack_b(&layout, &source, strides, 0..layout.panels(), &mut b).expect("a valid layout");
+    b
 }
 
 const DEPTHWISE: [(&str, usize, usize, usize, usize, bool); 9] = [

@@ -230,6 +230,26 @@ impl IntGemm {
             ByteSign::Unsigned => 0,
             ByteSign::Signed => 0x80,
         };
+        let to = |step: usize, r: usize| {
+            let at = strip * part.steps + step * SIDE + (local - strip) + r;
+            scratch.pack.wrapping_add(at * TILE_LINE).cast::<[u8; TILE_LINE]>()
+        };
+        if self.spec.a_k_stride == 1 && k.is_multiple_of(TILE_LINE) {
+            // Steps lie within a tap, and their bytes next to each other.
+            for step in 0..part.steps {
+                let at = (part.first_step + step) * TILE_LINE;
+                let (tap, first) = (at / k, at % k);
+                for r in 0..rows {
+                    // SAFETY: valid rows, and that of zero points, reach `k`.
+                    unsafe {
+                        let start = scratch.pointers.add(local * self.taps + tap * rows + r);
+                        let from = start.read().add(first).cast::<[u8; TILE_LINE]>();
+                        to(step, r).write(from.read().map(|byte| byte ^ flip));
+                    }
+                }
+            }
+            return;
+        }
         for r in 0..rows {
             let group = part.first_step * GROUPS;
             let (mut tap, mut group) = (group / of_tap.max(1), group % of_tap.max(1));
@@ -258,11 +278,7 @@ impl IntGemm {
                     }
                 }
                 // SAFETY: the strip has room for its steps.
-                unsafe {
-                    let at = strip * part.steps + step * SIDE + (local - strip) + r;
-                    let to = scratch.pack.add(at * TILE_LINE);
-                    to.cast::<[u8; TILE_LINE]>().write(line);
-                }
+                unsafe { to(step, r).write(line) };
             }
         }
     }

@@ -30,53 +30,93 @@ pub(super) struct Rows {
 /// that it was chosen for is available.
 pub(super) type SplitRows = unsafe fn(&Rows) -> Found;
 
+/// The range of what was found so far, by position in a step.
+struct Seen {
+    /// One less than the bits, so that a zero is the greatest.
+    least: [u32; SPLIT_STEP],
+    most: [u32; SPLIT_STEP],
+}
+
 #[inline(always)]
 unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
-    let (mut least, mut most) = ([u32::MAX; SPLIT_STEP], [0u32; SPLIT_STEP]);
+    let mut seen = Seen {
+        least: [u32::MAX; SPLIT_STEP],
+        most: [0; SPLIT_STEP],
+    };
     let zeros = ZEROS.as_ptr();
-    let first = t.first_step * SPLIT_STEP;
-    for r in 0..t.rows {
-        let (mut tap, mut k) = (first / t.k, first % t.k);
+    let to = |step: usize, r: usize| {
+        t.out.wrapping_add(step * PARTS * 2 * TILE_BYTES + r * TILE_LINE)
+    };
+    if t.k_stride == 1 && t.k.is_multiple_of(SPLIT_STEP) {
+        // Steps lie within a tap, and their values next to each other.
         for step in 0..t.steps {
-            // SAFETY: the caller's.
-            let (values, to) = unsafe {
-                let to = t.out.add(step * PARTS * 2 * TILE_BYTES + r * TILE_LINE);
-                (gather(t, r, tap, k, zeros), to)
-            };
-            k += SPLIT_STEP;
-            while k >= t.k && tap < t.taps {
-                (tap, k) = (tap + 1, k - t.k);
-            }
-            if PARTS > 1 {
-                for i in 0..SPLIT_STEP {
-                    let bits = values[i].to_bits() & 0x7fff_ffff;
-                    most[i] = most[i].max(bits);
-                    least[i] = least[i].min(bits.wrapping_sub(1));
-                }
-            }
-            let mut rest = values;
-            for part in 0..PARTS {
-                let mut line = [0u16; SPLIT_STEP];
-                for (slot, x) in line.iter_mut().zip(&mut rest) {
-                    let part = match PARTS {
-                        1 => round_any(*x),
-                        _ => take_part(x),
+            let at = (t.first_step + step) * SPLIT_STEP;
+            let (tap, k) = (at / t.k, at % t.k);
+            for r in 0..t.rows {
+                // SAFETY: the caller's; there are more zeros than a step.
+                unsafe {
+                    let start = t.starts.add(tap * t.rows + r).read();
+                    let from = match start == zeros {
+                        true => start,
+                        false => start.wrapping_add(k),
                     };
-                    *slot = (part >> 16) as u16;
+                    let values = from.cast::<[f32; SPLIT_STEP]>().read_unaligned();
+                    split_line::<PARTS>(values, &mut seen, to(step, r));
                 }
+            }
+        }
+    } else {
+        let first = t.first_step * SPLIT_STEP;
+        for r in 0..t.rows {
+            let (mut tap, mut k) = (first / t.k, first % t.k);
+            for step in 0..t.steps {
                 // SAFETY: the caller's.
                 unsafe {
-                    to.add(part * 2 * TILE_BYTES)
-                        .cast::<[u16; SPLIT_STEP]>()
-                        .write(line)
-                };
+                    let values = gather(t, r, tap, k, zeros);
+                    split_line::<PARTS>(values, &mut seen, to(step, r));
+                }
+                k += SPLIT_STEP;
+                while k >= t.k && tap < t.taps {
+                    (tap, k) = (tap + 1, k - t.k);
+                }
             }
         }
     }
-    let least = least.into_iter().fold(u32::MAX, u32::min);
+    let least = seen.least.into_iter().fold(u32::MAX, u32::min);
     Found {
         least: least.saturating_add(1),
-        most: most.into_iter().fold(0, u32::max),
+        most: seen.most.into_iter().fold(0, u32::max),
+    }
+}
+
+/// Writes the parts of one row in one step.
+///
+/// # Safety
+/// There is room for a line of each part.
+#[inline(always)]
+unsafe fn split_line<const PARTS: usize>(
+    mut values: [f32; SPLIT_STEP],
+    seen: &mut Seen,
+    to: *mut u8,
+) {
+    if PARTS > 1 {
+        for (i, x) in values.iter().enumerate() {
+            let bits = x.to_bits() & 0x7fff_ffff;
+            seen.most[i] = seen.most[i].max(bits);
+            seen.least[i] = seen.least[i].min(bits.wrapping_sub(1));
+        }
+    }
+    for part in 0..PARTS {
+        let mut line = [0u16; SPLIT_STEP];
+        for (slot, x) in line.iter_mut().zip(&mut values) {
+            let part = match PARTS {
+                1 => round_any(*x),
+                _ => take_part(x),
+            };
+            *slot = (part >> 16) as u16;
+        }
+        // SAFETY: the caller's; lines are aligned as the scratch is.
+        unsafe { to.add(part * 2 * TILE_BYTES).cast::<[u16; SPLIT_STEP]>().write(line) };
     }
 }
 
@@ -99,9 +139,6 @@ unsafe fn gather(
             if start != zeros {
                 let from = start.wrapping_offset(k as isize * t.k_stride);
                 if t.k_stride == 1 {
-                    if here == SPLIT_STEP {
-                        return from.cast::<[f32; SPLIT_STEP]>().read_unaligned();
-                    }
                     let to = values.as_mut_ptr().add(done);
                     std::ptr::copy_nonoverlapping(from, to, here);
                 } else {
