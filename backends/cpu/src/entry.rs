@@ -1,5 +1,6 @@
 //! What `KernelEntry::code` of a CPU program holds.
 
+use alula_program::Program;
 use serde::{Deserialize, Serialize};
 
 use crate::{CpuContract, CpuKernel};
@@ -20,6 +21,16 @@ pub(crate) enum CpuEntry {
     },
 }
 
+/// Each contraction of a program with its sizes and its arithmetic, in words.
+pub fn contractions(program: &Program) -> Vec<(String, String)> {
+    let entries = program.kernels.iter();
+    let read = |entry: &alula_program::KernelEntry| match postcard::from_bytes(&entry.code).ok()? {
+        CpuEntry::Loops(_) => None,
+        CpuEntry::Contract { contract, .. } => Some((entry.name.clone(), contract.describe())),
+    };
+    entries.filter_map(read).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -30,7 +41,7 @@ mod tests {
     use alula_testkit::schema;
 
     use super::CpuEntry;
-    use crate::{BiasAxis, Epilogue, Form, Isa};
+    use crate::{BiasAxis, Epilogue, Form, Isa, Products};
 
     #[test]
     fn kernels_keep_their_form_or_raise_their_version() {
@@ -41,6 +52,7 @@ mod tests {
             .with::<Access>("Access")
             .with::<ParamAccess>("ParamAccess")
             .with::<Isa>("Isa")
+            .with::<Products>("Products")
             .with::<BiasAxis>("BiasAxis")
             .with::<Epilogue>("Epilogue")
             .with::<Form>("Form")

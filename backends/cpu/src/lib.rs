@@ -18,14 +18,15 @@ mod emit;
 mod entry;
 mod features;
 
-pub use alula_microkernel::Isa;
+pub use alula_microkernel::{ISA_VARIABLE, Isa, Products};
 pub use code::{CODE_VERSION, CpuCode, CpuKernel, abi};
 pub use contract::{
     AxisMap, BiasAxis, BoundContract, BoundInteger, ContractError, ContractOperands, CpuContract,
-    DepthwiseMap, Epilogue, Form, IntegerOperands, Packing, Product, TILE_SYMBOLS, WindowMap,
+    DepthwiseMap, Epilogue, Form, IntegerOperands, PackedFor, Packing, Product, TILE_SYMBOLS,
+    WindowMap,
 };
 #[cfg(feature = "emit")]
-pub use contract::{Layout, NotSupported, TileEpilogue, TileParam, plan_contract};
+pub use contract::{Layout, NotSupported, TileEpilogue, TileParam, Wanted, plan_contract};
 #[cfg(feature = "device")]
 pub use device::{
     Buffer, CpuDevice, CpuModule, Launch, LaunchError, LoadError, TARGET, TileKernel,
@@ -35,4 +36,5 @@ pub use emit::{
     Assembled, CpuTarget, Dump, EmitError, Emitted, Unit, assemble, emit_kernel, is_native,
     is_native_cast, is_native_storage, link,
 };
+pub use entry::contractions;
 pub use features::CpuFeatures;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use alula_cpu::{Epilogue, Form, Layout, plan_contract};
+use alula_cpu::{Epilogue, Form, Layout, Wanted, plan_contract};
 use alula_kernel::{Affine, Compute, Contract, ContractAxis, ContractOperand, Operand, Role};
 use alula_microkernel::Isa;
 use alula_tensor::{DType, Dim};
@@ -233,6 +233,7 @@ fn padded_volumes_are_refused_with_a_reason() {
     volume.kernel = vec![3, 3, 3];
     let contract = volume.contract(After::Nothing);
     let (layouts, result) = row_major(&contract);
-    let refused = plan_contract(&contract, &layouts, &result, Isa::best()).expect_err("refused");
+    let refused = plan_contract(&contract, &layouts, &result, Wanted::whole(Isa::best()))
+        .expect_err("refused");
     assert!(refused.to_string().contains("padded axes"), "{refused}");
 }

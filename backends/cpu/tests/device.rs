@@ -5,10 +5,10 @@ mod support;
 use std::sync::Arc;
 
 use alula_cpu::{
-    CpuDevice, CpuTarget, Dump, Emitted, Layout, Unit, assemble, emit_kernel, plan_contract,
+    CpuDevice, CpuTarget, Dump, Emitted, Layout, Unit, Wanted, assemble, emit_kernel, plan_contract,
 };
 use alula_kernel::{Access, Kernel, LoopKind};
-use alula_microkernel::Isa;
+use alula_microkernel::{Isa, Products};
 use alula_program::{Arena, Arg, Constant, Device, DeviceError, Launch, Module, Program};
 use alula_tensor::{DType, ScalarOp, Storage};
 use support::Builder;
@@ -52,6 +52,11 @@ fn program(weights: &[f32]) -> Program {
 
 /// A program whose convolution takes its weights packed, or as they are.
 fn with_weights(weights: &[f32], packed: bool) -> Program {
+    planned_for(weights, packed, (Isa::best(), Products::Whole))
+}
+
+/// The same, planned for these micro-kernels.
+fn planned_for(weights: &[f32], packed: bool, kernels: (Isa, Products)) -> Program {
     let target = CpuTarget::host().expect("a target");
     let emitted: Emitted = emit_kernel(&squares(), &target, Dump::default()).expect("printed");
     let contract = conv().contract(After::BiasRelu);
@@ -62,9 +67,10 @@ fn with_weights(weights: &[f32], packed: bool) -> Program {
         .map(|o| Layout::row_major(&o.shape))
         .collect();
     let result = Layout::row_major(&contract.epilogue.shape());
-    let (planned, tile) =
-        plan_contract(&contract, &layouts, &result, Isa::best()).expect("planned");
+    let (mut planned, tile) =
+        plan_contract(&contract, &layouts, &result, Wanted::whole(Isa::best())).expect("planned");
     assert!(tile.is_none(), "bias and relu are built in");
+    (planned.isa, planned.products) = kernels;
     let packing = planned.packing(&|_| None).expect("no sizes are open");
     let packed_len = packed.then(|| packing.elements().expect("a length"));
     let units = [
@@ -249,6 +255,54 @@ fn weights_packed_for_one_family_run_on_all() {
         };
         assert_eq!(run(true), run(false), "{}", isa.name());
     }
+}
+
+#[test]
+fn weights_packed_in_parts_run_on_all_families() {
+    let (weights, bias) = (noise(864, 1), noise(12, 2));
+    let program = Arc::new(planned_for(&weights, true, (Isa::Amx, Products::Six)));
+    assert!(program.features.contains(&"amx".to_owned()));
+    for isa in Isa::available() {
+        let device = CpuDevice::with_isa(2, isa).expect("a device");
+        let run = |program: Arc<Program>| {
+            let module = device.load(program).expect("loaded");
+            let mut arena = module.arena(64).expect("memory");
+            run_second(&*module, arena.as_mut(), &bias)
+        };
+        let plain = run(Arc::new(with_weights(&weights, false)));
+        let parts = run(Arc::clone(&program));
+        if isa == Isa::Amx {
+            let float = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("4 bytes"));
+            for (x, y) in parts.chunks(4).zip(plain.chunks(4)) {
+                let (x, y) = (float(x), float(y));
+                assert!((x - y).abs() < 1e-5, "{x}, not {y}");
+            }
+        } else {
+            // Three parts add up to the weights again.
+            assert_eq!(parts, plain, "{}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn a_family_that_this_cpu_lacks_is_refused_by_name() {
+    let foreign = match cfg!(target_arch = "x86_64") {
+        true => Isa::Neon,
+        false => Isa::Avx512,
+    };
+    let program = planned_for(&noise(864, 1), true, (foreign, Products::Whole));
+    let device = CpuDevice::new(1).expect("a device");
+    if Isa::forced() != Ok(None) {
+        return;
+    }
+    let refused = device.load(Arc::new(program)).err().expect("refused");
+    let (name, best) = (foreign.name(), Isa::best().name());
+    let said = refused.to_string();
+    assert!(
+        said.contains(&format!("instruction set {name} is not available")),
+        "{said}"
+    );
+    assert!(said.contains(&format!("ALULA_CPU_ISA={best}")), "{said}");
 }
 
 #[test]

@@ -24,7 +24,6 @@ pub struct ModelBuilder {
     import: ImportOptions,
     compile: CompileOptions,
     optimize: alula_opt::Options,
-    precision: Precision,
     targets: Vec<Target>,
     threads: usize,
 }
@@ -36,7 +35,6 @@ impl ModelBuilder {
             import: ImportOptions::default(),
             compile: CompileOptions::default(),
             optimize: alula_opt::Options::default(),
-            precision: Precision::default(),
             targets: Vec::new(),
             threads: 0,
         }
@@ -65,10 +63,10 @@ impl ModelBuilder {
         self
     }
 
-    /// How exact contractions are.
+    /// How exact contractions are at least.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> ModelBuilder {
-        self.precision = precision;
+        self.compile.precision = precision;
         self
     }
 
@@ -170,8 +168,8 @@ impl ModelBuilder {
             targets => targets,
         };
         for target in targets {
-            if let (used, Some(reason)) = self.precision.on(*target) {
-                let asked = self.precision;
+            if let (used, Some(reason)) = self.compile.precision.on(*target) {
+                let asked = self.compile.precision;
                 tracing::warn!("precision {asked} on {target} runs as {used}: {reason}");
             }
         }

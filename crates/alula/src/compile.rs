@@ -21,7 +21,7 @@ use alula_lower::plan::{LowerOptions, Lowered, lower_as};
 use alula_lower::quant::{Fate, Native};
 use alula_program::Program;
 
-use crate::Target;
+use crate::{Precision, Target};
 
 /// What the user decides about compiling.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,8 @@ pub struct CompileOptions {
     pub native: Native,
     /// Verify every graph and kernel between stages.
     pub verify: bool,
+    /// How exact contractions of `f32` are at least.
+    pub precision: Precision,
 }
 
 /// A compiled model.

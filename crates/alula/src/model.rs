@@ -154,6 +154,12 @@ impl Model {
         })
     }
 
+    /// Each contraction that micro-kernels of the CPU run, with its sizes and arithmetic, in words.
+    pub fn contractions(&self) -> Vec<(String, String)> {
+        let program = self.program(Target::Cpu);
+        program.map_or_else(Vec::new, |program| alula_cpu::contractions(program))
+    }
+
     /// Threads of sessions made from now on; 0 takes one for each core.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Model {

@@ -3,15 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What contractions of `f32` may cost in exactness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+use alula_cpu::Isa;
+
+use crate::Target;
+
+/// What contractions of `f32` may cost in exactness, the most exact first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Precision {
-    /// As exact as `f32` arithmetic.
+    /// As exact as `f32` arithmetic: products of `f32`, or six of bf16 parts where nothing is lost.
     #[default]
     Highest,
-    /// Three products of halves: relative errors of some 1e-6.
+    /// Three products of two bf16 parts: relative errors of some 1e-5 of each product.
     High,
-    /// Products of 16-bit floats.
+    /// Products of 16-bit floats: of bf16 on CPUs. A target that lacks them is more exact.
     Medium,
 }
 
@@ -19,12 +23,20 @@ impl Precision {
     /// Every precision.
     pub const ALL: [Precision; 3] = [Precision::Highest, Precision::High, Precision::Medium];
 
-    /// What contractions on a target are if this is asked for, and why they are not this.
-    pub const fn on(self, _: crate::Target) -> (Precision, Option<&'static str>) {
-        match self {
-            Precision::Highest => (Precision::Highest, None),
-            Precision::High | Precision::Medium => {
-                let reason = "no kernel of any target gives up exactness for speed yet";
+    /// What contractions on a target of this machine are at the least exact if this is asked for, and
+    /// why they are not this.
+    pub fn on(self, target: Target) -> (Precision, Option<&'static str>) {
+        if self == Precision::Highest {
+            return (self, None);
+        }
+        match target {
+            Target::Cpu if Isa::current() == Ok(Isa::Amx) => (self, None),
+            Target::Cpu => {
+                let reason = "products of bf16 take AMX, which is not there or is switched off";
+                (Precision::Highest, Some(reason))
+            }
+            Target::Wgpu | Target::Cuda | Target::Reference => {
+                let reason = "no kernel of this target gives up exactness for speed yet";
                 (Precision::Highest, Some(reason))
             }
         }

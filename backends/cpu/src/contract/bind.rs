@@ -8,7 +8,7 @@ use alula_tensor::{DType, Dim, Symbol};
 
 use super::bound::{BoundContract, ContractError, Kernel};
 use super::image::Image;
-use super::packing::{Filters, Packing};
+use super::packing::{Filters, PackedFor, Packing};
 use super::{AxisMap, BiasAxis, CpuContract, DepthwiseMap, Epilogue, Form, Product, WindowMap};
 
 /// An axis with numbers.
@@ -200,6 +200,14 @@ impl CpuContract {
         }
     }
 
+    /// What the right side is packed for.
+    pub fn packed_for(&self) -> PackedFor {
+        PackedFor {
+            isa: self.isa,
+            products: self.products,
+        }
+    }
+
     /// Axis and first element of the bias, whether there is a residual, and bounds.
     fn fused(&self) -> (Option<(BiasAxis, &Dim)>, bool, Option<(f32, f32)>) {
         match &self.epilogue {
@@ -288,6 +296,7 @@ impl CpuContract {
         let c_step = uniform(&cols, "columns of the result", |axis| axis.c)?;
         let spec = GemmSpec {
             isa: self.isa,
+            products: self.products,
             m,
             n,
             k,
@@ -330,15 +339,17 @@ impl CpuContract {
             .filter(|axis| axis.b != 0 && axis.extent != 1)
             .map(|axis| (axis.extent, axis.b))
             .collect();
+        let packed_for = self.packed_for();
+        let (taps_of, k, n) = (count(&taps)?, depth.extent, count(&cols)?);
         let layout = match self.is_integer() {
-            true => PackedLayout::i8,
-            false => PackedLayout::f32,
+            true => PackedLayout::i8(self.isa, taps_of, k, n),
+            false => packed_for.layout(taps_of, k, n),
         };
         Ok(Packing {
             first: sizes.offset(&product.offsets[1])?,
             source: self.b_dtype,
             filters: Filters::Panels {
-                layout: layout(self.isa, count(&taps)?, depth.extent, count(&cols)?),
+                layout,
                 strides,
                 entries: table(&entries)?,
             },

@@ -13,6 +13,8 @@ mod axes;
 mod bind;
 mod bound;
 #[cfg(feature = "emit")]
+mod choice;
+#[cfg(feature = "emit")]
 mod fused;
 mod image;
 mod integer;
@@ -26,10 +28,12 @@ mod tile;
 mod window;
 
 pub use bound::{BoundContract, ContractError, ContractOperands};
+#[cfg(feature = "emit")]
+pub use choice::Wanted;
 pub use integer::{BoundInteger, IntegerOperands};
 #[cfg(feature = "device")]
 pub(crate) use integer::{Place, ZeroPoints};
-pub use packing::Packing;
+pub use packing::{PackedFor, Packing};
 #[cfg(feature = "emit")]
 pub use plan::{Layout, NotSupported, plan_contract};
 pub use product::{

@@ -7,7 +7,8 @@
 use std::ops::Range;
 
 use alula_microkernel::{
-    BStrides, ByteSign, Isa, PackedLayout, pack_b, pack_b_i8, pack_depthwise, repack_b, repack_b_i8,
+    BStrides, ByteSign, Isa, PackedElement, PackedLayout, Products, pack_b, pack_b_i8,
+    pack_depthwise, repack_b, repack_b_i8,
 };
 use alula_tensor::DType;
 
@@ -21,6 +22,34 @@ pub struct Packing {
     /// Dtype of the right side.
     pub(super) source: DType,
     pub(super) filters: Filters,
+}
+
+/// Which micro-kernels read a packed form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedFor {
+    /// The family.
+    pub isa: Isa,
+    /// How they multiply f32.
+    pub products: Products,
+}
+
+impl PackedFor {
+    /// The layout of a right side of f32.
+    pub(super) fn layout(self, taps: usize, k: usize, n: usize) -> PackedLayout {
+        match self.products {
+            Products::Whole => PackedLayout::f32(self.isa, taps, k, n),
+            Products::Six | Products::Three | Products::One => {
+                PackedLayout::bf16(self.isa, self.products.parts() as u8, taps, k, n)
+            }
+        }
+    }
+
+    /// Whether both read the same.
+    #[cfg(feature = "device")]
+    pub(crate) fn is_same(self, other: PackedFor) -> bool {
+        let vectors = |isa: Isa| isa.without_tiles();
+        self.products == other.products && vectors(self.isa) == vectors(other.isa)
+    }
 }
 
 /// The kinds of packed form.
@@ -94,7 +123,15 @@ impl Packing {
     pub fn describe(&self) -> String {
         match &self.filters {
             Filters::Panels { layout, .. } => {
-                format!("{} columns for {}", layout.nr, layout.isa.name())
+                let (columns, isa) = (layout.nr, layout.isa.name());
+                match layout.element {
+                    PackedElement::Bf16(parts) => {
+                        format!("{columns} columns of {parts} bf16 parts for {isa}")
+                    }
+                    PackedElement::F32 | PackedElement::I8 => {
+                        format!("{columns} columns for {isa}")
+                    }
+                }
             }
             Filters::Depthwise {
                 transpose: true, ..
@@ -191,14 +228,19 @@ impl Packing {
         }
     }
 
-    /// Writes the packed form to `out`, out of the form that the family `from` has of the same
+    /// Writes the packed form to `out`, out of the form that other micro-kernels have of the same
     /// right side.
     ///
     /// # Errors
     /// [`ContractError`] if a slice is too short.
-    pub fn repack(&self, from: Isa, source: &[f32], out: &mut [f32]) -> Result<(), ContractError> {
+    pub fn repack(
+        &self,
+        from: PackedFor,
+        source: &[f32],
+        out: &mut [f32],
+    ) -> Result<(), ContractError> {
         self.repack_with((source, out), |layout, source, out| {
-            let other = PackedLayout::f32(from, layout.taps, layout.k, layout.n);
+            let other = from.layout(layout.taps, layout.k, layout.n);
             repack_b(&other, source, layout, out)?;
             Ok(other.len())
         })
@@ -322,7 +364,11 @@ mod tests {
                 out
             };
             let mut out = vec![f32::NAN; pack(to).len()];
-            let repacked = panels(DType::F32, to).repack(from, &pack(from), &mut out);
+            let whole = PackedFor {
+                isa: from,
+                products: Products::Whole,
+            };
+            let repacked = panels(DType::F32, to).repack(whole, &pack(from), &mut out);
             repacked.expect("repacked");
             assert_eq!(out, pack(to), "{from:?} to {to:?}");
             for source in [DType::I8, DType::U8] {

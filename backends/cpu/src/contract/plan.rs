@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use alula_kernel::{Contract, Role, VarId};
-use alula_microkernel::Isa;
 use alula_program::{KernelParam, ParamAccess};
 use alula_tensor::{DType, Dim, Symbol};
 use thiserror::Error;
 
 use super::axes::{Maps, collapse, unit};
+use super::choice::{Wanted, choose};
 use super::tile::{self, TileAxes, TileEpilogue};
 use super::window::{self, WindowAxis};
 use super::{
@@ -55,7 +55,7 @@ impl NotSupported {
 }
 
 /// Plans a contraction. `layouts` are those of the epilogue's operands, in order; `result` is that
-/// of the result. An epilogue that is not built in comes back as the definition of a tile.
+/// of the result; `wanted` says what may run. An epilogue that is not built in comes back as the definition of a tile.
 ///
 /// # Errors
 /// [`NotSupported`] for other dtypes than `f32` and bytes that are summed in `i32`, zero points of
@@ -68,7 +68,7 @@ pub fn plan_contract(
     contract: &Contract,
     layouts: &[Layout],
     result: &Layout,
-    isa: Isa,
+    wanted: Wanted,
 ) -> Result<(CpuContract, Option<TileEpilogue>), NotSupported> {
     let operands = &contract.epilogue.operands;
     assert_eq!(layouts.len(), operands.len(), "one layout per operand");
@@ -129,8 +129,10 @@ pub fn plan_contract(
             )
         }
     };
+    let (isa, products) = choose(&form, wanted, is_integer);
     let planned = CpuContract {
         isa,
+        products,
         form,
         a: contract.a.operand,
         b: contract.b.operand,

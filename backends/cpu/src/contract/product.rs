@@ -1,6 +1,6 @@
 //! A contraction in the form that micro-kernels take, as data.
 
-use alula_microkernel::{Isa, sums_at_once};
+use alula_microkernel::{Isa, Products, sums_at_once};
 use alula_program::KernelParam;
 use alula_tensor::{DType, Dim, Symbol};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct CpuContract {
     /// The family; the right side is packed for it.
     pub isa: Isa,
+    /// How values of f32 are multiplied; the right side is packed for that, too.
+    pub products: Products,
     /// What is computed.
     pub form: Form,
     /// Position of the left side among the operands.
@@ -179,12 +181,39 @@ impl CpuContract {
         let mut taps = product.taps.iter().map(extent);
         let taps = taps.try_fold(1_usize, |n, extent| n.checked_mul(extent?))?;
         let is_other = [self.a, self.b].iter().all(|operand| operand != residual);
-        (is_other && !self.is_integer() && sums_at_once(taps, extent(&product.depth)?))
+        // Partial sums of parts lie in the result.
+        let is_whole = !self.is_integer() && self.products == Products::Whole;
+        (is_other && is_whole && sums_at_once(taps, extent(&product.depth)?))
             .then_some(*residual)
     }
 
     /// Whether bytes are multiplied, and summed in `i32`.
     pub fn is_integer(&self) -> bool {
         self.a_dtype.is_integer()
+    }
+
+    /// Sizes and arithmetic in words, for people.
+    pub fn describe(&self) -> String {
+        let extents =
+            |axes: &[AxisMap]| -> Dim { axes.iter().map(|axis| axis.extent.clone()).product() };
+        let isa = self.isa.name();
+        match &self.form {
+            Form::Depthwise(map) => {
+                let [h, w] = &map.window.out;
+                format!(
+                    "{} channels to {h} x {w}, depthwise, on {isa}",
+                    map.channels
+                )
+            }
+            Form::Product(product) => {
+                let depth = product.depth.extent.clone() * extents(&product.taps);
+                let (m, n) = (extents(&product.rows), extents(&product.cols));
+                let how = match self.is_integer() {
+                    true => "integers",
+                    false => self.products.describe(),
+                };
+                format!("{m} x {depth} x {n}, {how} on {isa}")
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use alula_microkernel::{Isa, stoppable};
+use alula_microkernel::stoppable;
 use alula_program::DeviceError;
 use alula_tensor::{Storage, Symbol};
 use smallvec::SmallVec;
@@ -11,10 +11,10 @@ use super::TileKernel;
 use super::memory::Memory;
 use super::program::{CpuProgram, Kernel, Right, Work, bind, failed, out_of_memory};
 use super::watch::Stop;
-use crate::{BoundContract, ContractError, ContractOperands, Epilogue};
+use crate::{BoundContract, ContractError, ContractOperands, Epilogue, PackedFor};
 
-/// A right side, and the family that it is packed for if it is packed.
-type Source = ((*const f32, usize), Option<Isa>);
+/// A right side, and what it is packed for if it is packed.
+type Source = ((*const f32, usize), Option<PackedFor>);
 
 impl CpuProgram {
     /// Runs a contraction: packs the right side if need be, then multiplies.
@@ -49,7 +49,7 @@ impl CpuProgram {
         let mut own = Vec::new();
         let packed_for = match form {
             Right::Plain | Right::Packed => None,
-            Right::PackedFor(isa) => Some(*isa),
+            Right::PackedFor(other) => Some(*other),
         };
         let b = match (form, memories[contract.b as usize].constant) {
             (Right::Packed, _) => right,
@@ -183,7 +183,7 @@ impl CpuProgram {
         };
         match packed_for {
             None => bound.pack(Some(&self.pool), source, out),
-            Some(isa) => bound.packing().repack(isa, source, out),
+            Some(other) => bound.packing().repack(other, source, out),
         }
     }
 

@@ -78,7 +78,7 @@ impl CpuProgram {
         let mut own = Vec::new();
         let packed_for = match form {
             Right::Plain | Right::Packed => None,
-            Right::PackedFor(isa) => Some(*isa),
+            Right::PackedFor(other) => Some(other.isa),
         };
         let b = match (form, right.constant) {
             (Right::Packed, _) => (right.bytes().as_ptr(), right.len),

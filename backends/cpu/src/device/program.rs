@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use alula_microkernel::{Isa, KernelError, Pool};
+use alula_microkernel::{ISA_VARIABLE, Isa, KernelError, Pool, Products};
 use alula_program::{Arena, DeviceError, Launch, Module, ParamAccess, Program};
 use alula_tensor::{OutOfMemory, Storage, Symbol};
 use smallvec::SmallVec;
@@ -18,6 +18,7 @@ use super::{CpuModule, LaunchError, LoadError};
 use crate::entry::CpuEntry;
 use crate::{
     BoundContract, BoundInteger, ContractError, CpuCode, CpuContract, CpuFeatures, CpuKernel,
+    PackedFor,
 };
 
 /// Sizes that are kept for each kernel.
@@ -53,8 +54,8 @@ pub(super) enum Right {
     Plain,
     /// As the micro-kernels take it.
     Packed,
-    /// Packed for another family of micro-kernels.
-    PackedFor(Isa),
+    /// Packed for other micro-kernels.
+    PackedFor(PackedFor),
 }
 
 /// What was evaluated for one binding of symbols.
@@ -72,6 +73,19 @@ enum BoundWork {
     },
     Contract(Box<BoundContract>),
     Integer(Box<BoundInteger>),
+}
+
+/// The family that runs what was planned for another, or why none does.
+fn choose(planned: PackedFor, forced: Option<Isa>) -> Result<Isa, String> {
+    let isa = forced.unwrap_or(planned.isa);
+    isa.require().map_err(|error| match forced {
+        Some(_) => error.to_string(),
+        None => format!(
+            "{error}, and the program was compiled for it; {ISA_VARIABLE}={} runs it on what there \
+             is, and makes programs for that where it is set when they are compiled",
+            Isa::best().name()
+        ),
+    })
 }
 
 /// A program in executable memory.
@@ -121,16 +135,16 @@ impl CpuProgram {
                     tile,
                     is_packed,
                 } => {
-                    let planned = contract.isa;
-                    contract.isa = forced
-                        .unwrap_or(planned)
-                        .require()
-                        .map_err(|error| unavailable(error.to_string()))?;
+                    let planned = contract.packed_for();
+                    contract.isa = choose(planned, forced).map_err(&unavailable)?;
+                    if contract.isa != Isa::Amx {
+                        contract.products = Products::Whole;
+                    }
                     Work::Contract {
                         tile: tile.map(|tile| add(*tile)),
                         right: match is_packed {
                             false => Right::Plain,
-                            true if contract.isa == planned => Right::Packed,
+                            true if contract.packed_for().is_same(planned) => Right::Packed,
                             true => Right::PackedFor(planned),
                         },
                         contract,
@@ -145,9 +159,11 @@ impl CpuProgram {
                 packed: Mutex::default(),
             });
         }
+        // Contractions were asked for theirs above.
+        let of_loops = extensions.iter().filter(|name| *name != Isa::Amx.name());
         let features = CpuFeatures {
             arch: arch.clone(),
-            extensions: extensions.to_vec(),
+            extensions: of_loops.cloned().collect(),
         };
         let code = CpuCode {
             features,

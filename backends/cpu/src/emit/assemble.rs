@@ -8,7 +8,7 @@ use alula_tensor::{Dim, Symbol};
 
 use super::{CpuTarget, EmitError, Emitted, FUNCTION_ALIGN};
 use crate::entry::CpuEntry;
-use crate::{CpuContract, CpuKernel, TILE_SYMBOLS};
+use crate::{CpuContract, CpuKernel, Isa, TILE_SYMBOLS};
 
 /// A kernel of a program to assemble.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,10 @@ pub fn assemble(
                 tile,
                 packed_len,
             } => {
+                let tiles = Isa::Amx.name();
+                if contract.isa == Isa::Amx && !assembled.features.iter().any(|f| f == tiles) {
+                    assembled.features.push(tiles.to_owned());
+                }
                 let tile = tile.map(|tile| Box::new(place(&mut assembled.code, *tile)));
                 contraction(name, contract, tile, packed_len)?
             }

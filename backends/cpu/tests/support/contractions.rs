@@ -2,7 +2,7 @@
 
 use alula_cpu::{
     Buffer, ContractOperands, CpuContract, CpuModule, CpuTarget, Dump, Epilogue, Layout,
-    TileEpilogue, TileKernel, emit_kernel, link, plan_contract,
+    TileEpilogue, TileKernel, Wanted, emit_kernel, link, plan_contract,
 };
 use alula_kernel::interpret::evaluate;
 use alula_kernel::{
@@ -241,7 +241,8 @@ pub(crate) fn check(
     let lent: Vec<&Tensor> = operands.iter().collect();
     let wanted = evaluate(&naive, &lent, &no_symbols).expect("evaluated");
 
-    let (planned, tile) = plan_contract(contract, layouts, result, isa).expect("planned");
+    let (planned, tile) =
+        plan_contract(contract, layouts, result, Wanted::whole(isa)).expect("planned");
     let bound = planned.bind(&no_symbols, 2).expect("bound");
     let pool = Pool::new(2).expect("a pool");
     let buffers: Vec<Vec<f32>> = operands

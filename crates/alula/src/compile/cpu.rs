@@ -2,8 +2,8 @@
 //! contractions planned for the micro-kernels.
 
 use alula_cpu::{
-    CpuContract, CpuTarget, Dump, EmitError, Emitted, Isa, Layout, Unit, assemble, emit_kernel,
-    is_native, is_native_cast, is_native_storage, plan_contract,
+    CpuContract, CpuTarget, Dump, EmitError, Emitted, Isa, Layout, Products, Unit, Wanted,
+    assemble, emit_kernel, is_native, is_native_cast, is_native_storage, plan_contract,
 };
 use alula_kernel::{Access, Contract, Kernel, may_share, without_copy};
 use alula_lower::build::{self, ParamSpec, Policy, build};
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use super::launches::{Code, NoCode, Words, each, merge, nameless, nodes, program as put_together};
 use super::{CompileError, CompileOptions, pack};
-use crate::Target;
+use crate::{Precision, Target};
 
 /// Lanes of a vector loop: 128 bits of `f32`.
 const LANES: u32 = 4;
@@ -47,8 +47,12 @@ pub(super) fn program(
 ) -> Result<Program, CompileError> {
     let (target, isa) = host()?;
     let words = words(options);
-    let mut planned = each(&lowered, Target::Cpu, |_, launch| plan(launch, isa, &words))?;
+    let kernels = (isa, options.precision);
+    let mut planned = each(&lowered, Target::Cpu, |_, launch| {
+        plan(launch, kernels, &words)
+    })?;
     share(&mut lowered, &mut planned);
+    let precision = precision(&planned);
     pack(&mut lowered, &mut planned)?;
     let (unique, position_of) = merge(planned.iter().map(|planned| match planned {
         Planned::Loops(kernel) => Planned::Loops(nameless(kernel)),
@@ -79,6 +83,7 @@ pub(super) fn program(
         code: assembled.code,
         features: assembled.features,
         abi: alula_cpu::abi(),
+        precision,
     };
     Ok(put_together(Target::Cpu, lowered, &position_of, code))
 }
@@ -105,6 +110,29 @@ pub(super) fn share(lowered: &mut Lowered, planned: &mut [Planned]) {
                 *loops = without_copy(loops, written, read);
             }
         }
+    }
+}
+
+/// How exact the least exact contraction is.
+fn precision(planned: &[Planned]) -> Precision {
+    let of = |planned: &Planned| match planned {
+        Planned::Loops(_) => Precision::Highest,
+        Planned::Contract(contract, ..) => match contract.products {
+            Products::Whole | Products::Six => Precision::Highest,
+            Products::Three => Precision::High,
+            Products::One => Precision::Medium,
+        },
+    };
+    let all = planned.iter().map(of);
+    all.max().unwrap_or_default()
+}
+
+/// The products that a precision permits.
+fn products(precision: Precision) -> Products {
+    match precision {
+        Precision::Highest => Products::Six,
+        Precision::High => Products::Three,
+        Precision::Medium => Products::One,
     }
 }
 
@@ -135,12 +163,22 @@ pub(super) fn host() -> Result<(CpuTarget, Isa), CompileError> {
 }
 
 /// A contraction through the micro-kernels if they take it; anything else as loops.
-pub(super) fn plan(launch: &Launch, isa: Isa, words: &Words) -> Result<Planned, NoCode> {
+pub(super) fn plan(
+    launch: &Launch,
+    (isa, precision): (Isa, Precision),
+    words: &Words,
+) -> Result<Planned, NoCode> {
     let KernelWork::Contract(contract) = &launch.work else {
         return Ok(Planned::Loops(words.kernel(launch)?));
     };
     words.check(launch)?;
-    match plan_product(&launch.name, contract, isa, words)? {
+    let right = launch.constants.get(contract.b.operand as usize);
+    let wanted = Wanted {
+        isa,
+        products: products(precision),
+        is_constant: right.is_some_and(Option::is_some),
+    };
+    match plan_product(&launch.name, contract, wanted, words)? {
         Ok(planned) => {
             tracing::debug!("by micro-kernels");
             Ok(planned)
@@ -156,7 +194,7 @@ pub(super) fn plan(launch: &Launch, isa: Isa, words: &Words) -> Result<Planned, 
 fn plan_product(
     name: &str,
     contract: &Contract,
-    isa: Isa,
+    wanted: Wanted,
     words: &Words,
 ) -> Result<Result<Planned, String>, NoCode> {
     let layouts: Vec<Layout> = contract
@@ -166,7 +204,7 @@ fn plan_product(
         .map(|o| Layout::row_major(&o.shape))
         .collect();
     let result = Layout::row_major(&contract.epilogue.shape());
-    let (planned, tile) = match plan_contract(contract, &layouts, &result, isa) {
+    let (planned, tile) = match plan_contract(contract, &layouts, &result, wanted) {
         Ok(planned) => planned,
         Err(reason) => return Ok(Err(reason.to_string())),
     };

@@ -9,7 +9,7 @@ use alula_program::Program;
 
 use super::launches::{Code, NoCode, Words, each, merge, nameless, program as put_together};
 use super::{CompileError, CompileOptions};
-use crate::Target;
+use crate::{Precision, Target};
 
 /// Threads of a block.
 const LANES: u32 = 64;
@@ -39,6 +39,7 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
         code: linked.code,
         features: linked.features,
         abi: alula_cuda::abi(),
+        precision: Precision::Highest,
     };
     Ok(put_together(Target::Cuda, lowered, &position_of, code))
 }

@@ -199,6 +199,8 @@ pub(super) struct Code {
     pub(super) code: Vec<u8>,
     pub(super) features: Vec<String>,
     pub(super) abi: String,
+    /// How exact contractions are.
+    pub(super) precision: Precision,
 }
 
 /// Puts a program together; `position_of` tells which kernel a launch runs.
@@ -239,7 +241,7 @@ pub(super) fn program(
     }
     Program {
         target: target.name().to_owned(),
-        precision: Precision::default().on(target).0.name().to_owned(),
+        precision: code.precision.name().to_owned(),
         abi: code.abi,
         features: code.features,
         plans,

@@ -252,7 +252,7 @@ fn kernels(
                 if stage == Stage::Sched && !matches!(launch.work, KernelWork::Contract(_)) {
                     return Ok(words.scheduled(launch)?.to_string());
                 }
-                let planned = cpu::plan(launch, isa, &words)?;
+                let planned = cpu::plan(launch, (isa, options.precision), &words)?;
                 let (note, kernel) = match &planned {
                     Planned::Loops(kernel) => (None, Some(kernel)),
                     Planned::Contract(contract, tile, _) => (Some(contract), tile.as_ref()),

@@ -42,6 +42,7 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
             "precision": made.precision,
             "precision_asked": args.precision.name(),
             "precision_reason": args.precision.on(args.target).1,
+            "contractions": made.contractions,
             "kernels": made.groups,
             "channels_last": made.channels_last,
             "conversions": made.conversions,
@@ -101,6 +102,7 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
         }
     }
     annotations(&made);
+    contractions(&made);
     kernels(&made);
     Ok(())
 }
@@ -155,6 +157,8 @@ struct Fusion {
     groups: Vec<Vec<String>>,
     /// How exact contractions are.
     precision: String,
+    /// Contractions that micro-kernels run: kernel, and sizes and arithmetic.
+    contractions: Vec<(String, String)>,
     /// Values that were not fused into their user: who makes them, and why.
     refused: Vec<(String, String)>,
     /// Values whose buffers lie channels-last.
@@ -179,6 +183,9 @@ fn fusion(args: &Explain) -> Result<Fusion, Failure> {
     if let Some(program) = model.program(args.target) {
         fusion.precision.clone_from(&program.precision);
     }
+    if args.target == Target::Cpu {
+        fusion.contractions = model.contractions();
+    }
     let report = model.report(args.target);
     for plan in report.map_or(&[][..], |report| report.layouts.as_slice()) {
         fusion
@@ -200,6 +207,26 @@ fn fusion(args: &Explain) -> Result<Fusion, Failure> {
         }
     }
     Ok(fusion)
+}
+
+/// How contractions are multiplied; equal ones once.
+fn contractions(fusion: &Fusion) {
+    let mut alike: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for (kernel, how) in &fusion.contractions {
+        alike.entry(how).or_insert((0, kernel)).0 += 1;
+    }
+    if alike.is_empty() {
+        return;
+    }
+    let mut table = out::table(&[
+        "contraction: rows x depth x columns",
+        "kernels",
+        "for example",
+    ]);
+    for (how, (count, kernel)) in alike {
+        table.add_row([how, &count.to_string(), kernel]);
+    }
+    out::line(table);
 }
 
 /// Kernels that stand for several nodes, and how often which reason kept nodes apart.

@@ -128,6 +128,9 @@ impl IntGemm {
             let b_batch = self.spec.batch.b.at(block.batch);
             let b = o.b.0.offset(b_batch);
             for panel in block.panels.clone() {
+                if crate::pool::is_over() {
+                    return;
+                }
                 let col = panel * nr;
                 let cols = (self.spec.n - col).min(nr);
                 let columns = match part.is_last {
@@ -232,7 +235,10 @@ impl IntGemm {
         };
         let to = |step: usize, r: usize| {
             let at = strip * part.steps + step * SIDE + (local - strip) + r;
-            scratch.pack.wrapping_add(at * TILE_LINE).cast::<[u8; TILE_LINE]>()
+            scratch
+                .pack
+                .wrapping_add(at * TILE_LINE)
+                .cast::<[u8; TILE_LINE]>()
         };
         if self.spec.a_k_stride == 1 && k.is_multiple_of(TILE_LINE) {
             // Steps lie within a tap, and their bytes next to each other.

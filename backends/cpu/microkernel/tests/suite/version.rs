@@ -20,6 +20,9 @@ const PACKED: (u32, &[(&str, u64)]) = (
         ("f32 avx512", 0xca9b_d6cd_3ac9_9af9),
         ("i8 avx512", 0x07ed_6a97_16a9_7b76),
         ("u8 avx512", 0xfb69_9947_5850_6796),
+        ("f32 amx", 0xca9b_d6cd_3ac9_9af9),
+        ("i8 amx", 0x07ed_6a97_16a9_7b76),
+        ("u8 amx", 0xfb69_9947_5850_6796),
         ("depthwise", 0xccf5_88a1_793e_a71f),
     ],
 );

@@ -45,7 +45,8 @@ unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
     };
     let zeros = ZEROS.as_ptr();
     let to = |step: usize, r: usize| {
-        t.out.wrapping_add(step * PARTS * 2 * TILE_BYTES + r * TILE_LINE)
+        t.out
+            .wrapping_add(step * PARTS * 2 * TILE_BYTES + r * TILE_LINE)
     };
     if t.k_stride == 1 && t.k.is_multiple_of(SPLIT_STEP) {
         // Steps lie within a tap, and their values next to each other.
@@ -116,7 +117,11 @@ unsafe fn split_line<const PARTS: usize>(
             *slot = (part >> 16) as u16;
         }
         // SAFETY: the caller's; lines are aligned as the scratch is.
-        unsafe { to.add(part * 2 * TILE_BYTES).cast::<[u16; SPLIT_STEP]>().write(line) };
+        unsafe {
+            to.add(part * 2 * TILE_BYTES)
+                .cast::<[u16; SPLIT_STEP]>()
+                .write(line)
+        };
     }
 }
 

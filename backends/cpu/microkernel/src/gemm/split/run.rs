@@ -122,6 +122,9 @@ impl BatchReduceGemm {
             }
             let b = o.b.0.offset(self.spec.batch.b.at(block.batch));
             for panel in block.panels.clone() {
+                if crate::pool::is_over() {
+                    return;
+                }
                 let from = b.add(panel * panel_len);
                 let (form, of_panel) = match parts {
                     1 => (Form::Parts, Found::NOTHING),
