@@ -183,8 +183,7 @@ impl CpuContract {
         let is_other = [self.a, self.b].iter().all(|operand| operand != residual);
         // Partial sums of parts lie in the result.
         let is_whole = !self.is_integer() && self.products == Products::Whole;
-        (is_other && is_whole && sums_at_once(taps, extent(&product.depth)?))
-            .then_some(*residual)
+        (is_other && is_whole && sums_at_once(taps, extent(&product.depth)?)).then_some(*residual)
     }
 
     /// Whether bytes are multiplied, and summed in `i32`.

@@ -46,12 +46,7 @@ pub(super) fn program(
     options: &CompileOptions,
 ) -> Result<Program, CompileError> {
     let (target, isa) = host()?;
-    let words = words(options);
-    let kernels = (isa, options.precision);
-    let mut planned = each(&lowered, Target::Cpu, |_, launch| {
-        plan(launch, kernels, &words)
-    })?;
-    share(&mut lowered, &mut planned);
+    let mut planned = planned(&mut lowered, isa, options)?;
     let precision = precision(&planned);
     pack(&mut lowered, &mut planned)?;
     let (unique, position_of) = merge(planned.iter().map(|planned| match planned {
@@ -88,8 +83,22 @@ pub(super) fn program(
     Ok(put_together(Target::Cpu, lowered, &position_of, code))
 }
 
+/// Plans every launch, and lets results take the memory of operands where kernels allow it.
+pub(super) fn planned(
+    lowered: &mut Lowered,
+    isa: Isa,
+    options: &CompileOptions,
+) -> Result<Vec<Planned>, CompileError> {
+    let (words, kernels) = (words(options), (isa, options.precision));
+    let mut planned = each(lowered, Target::Cpu, |_, launch| {
+        plan(launch, kernels, &words)
+    })?;
+    share(lowered, &mut planned);
+    Ok(planned)
+}
+
 /// Lets results take the memory of operands that die, where the kernels allow it.
-pub(super) fn share(lowered: &mut Lowered, planned: &mut [Planned]) {
+fn share(lowered: &mut Lowered, planned: &mut [Planned]) {
     for plan in &mut lowered.plans {
         let may_share = &mut |kernel: usize, written: usize, read: usize| match &planned[kernel] {
             Planned::Loops(loops) => {

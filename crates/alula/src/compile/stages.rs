@@ -200,10 +200,8 @@ pub fn emit(
         Stage::Fusion => Ok(vec![StageText::whole(&FusionPlan::of(&lowered.fusion))]),
         Stage::Plan => {
             if target == Target::Cpu {
-                let ((_, isa), words) = (cpu::host()?, cpu::words(options));
-                let mut planned =
-                    each(&lowered, target, |_, launch| cpu::plan(launch, isa, &words))?;
-                cpu::share(&mut lowered, &mut planned);
+                let (_, isa) = cpu::host()?;
+                cpu::planned(&mut lowered, isa, options)?;
             }
             let plans: Vec<String> = lowered.plans.iter().map(ToString::to_string).collect();
             Ok(vec![StageText::whole(&plans.join("\n"))])

@@ -1,4 +1,4 @@
-//! Advanced Matrix Extensions: what this machine has, its tiles, and the register tile of a product.
+//! Advanced Matrix Extensions: what this machine has, its tiles, the register tile of a product.
 //!
 //! Rust knows no such instructions yet: the kernels are assembly, one block for each. A task
 //! configures the tiles when it begins and releases them when it ends ([`Tiles`]), so that no

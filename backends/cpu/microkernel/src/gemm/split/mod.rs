@@ -1,13 +1,13 @@
 //! f32 products by tiles of bf16: both sides are split into parts whose sum is the value.
 //!
-//! Three parts hold all 24 bits of an f32, two hold 16. The products of parts that matter are summed
-//! in f32: six of three parts, three of two. Tiles count subnormal numbers as zeros, and the rounded
-//! first part of a number near the largest is an infinity. So the exponents of both sides are known:
-//! those of B since it was packed, those of A since it was split, just before use, for 32 rows and a
-//! block of K at a time ([`Found`]). Where a product of parts could lose something
-//! ([`is_safe`]), those rows and that panel are multiplied in f32, with B put together again. A panel
-//! with an infinity or the like holds f32 from the start. A product of one part rounds to bf16 and
-//! has no such guard: that is what was asked for.
+//! Three parts hold all 24 bits of an f32, two hold 16. The products of parts that matter are
+//! summed in f32: six of three parts, three of two. Tiles count subnormal numbers as zeros, and the
+//! rounded first part of a number near the largest is an infinity. So the exponents of both sides
+//! are known: those of B since it was packed, those of A since it was split, just before use, for
+//! 32 rows and a block of K at a time ([`Found`]). Where a product of parts could lose something
+//! ([`is_safe`]), those rows and that panel are multiplied in f32, with B put together again. A
+//! panel with an infinity or the like holds f32 from the start. A product of one part rounds to
+//! bf16 and has no such guard: that is what was asked for.
 //!
 //! What is done depends on the descriptor and the values, not on how tasks are spread.
 
