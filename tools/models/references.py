@@ -6,6 +6,7 @@ record.json; in file names a character outside A-Za-z0-9._- becomes _. The recor
   model, sha256, onnxruntime, example, method, unordered
   inputs   [{name, file, dtype, shape}]
   outputs  [{name, file, dtype, shape, max_abs, spread, different, nonfinite}], in graph order
+  others   [[file of each output]], runs with other results that are as right
 
 `max_abs` is the greatest finite magnitude, `spread` the farthest that the output moves, over
 max_abs, between the optimised run and others that nobody could call wrong: ONNX Runtime without
@@ -13,7 +14,10 @@ optimisations, and with inputs moved by at most one unit in the last place. No t
 asked below it. For other than floats `different` counts the elements that moved. Both are null
 where even the shape moved. `unordered` tells that rows of the outputs (a detection's box, score and
 label) change places in such a run, where scores are all but equal: then rows are compared wherever
-they lie, here and by who uses the record. int8 arithmetic and reduction order depend on the CPU,
+they lie, here and by who uses the record. A model that rounds its values to steps hides what moved
+in its inputs, and jumps where a value lies at the edge between two steps. To meet such edges its
+weights and scales are moved by a unit in the last place: results that differ from all before by
+more than the spread and NEAR are `others`, and an answer is right that is near to any of them. int8 arithmetic and reduction order depend on the CPU,
 so references belong to one machine.
 """
 import gc
@@ -23,40 +27,60 @@ import shutil
 import time
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 import common
 import examples
 
-METHOD = 2              # of measuring the spread: a record of another is made again
+METHOD = 3              # of measuring the spread: a record of another is made again
 NUDGES = 8              # runs with inputs moved
+EDGES = 32              # runs with weights moved: a step that one in ten such runs takes is met
 ROWS_MAX = 4096         # more are not looked for in other places
 NEAR = 1e-4             # of the largest element: rows that far apart are one row
 
 
-def session(path, level):
+def session(model, level):
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1         # so that reductions keep their order
     options.graph_optimization_level = level
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def outputs(path, feeds, level):
-    """(output names, [[array per output] per feed])"""
-    running = session(path, level)
+def outputs(model, feeds, level):
+    """(output names, [[array per output] per feed]) of a model's path or bytes"""
+    running = session(model, level)
     names = [output.name for output in running.get_outputs()]
     return names, [[np.asarray(value) for value in running.run(None, feed)] for feed in feeds]
 
 
+def moved(array, random):
+    """The array with each float moved to a neighbour or left alone."""
+    if array.dtype.kind != "f":
+        return array
+    toward = random.choice(np.array([-np.inf, 0, np.inf], array.dtype), array.shape)
+    return np.where(toward == 0, array, np.nextafter(array, toward))
+
+
 def nudge(feed, seed):
-    """The feed with each float moved to a neighbour or left alone, as a seed has it."""
+    """The feed with its floats moved as a seed has it."""
     random = np.random.default_rng(seed)
-    def moved(array):
-        if array.dtype.kind != "f":
-            return array
-        toward = random.choice(np.array([-np.inf, 0, np.inf], array.dtype), array.shape)
-        return np.where(toward == 0, array, np.nextafter(array, toward))
-    return {name: moved(array) for name, array in feed.items()}
+    return {name: moved(array, random) for name, array in feed.items()}
+
+
+def nudged_models(path):
+    """For a model that rounds to steps: its bytes with floats of its initializers moved, in turn."""
+    model = onnx.load(str(path))
+    if not any("Quant" in node.op_type or node.op_type.startswith("QLinear")
+               for node in model.graph.node):
+        return
+    given = [(tensor, onnx.numpy_helper.to_array(tensor)) for tensor in model.graph.initializer]
+    for seed in range(EDGES):
+        random = np.random.default_rng(seed)
+        for tensor, array in given:
+            if array.dtype.kind == "f":
+                tensor.CopyFrom(onnx.numpy_helper.from_array(moved(array, random), tensor.name))
+        yield model.SerializeToString()
 
 
 def compare(value, others):
@@ -120,6 +144,25 @@ def settle(values, runs):
     return settled, unordered
 
 
+def is_near(a, b, spreads):
+    """Whether each output of run `b` is within NEAR or the spread of that of run `a`."""
+    def one(a, b, spread):
+        if a.shape != b.shape or a.dtype.kind != "f":
+            return a.shape == b.shape and not (a != b).any()
+        far = compare(a, [b])["spread"]
+        return far <= max(NEAR, spread or 0.0)
+    return all(map(one, a, b, spreads))
+
+
+def distinct(values, runs, spreads):
+    """The runs that are near neither to `values` nor to a run before them."""
+    found = [values]
+    for run in runs:
+        if not any(is_near(known, run, spreads) for known in found):
+            found.append(run)
+    return found[1:]
+
+
 def save(folder, prefix, name, array):
     file = f"{prefix}_{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.npy"
     if (folder / file).exists():
@@ -145,10 +188,12 @@ def write(path, record, folder):
     seed = record.get("input_seed", record["name"])
     feeds = [examples.example(seed, k, recipe) for k, recipe in enumerate(record["examples"])]
     has_floats = any(array.dtype.kind == "f" for feed in feeds for array in feed.values())
-    moved = [nudge(feed, seed) for seed in range(NUDGES if has_floats else 0) for feed in feeds]
-    names, optimised = outputs(path, feeds + moved, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    nudged = [nudge(feed, seed) for seed in range(NUDGES if has_floats else 0) for feed in feeds]
+    every = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    names, optimised = outputs(str(path), feeds + nudged, every)
     gc.collect()
-    _, plain = outputs(path, feeds, ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    edges = [outputs(model, feeds, every)[1] for model in nudged_models(path)]
+    _, plain = outputs(str(path), feeds, ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
     partial, widest = folder.with_name(folder.name + ".part"), 0.0
     shutil.rmtree(partial, ignore_errors=True)
     for k, feed in enumerate(feeds):
@@ -158,11 +203,16 @@ def write(path, record, folder):
         runs, unordered = settle(optimised[k], [plain[k], *optimised[k + len(feeds)::len(feeds)]])
         outs = [save(run_folder, "output", name, value) | compare(value, others)
                 for name, value, *others in zip(names, optimised[k], *runs, strict=True)]
-        widest = max([widest, *(out["spread"] or 0.0 for out in outs)])
+        spreads = [out["spread"] for out in outs]
+        others = [[save(run_folder, f"other{n}", name, value)["file"]
+                   for name, value in zip(names, other, strict=True)]
+                  for n, other in enumerate(
+                      distinct(optimised[k], [edge[k] for edge in edges], spreads))]
+        widest = max([widest, *(spread or 0.0 for spread in spreads)])
         common.write_json(run_folder / "record.json", {
             "model": record["name"], "sha256": record["sha256"], "onnxruntime": ort.__version__,
             "example": k, "method": METHOD, "unordered": unordered,
-            "inputs": inputs, "outputs": outs})
+            "inputs": inputs, "outputs": outs, "others": others})
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return widest

@@ -1,21 +1,17 @@
 //! `alula corpus`: every model of the test data against its references.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+mod references;
 
-use alula::{Model, Target, Value, npy};
+use std::path::{Path, PathBuf};
+
+use alula::{Model, Target, Value};
 use serde_json::{Value as Json, json};
 
+use self::references::{compare, load, records, spreads};
 use super::{cache, catch};
 use crate::args::{Corpus, Global};
 use crate::failure::Failure;
-use crate::measure::distance;
-use crate::rows::in_places_of;
 use crate::{log, out};
-
-/// Largest error of an `f32` model, over the largest element of the output.
-const BOUND: f64 = 1e-4;
 
 /// How a model did.
 struct Outcome {
@@ -213,36 +209,6 @@ fn one(args: &Corpus, path: &Path, references: &Path, target: Target) -> Outcome
     outcome
 }
 
-/// The records of a model's examples, in order.
-fn records(references: &Path) -> Result<Vec<Json>, String> {
-    let mut records = Vec::new();
-    for example in 0.. {
-        let path = references.join(example.to_string()).join("record.json");
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            break;
-        };
-        let record = serde_json::from_str(&text);
-        records.push(record.map_err(|error| format!("{}: {error}", path.display()))?);
-    }
-    Ok(records)
-}
-
-/// How far each output of the reference moves by itself, in whichever example it moves most: a
-/// code that rounds the other way moves it as far in the others, though no run there met one.
-fn spreads(records: &[Json]) -> BTreeMap<String, f64> {
-    let mut spreads = BTreeMap::new();
-    let outputs = records
-        .iter()
-        .filter_map(|record| record["outputs"].as_array());
-    for entry in outputs.flatten() {
-        if let (Some(name), Some(spread)) = (entry["name"].as_str(), entry["spread"].as_f64()) {
-            let most: &mut f64 = spreads.entry(name.to_owned()).or_default();
-            *most = most.max(spread);
-        }
-    }
-    spreads
-}
-
 /// The name of an output that two sessions give different bits for.
 fn same(
     direct: &alula::Session,
@@ -273,85 +239,5 @@ fn is_same(a: &Value, b: &Value) -> bool {
             a.ty() == b.ty() && a.bytes() == b.bytes()
         }
         _ => a == b,
-    }
-}
-
-/// An input or output of an example.
-fn load(folder: &Path, entry: &Json) -> Result<(String, Value), String> {
-    let text = |key: &str| entry[key].as_str().ok_or_else(|| format!("no {key}"));
-    let tensor = npy::read(folder.join(text("file")?)).map_err(|error| error.to_string())?;
-    Ok((text("name")?.to_owned(), tensor.into()))
-}
-
-/// Runs one example and takes the worst into account.
-fn compare(
-    session: &alula::Session,
-    folder: &Path,
-    record: &Json,
-    spreads: &BTreeMap<String, f64>,
-    outcome: &mut Outcome,
-) -> Result<(), String> {
-    let load = |entry: &Json| load(folder, entry);
-    let list = |key: &str| record[key].as_array().cloned().unwrap_or_default();
-    let inputs: Vec<(String, Value)> = list("inputs").iter().map(load).collect::<Result<_, _>>()?;
-    let named: Vec<(&str, Value)> = inputs
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.clone()))
-        .collect();
-    let start = Instant::now();
-    let outputs = session.run(&named).map_err(|error| error.to_string())?;
-    outcome.seconds = outcome.seconds.max(start.elapsed().as_secs_f64());
-    let mut pairs: Vec<(Json, String, Value, Value)> = Vec::new();
-    for entry in list("outputs") {
-        let (name, expected) = load(&entry)?;
-        let found = outputs.iter().find(|(output, _)| *output == name);
-        let (_, actual) = found.ok_or_else(|| format!("output {name:?} is missing"))?;
-        pairs.push((entry, name, actual.clone(), expected));
-    }
-    if record["unordered"].as_bool() == Some(true) {
-        settle(&mut pairs);
-    }
-    for (entry, name, actual, expected) in &pairs {
-        let bound = BOUND.max(2.0 * spreads.get(name).copied().unwrap_or(0.0));
-        let moved = entry["different"].as_u64().unwrap_or(0);
-        let mut far = distance(actual, expected);
-        // Integers that the reference itself cannot settle are not asked for exactly.
-        if moved > 0 && far.reason.is_none() {
-            far.worst_rel = 0.0;
-        }
-        if let Some(reason) = far.reason {
-            outcome.status = "wrong";
-            outcome.reason = format!("{name}: {reason}");
-            continue;
-        }
-        let share = |(worst, bound): (f64, f64)| worst / bound;
-        if outcome
-            .worst
-            .is_none_or(|worst| share(worst) < far.worst_rel / bound)
-        {
-            outcome.worst = Some((far.worst_rel, bound));
-        }
-        if far.worst_rel > bound {
-            outcome.status = "wrong";
-            outcome.reason = format!("{name} is off by {:.1e} of the largest", far.worst_rel);
-        }
-    }
-    Ok(())
-}
-
-/// Puts the rows of actual outputs into the places of the rows of the reference that they are near.
-fn settle(pairs: &mut [(Json, String, Value, Value)]) {
-    let mut columns = Vec::new();
-    for (_, _, actual, expected) in pairs.iter() {
-        match (expected, actual) {
-            (Value::Tensor(expected), Value::Tensor(actual)) => columns.push((expected, actual)),
-            _ => return,
-        }
-    }
-    let (expected, actual): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-    if let Some(settled) = in_places_of(&expected, &actual, BOUND) {
-        for ((_, _, actual, _), tensor) in pairs.iter_mut().zip(settled) {
-            *actual = tensor.into();
-        }
     }
 }
