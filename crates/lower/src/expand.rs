@@ -84,6 +84,8 @@ fn cut_concats(graph: &mut Graph) -> Result<(), LowerFailure> {
                 .map(join)
                 .collect::<Result<_, _>>()?;
         }
+        // The same elements: a sum of many extents may have got another symbol for its value.
+        graph.refine_type(parts[0], graph.ty(old).clone());
         graph.replace(old, parts[0])?;
         changed = true;
     }
@@ -119,6 +121,24 @@ mod tests {
         assert_eq!(counts, [PARTS_MAX, PARTS_MAX, 1, 3]);
         let (_, y) = graph.outputs()[0];
         assert_eq!(graph.ty(y).to_string(), "f32[129*N, 2]");
+    }
+
+    #[test]
+    fn a_sum_of_many_extents_keeps_its_symbol() {
+        let mut graph = Graph::new("test");
+        let parts: Vec<ValueId> = (0..=PARTS_MAX)
+            .map(|part| {
+                let extent = Dim::named(&format!("N{part}"));
+                graph.input(format!("x{part}"), TensorType::new(DType::F32, [extent]))
+            })
+            .collect();
+        let attrs = Attrs::new().with("axis", 0_i64);
+        let all = graph.apply(&CONCAT, &parts, attrs, "join");
+        graph.output("y", all.expect("a concatenation types"));
+        let ty = graph.ty(graph.outputs()[0].1).to_string();
+        expand(&mut graph, Native::All).expect("it expands");
+        assert_eq!(graph.num_nodes(), 3);
+        assert_eq!(graph.ty(graph.outputs()[0].1).to_string(), ty);
     }
 
     #[test]
