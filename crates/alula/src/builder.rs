@@ -77,7 +77,7 @@ impl ModelBuilder {
         self
     }
 
-    /// What takes quantized operands as they are stored, as integers; by default convolutions.
+    /// What takes quantized operands as they are stored, as integers; by default all that can.
     #[must_use]
     pub fn native(mut self, native: Native) -> ModelBuilder {
         self.compile.native = native;

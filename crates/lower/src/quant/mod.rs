@@ -29,15 +29,13 @@ use native::{Product, Sums};
 ///
 /// Sums are exact then, and equal to those of ONNX Runtime's integer kernels; by definition they
 /// are rounded. Both are right, and steps differ where they lie on either side of the middle
-/// between two. Convolutions do not move what comes out of known models beyond their bounds.
-/// Products of matrices do in one (`smart-turn-qdq`, by one step of its only output, although all
-/// values are those of ONNX Runtime up to its first softmax), so that they must be asked for.
+/// between two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Native {
     /// Convolutions.
-    #[default]
     Convolutions,
     /// Products of matrices, too.
+    #[default]
     All,
 }
 
