@@ -27,6 +27,9 @@ class Case:
     attributes: dict = field(default_factory=dict)
     outputs: int = 1
     fixed: list = field(default_factory=list)       # inputs that are initializers
+    domain: str = ""
+    skipped: tuple = ()                             # outputs that are not asked for
+    opset: int | None = None                        # instead of the one that is drawn
 
     def __post_init__(self):
         self.inputs = [None if x is None else np.asarray(x) for x in self.inputs]

@@ -160,6 +160,23 @@ impl<'i, 'm> RowCtx<'i, 'm> {
         Ok(self.ty(value)?.rank())
     }
 
+    /// Holds an input, if it is there, to a rank.
+    ///
+    /// # Errors
+    /// [`RowError::Invalid`] when it has another.
+    pub(super) fn need_rank(&mut self, position: usize, rank: usize) -> Result<(), RowError> {
+        let Some(value) = self.optional(position) else {
+            return Ok(());
+        };
+        let ty = self.ty(value)?;
+        match ty.rank() == rank {
+            true => Ok(()),
+            false => Err(RowError::Invalid(format!(
+                "input {position} is {ty}, which has not rank {rank}"
+            ))),
+        }
+    }
+
     /// The elements of an integer value of rank 0 or 1 as dims, where they are known.
     pub fn content(&mut self, value: ValueId) -> Option<Vec<Dim>> {
         self.graph().value(value).content.clone()

@@ -142,6 +142,8 @@ fn fused_conv(ctx: &mut RowCtx<'_, '_>) -> Built {
 
 fn fused_gemm(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (a, b) = (ctx.input(0)?, ctx.input(1)?);
+    ctx.need_rank(0, 2)?;
+    ctx.need_rank(1, 2)?;
     let attrs = Attrs::new()
         .with("transpose_a", ctx.flag("transA", false))
         .with("transpose_b", ctx.flag("transB", false));
@@ -153,6 +155,20 @@ fn fused_gemm(ctx: &mut RowCtx<'_, '_>) -> Built {
     }
     let numbers = [ctx.float("activation_alpha"), ctx.float("activation_beta")];
     Ok(vec![activated(ctx, y, &numbers)?])
+}
+
+/// Two inputs of which neither means anything without the other.
+fn both(ctx: &RowCtx<'_, '_>, at: [usize; 2]) -> Result<Option<[ValueId; 2]>, RowError> {
+    match at.map(|position| ctx.optional(position)) {
+        [Some(first), Some(second)] => Ok(Some([first, second])),
+        [None, None] => Ok(None),
+        [first, _] => {
+            let [given, absent] = if first.is_some() { at } else { [at[1], at[0]] };
+            Err(RowError::Invalid(format!(
+                "input {given} is given without input {absent}"
+            )))
+        }
+    }
 }
 
 /// The norm of the sum of word, position and segment embeddings.
@@ -171,7 +187,7 @@ fn embed_layer_norm(ctx: &mut RowCtx<'_, '_>) -> Built {
     ctx.demand_within(places, positions, 0)?;
     let places = ctx.gather(positions, places, 0)?;
     sum = ctx.add(sum, places)?;
-    if let (Some(ids), Some(segments)) = (ctx.optional(1), ctx.optional(4)) {
+    if let Some([ids, segments]) = both(ctx, [1, 4])? {
         ctx.demand_within(ids, segments, 0)?;
         let segments = ctx.gather(segments, ids, 0)?;
         sum = ctx.add(sum, segments)?;
@@ -298,8 +314,9 @@ fn multi_head_attention(ctx: &mut RowCtx<'_, '_>) -> Built {
     }
     let q = heads_of(ctx, q, biases[0], heads)?;
     let mut k = heads_of(ctx, k, biases[1], heads)?;
+    let own_keys = ctx.ty(k)?.shape[2].clone();
     let mut v = heads_of(ctx, v, biases[2], heads)?;
-    if let (Some(past_k), Some(past_v)) = (ctx.optional(6), ctx.optional(7)) {
+    if let Some([past_k, past_v]) = both(ctx, [6, 7])? {
         k = ctx.join(&[past_k, k], 2)?;
         v = ctx.join(&[past_v, v], 2)?;
     }
@@ -319,13 +336,20 @@ fn multi_head_attention(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (queries, keys) = (ctx.ty(q)?.shape[2].clone(), ctx.ty(k)?.shape[2].clone());
     let filter = ctx.float_or("mask_filter_value", -10000.0);
     if ctx.flag("unidirectional", false) {
+        // Each query has its key, behind those of the past: who comes after whom is open otherwise.
+        let who = ctx.name().to_owned();
+        let required = ctx.graph().require(own_keys.clone(), queries.clone(), &who);
+        required.map_err(|_| {
+            let reason = format!("unidirectional with {queries} queries and {own_keys} keys");
+            RowError::Unsupported(reason)
+        })?;
         let row = ctx.iota(DType::I64, queries.clone())?;
         let row = ctx.view(row, vec![queries.clone(), Dim::new(1)])?;
         let before = ctx.dim(keys.clone() - queries)?;
         let row = ctx.add(row, before)?;
         let column = ctx.iota(DType::I64, keys.clone())?;
         let seen = ctx.op(&GE, &[row, column])?;
-        let never = ctx.number(scores, filter)?;
+        let never = ctx.number(scores, f64::NEG_INFINITY)?;
         scores = ctx.select(seen, scores, never)?;
     }
     if let Some(mask) = ctx.optional(4) {

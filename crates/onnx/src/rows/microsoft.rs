@@ -12,14 +12,14 @@ use alula_tensor::{DType, Dim, Scalar, Tensor};
 
 use super::contraction::{matmul, reshape};
 use super::quantization::{
-    dequantize, dynamic_quantize, integer_product, quantize, real, requantized, scaled_sums,
+    dequantize, dynamic_quantize, integer_product, quantize, requantized, scaled_sums,
 };
 use super::recurrent::{Quantized, Sources, lstm_of};
 use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
 
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
-    row("QuantizeLinear", &["axis", "block_size"], quantize),
+    row("QuantizeLinear", &["axis"], quantize),
     row("DequantizeLinear", &["axis", "block_size"], dequantize),
     row("QLinearAdd", &[], qlinear_add),
     row("QLinearMul", &[], qlinear_mul),
@@ -107,14 +107,25 @@ fn biased(ctx: &mut RowCtx<'_, '_>, value: ValueId, bias: Option<ValueId>) -> Bu
     }
 }
 
+/// A quantized operand's zero point as `f32`; 0 where it is absent.
+fn zero_of(ctx: &mut RowCtx<'_, '_>, position: usize) -> Result<ValueId, RowError> {
+    match ctx.optional(position) {
+        Some(zero) => ctx.cast(zero, DType::F32),
+        None => ctx.scalar(DType::F32, 0.0),
+    }
+}
+
+/// Steps of the result, rounded and cut to its dtype.
+fn in_steps(ctx: &mut RowCtx<'_, '_>, steps: ValueId, dtype: DType) -> Built {
+    let one = ctx.scalar(DType::F32, 1.0)?;
+    let attrs = Attrs::new().with("dtype", dtype);
+    Ok(vec![ctx.push(&QUANTIZE_LINEAR, &[steps, one], attrs)?])
+}
+
 /// A sum of quantized operands in steps of the result, in `f32` and as ONNX Runtime rounds it:
 /// `a * ra + (b * rb + z)`, each product and sum rounded once, where the factors are each scale
 /// over the result's and `z` is what the zero points make.
 fn qlinear_add(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let zero_of = |ctx: &mut RowCtx<'_, '_>, position: usize| match ctx.optional(position) {
-        Some(zero) => ctx.cast(zero, DType::F32),
-        None => ctx.scalar(DType::F32, 0.0),
-    };
     let (a, b, y_scale) = (ctx.input(0)?, ctx.input(3)?, ctx.input(6)?);
     let dtype = ctx.ty(a)?.dtype;
     let [a_ratio, b_ratio] = [ctx.input(1)?, ctx.input(4)?].map(|scale| ctx.div(scale, y_scale));
@@ -127,28 +138,28 @@ fn qlinear_add(ctx: &mut RowCtx<'_, '_>) -> Built {
         let value = ctx.cast(value, DType::F32)?;
         sum = ctx.push(&FMA, &[value, ratio, sum], Attrs::new())?;
     }
-    let one = ctx.scalar(DType::F32, 1.0)?;
-    Ok(vec![ctx.push(
-        &QUANTIZE_LINEAR,
-        &[sum, one],
-        Attrs::new().with("dtype", dtype),
-    )?])
+    in_steps(ctx, sum, dtype)
 }
 
-/// A product of quantized operands: of their real numbers, as steps of the result.
+/// A product of quantized operands in steps of the result, as ONNX Runtime rounds it: the exact
+/// product of both times one ratio of scales, plus the zero point, rounded once.
 fn qlinear_mul(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let (a, a_scale, b, b_scale) = (ctx.input(0)?, ctx.input(1)?, ctx.input(3)?, ctx.input(4)?);
-    let (a_zero, b_zero) = (ctx.optional(2), ctx.optional(5));
-    let dtype = ctx.ty(a)?.dtype;
-    let a = real(ctx, a, a_scale, a_zero, 0)?;
-    let b = real(ctx, b, b_scale, b_zero, 0)?;
-    let value = ctx.mul(a, b)?;
-    let operands = [Some(value), Some(ctx.input(6)?), ctx.optional(7)];
-    ctx.push_all(
-        &QUANTIZE_LINEAR,
-        &operands,
-        Attrs::new().with("dtype", dtype),
-    )
+    let dtype = {
+        let a = ctx.input(0)?;
+        ctx.ty(a)?.dtype
+    };
+    let (a_scale, b_scale, y_scale) = (ctx.input(1)?, ctx.input(4)?, ctx.input(6)?);
+    let ratio = ctx.mul(a_scale, b_scale)?;
+    let ratio = ctx.div(ratio, y_scale)?;
+    let [a, b] = [(0, 2), (3, 5)].map(|(value, zero)| {
+        let (value, zero) = (ctx.input(value)?, zero_of(ctx, zero)?);
+        let value = ctx.cast(value, DType::F32)?;
+        ctx.sub(value, zero)
+    });
+    let product = ctx.mul(a?, b?)?;
+    let zero = zero_of(ctx, 7)?;
+    let steps = ctx.push(&FMA, &[product, ratio, zero], Attrs::new())?;
+    in_steps(ctx, steps, dtype)
 }
 
 /// The product of quantized matrices as real numbers.
@@ -377,8 +388,7 @@ fn skip_norm(
     if let Some(bias) = bias {
         sum = ctx.push(&ADD, &[sum, bias], Attrs::new())?;
     }
-    let default = if beta.is_some() { 1e-12 } else { 1e-5 };
-    let attrs = Attrs::new().with("epsilon", ctx.float_or("epsilon", default));
+    let attrs = Attrs::new().with("epsilon", ctx.float_or("epsilon", 1e-12));
     let mut operands = vec![sum, gamma];
     operands.extend(beta);
     let value = ctx.push(norm, &operands, attrs)?;

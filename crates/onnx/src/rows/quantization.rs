@@ -119,11 +119,15 @@ pub(super) fn dynamic_quantize(
     let most = ctx.push(&REDUCE_MAX, &[x], over())?;
     let most = ctx.push(&MAX, &[most, zero], none())?;
     let range = ctx.push(&SUB, &[most, least], none())?;
-    let scale = ctx.push(&DIV, &[range, steps], none())?;
-    // A tensor of zeros has no range; any scale will do.
+    // A tensor of zeros has no range; any scale will do. The divisor is no constant, so that nobody
+    // takes its reciprocal: a scale of another last bit has other elements halfway between steps.
     let is_flat = ctx.push(&EQ, &[range, zero], none())?;
     let one = ctx.scalar(ty.dtype, 1.0)?;
-    let scale = ctx.push(&SELECT, &[is_flat, one, scale], none())?;
+    let [range, steps] = [range, steps].map(|value| {
+        let operands = [is_flat, one, value];
+        ctx.push(&SELECT, &operands, none())
+    });
+    let scale = ctx.push(&DIV, &[range?, steps?], none())?;
     let offset = ctx.push(&SUB, &[zero, least], none())?;
     let place = ctx.push(&DIV, &[offset, scale], none())?;
     let place = ctx.push(&ROUND, &[place], none())?;
@@ -131,22 +135,6 @@ pub(super) fn dynamic_quantize(
     let attrs = Attrs::new().with("dtype", DType::U8);
     let quantized = ctx.push(&QUANTIZE_LINEAR, &[x, scale, zero_point], attrs)?;
     Ok([quantized, scale, zero_point])
-}
-
-/// The value with scale and zero point at these inputs, as real numbers.
-pub(super) fn real(
-    ctx: &mut RowCtx<'_, '_>,
-    value: ValueId,
-    scale: ValueId,
-    zero_point: Option<ValueId>,
-    axis: i64,
-) -> Result<ValueId, RowError> {
-    let name = ctx.name().to_owned();
-    let attrs = Attrs::new().with("axis", axis);
-    let operands = [Some(value), Some(scale), zero_point];
-    Ok(ctx
-        .graph()
-        .push(&DEQUANTIZE_LINEAR, &operands, attrs, &name)?[0])
 }
 
 /// Real numbers as steps of this scale; the stored type is the zero point's.

@@ -303,3 +303,62 @@ fn what_has_no_rank_leaves_the_graph_and_goes_nowhere_else() {
         "{error}"
     );
 }
+
+#[test]
+fn causal_attention_hides_later_keys_whatever_the_filter() {
+    let qkv = |name| (name, tensor(Float, Some(&[1, 2, 1])));
+    let attributes = vec![
+        int("num_heads", 1),
+        int("unidirectional", 1),
+        float("mask_filter_value", -1.5),
+    ];
+    let node = node(
+        "com.microsoft::MultiHeadAttention",
+        "q k v",
+        "y",
+        attributes,
+    );
+    let graph = nodes(&[qkv("q"), qkv("k"), qkv("v")], vec![node], "y");
+    let given = vec![
+        floats(&[1, 2, 1], &[-3.0, 0.0]),
+        floats(&[1, 2, 1], &[2.0, 1.0]),
+        floats(&[1, 2, 1], &[5.0, 7.0]),
+    ];
+    let y = run(17, graph, given).expect("it runs");
+    assert_eq!(numbers(&y[0]), [5.0, 6.0]);
+}
+
+#[test]
+fn causal_attention_needs_a_key_for_each_query() {
+    let of = |name, length| (name, tensor(Float, Some(&[1, length, 1])));
+    let attributes = vec![int("num_heads", 1), int("unidirectional", 1)];
+    let node = node(
+        "com.microsoft::MultiHeadAttention",
+        "q k v",
+        "y",
+        attributes,
+    );
+    let graph = nodes(&[of("q", 2), of("k", 3), of("v", 3)], vec![node], "y");
+    let error = import(17, graph).expect_err("who comes after whom is open");
+    assert!(error.contains("MultiHeadAttention"), "{error}");
+}
+
+#[test]
+fn skip_norm_without_a_shift_has_the_same_epsilon() {
+    let x = |name| (name, tensor(Float, Some(&[1, 1, 2])));
+    let inputs = [x("x"), x("skip"), ("gamma", tensor(Float, Some(&[2])))];
+    let node = node(
+        "com.microsoft::SkipLayerNormalization",
+        "x skip gamma",
+        "y",
+        vec![],
+    );
+    let near = floats(&[1, 1, 2], &[1e-3, 0.0]);
+    let given = vec![near, floats(&[1, 1, 2], &[0.0; 2]), floats(&[2], &[1.0; 2])];
+    let y = run(17, nodes(&inputs, vec![node], "y"), given).expect("it runs");
+    let y = numbers(&y[0]);
+    assert!(
+        (y[0] - 1.0).abs() < 1e-4 && (y[1] + 1.0).abs() < 1e-4,
+        "{y:?}"
+    );
+}
