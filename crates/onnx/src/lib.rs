@@ -22,6 +22,7 @@ mod types;
 pub mod external;
 pub mod proto;
 pub mod rows;
+pub mod schema;
 pub mod tensor;
 pub mod tensor_data;
 

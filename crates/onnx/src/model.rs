@@ -13,7 +13,7 @@ use crate::paths::Undecided;
 use crate::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use crate::rows::{RowCtx, RowError};
 use crate::scope::{Bound, Decisions, Frame, Opsets, Scope, Scopes};
-use crate::{ImportError, NodeRef, Unsupported, rows};
+use crate::{ImportError, NodeRef, Unsupported, rows, schema};
 
 /// The newest IR version that was looked at when this was written.
 const IR_VERSION_KNOWN: i64 = 14;
@@ -285,15 +285,14 @@ impl<'m> Importer<'m> {
         if is_missing {
             return self.leave_out(node);
         }
-        let retired = node.attribute.iter().map(|attr| attr.name());
-        let mut retired = retired.filter(|name| {
-            domain.is_empty() && rows::is_retired(node.op_type(), name, opset.unwrap_or(0))
-        });
-        if let Some(name) = retired.next() {
-            return Err(fail(format!(
-                "opset {} has no attribute {name}",
-                opset.unwrap_or(0)
-            )));
+        if let Some(schema) = schema::find(&domain, node.op_type(), opset) {
+            let names = node.attribute.iter().map(|attr| attr.name());
+            let attributes: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+            let graph = &self.scopes.top().graph;
+            let types: Vec<_> = inputs.iter().map(|id| id.map(|id| graph.ty(id))).collect();
+            schema
+                .check(&types, node.output.len(), &attributes)
+                .map_err(fail)?;
         }
         let version = row.version(opset.unwrap_or(0));
         let mut ctx = RowCtx::new(

@@ -53,7 +53,6 @@ mod trees;
 mod window;
 
 pub use context::{RowCtx, RowError};
-pub(crate) use legacy::is_retired;
 
 use alula_ir::ValueId;
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use alula_onnx::rows;
+use alula_onnx::{rows, schema};
 
 /// Made by `tools/models/since_versions.py`.
 const LIST: &str = include_str!("since_versions.txt");
@@ -74,6 +74,21 @@ fn rows_take_opset_7() {
         let oldest = row.versions.first().copied().unwrap_or(1);
         if at_7.is_some_and(|version| *version < oldest) {
             wrong.push(format!("{} begins with {oldest}", row.op_type));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rows_consume_attributes_of_their_operators() {
+    let mut wrong = Vec::new();
+    for row in rows::all() {
+        let schemas = row.versions.iter();
+        let schemas = schemas.filter_map(|v| schema::find(row.domain, row.op_type, Some(*v)));
+        let schemas: Vec<_> = schemas.collect();
+        let is_real = |name: &&&str| schemas.iter().any(|schema| schema.has(name));
+        if let Some(name) = row.attrs.iter().find(|name| !is_real(name)) {
+            wrong.push(format!("{} has no attribute {name}", row.op_type));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

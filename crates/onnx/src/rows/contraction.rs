@@ -6,7 +6,6 @@ use alula_ops::elementwise::arithmetic::{ADD, MUL};
 use alula_ops::shape::RESHAPE;
 use alula_tensor::{Dim, TensorType};
 
-use super::legacy::only_before;
 use super::quantization::{integer_conv, integer_product};
 use super::window::{AutoPad, Window};
 use super::{Built, Row, RowCtx, RowError, row};
@@ -110,8 +109,9 @@ pub(super) fn reshape(
 
 fn gemm(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (a, b) = (ctx.input(0)?, ctx.input(1)?);
+    ctx.need_rank(0, 2)?;
+    ctx.need_rank(1, 2)?;
     // Without `broadcast`, the third operand has the result's shape: broadcasting does nothing.
-    only_before(ctx, 7, &["broadcast"])?;
     let attrs = Attrs::new()
         .with("transpose_a", ctx.flag("transA", false))
         .with("transpose_b", ctx.flag("transB", false));

@@ -6,7 +6,6 @@ use alula_ops::random::RANDOM_UNIFORM;
 use alula_ops::shape::EXPAND;
 use alula_tensor::{DType, Scalar};
 
-use super::legacy::only_before;
 use super::shape::as_scalar;
 use super::{Built, Row, RowCtx, RowError, random, row};
 
@@ -68,7 +67,6 @@ fn ratio(ctx: &mut RowCtx<'_, '_>) -> Result<Ratio, RowError> {
 
 fn dropout(ctx: &mut RowCtx<'_, '_>) -> Built {
     let x = ctx.input(0)?;
-    only_before(ctx, 7, &["consumed_inputs", "is_test"])?;
     let ty = ctx.ty(x)?;
     let mask_dtype = if ctx.version < 10 {
         ty.dtype

@@ -6,7 +6,7 @@ use alula_ops::elementwise::{activation, arithmetic, choice};
 use alula_ops::host_ops::STRING_EQUAL;
 use alula_tensor::DType;
 
-use super::legacy::{BROADCAST, aligned, only_before};
+use super::legacy::{BROADCAST, CONSUMING, aligned};
 use super::{Built, Row, RowCtx, RowError, exponent, row};
 
 /// A row that applies one operator to all inputs.
@@ -21,8 +21,8 @@ macro_rules! direct {
 
 /// A row of two inputs that broadcast, before version 7 as attributes say.
 macro_rules! binary {
-    ($op_type:literal, $versions:expr, $op:path) => {
-        row($op_type, $versions, BROADCAST, |ctx| {
+    ($op_type:literal, $versions:expr, $op:path, $attrs:expr) => {
+        row($op_type, $versions, $attrs, |ctx| {
             let operands = aligned(ctx)?;
             Ok(vec![ctx.push(&$op, &operands, Attrs::new())?])
         })
@@ -54,15 +54,15 @@ const SINCE_6: &[i64] = &[1, 6, 13];
 
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
-    binary!("Add", &[1, 6, 7, 13, 14], arithmetic::ADD),
-    binary!("Sub", &[1, 6, 7, 13, 14], arithmetic::SUB),
-    binary!("Mul", &[1, 6, 7, 13, 14], arithmetic::MUL),
-    binary!("Div", &[1, 6, 7, 13, 14], arithmetic::DIV),
+    binary!("Add", &[1, 6, 7, 13, 14], arithmetic::ADD, CONSUMING),
+    binary!("Sub", &[1, 6, 7, 13, 14], arithmetic::SUB, CONSUMING),
+    binary!("Mul", &[1, 6, 7, 13, 14], arithmetic::MUL, CONSUMING),
+    binary!("Div", &[1, 6, 7, 13, 14], arithmetic::DIV, CONSUMING),
     row("Pow", &[1, 7, 12, 13, 15], BROADCAST, pow),
     row("Mod", &[10, 13, 28], &["fmod"], modulo),
-    binary!("And", &[1, 7], arithmetic::AND),
-    binary!("Or", &[1, 7], arithmetic::OR),
-    binary!("Xor", &[1, 7], arithmetic::XOR),
+    binary!("And", &[1, 7], arithmetic::AND, BROADCAST),
+    binary!("Or", &[1, 7], arithmetic::OR, BROADCAST),
+    binary!("Xor", &[1, 7], arithmetic::XOR, BROADCAST),
     direct!("Not", &[1], arithmetic::NOT),
     row("BitShift", &[11, 28], &["direction"], bit_shift),
     direct!("BitwiseAnd", &[18], arithmetic::AND),
@@ -70,9 +70,9 @@ pub(super) const ROWS: &[Row] = &[
     direct!("BitwiseXor", &[18], arithmetic::XOR),
     direct!("BitwiseNot", &[18], arithmetic::NOT),
     row("Equal", &[1, 7, 11, 13, 19], BROADCAST, equal),
-    binary!("Greater", &[1, 7, 9, 13], arithmetic::GT),
+    binary!("Greater", &[1, 7, 9, 13], arithmetic::GT, BROADCAST),
     direct!("GreaterOrEqual", &[12, 16], arithmetic::GE),
-    binary!("Less", &[1, 7, 9, 13], arithmetic::LT),
+    binary!("Less", &[1, 7, 9, 13], arithmetic::LT, BROADCAST),
     direct!("LessOrEqual", &[12, 16], arithmetic::LE),
     direct!("Neg", SINCE_6, arithmetic::NEG),
     direct!("Abs", SINCE_6, arithmetic::ABS),
@@ -235,7 +235,6 @@ fn equal(ctx: &mut RowCtx<'_, '_>) -> Built {
 
 /// Before version 7, a slope of one axis is that of the channels.
 fn prelu(ctx: &mut RowCtx<'_, '_>) -> Built {
-    only_before(ctx, 6, &["consumed_inputs"])?;
     let (x, mut slope) = (ctx.input(0)?, ctx.input(1)?);
     let (rank, given) = (ctx.rank(x)?, ctx.ty(slope)?);
     if ctx.version < 7 && given.rank() == 1 && rank > 2 && !given.shape[0].is(1) {

@@ -1,5 +1,4 @@
-//! What operators had and meant in old opsets: attributes that are gone, and, before opset 7,
-//! operands of two ranks that are aligned by attributes.
+//! What operators meant before opset 7: operands of two ranks that are aligned by attributes.
 
 use alula_ir::ValueId;
 use alula_tensor::Dim;
@@ -7,56 +6,9 @@ use alula_tensor::Dim;
 use super::{RowCtx, RowError};
 
 /// Attributes of binary operators before version 7.
-pub(super) const BROADCAST: &[&str] = &["axis", "broadcast", "consumed_inputs"];
-
-/// Attributes that an operator had before a version, most of which are inputs from then on.
-const RETIRED: &[(&str, &[&str], i64)] = &[
-    ("Clip", &["max", "min"], 11),
-    ("Dropout", &["ratio"], 12),
-    ("GRU", &["output_sequence"], 7),
-    ("InstanceNormalization", &["consumed_inputs"], 6),
-    ("LSTM", &["output_sequence"], 7),
-    ("Pad", &["pads", "value"], 11),
-    ("RNN", &["output_sequence"], 7),
-    ("ReduceL1", &["axes"], 18),
-    ("ReduceL2", &["axes"], 18),
-    ("ReduceLogSum", &["axes"], 18),
-    ("ReduceLogSumExp", &["axes"], 18),
-    ("ReduceMax", &["axes"], 18),
-    ("ReduceMean", &["axes"], 18),
-    ("ReduceMin", &["axes"], 18),
-    ("ReduceProd", &["axes"], 18),
-    ("ReduceSum", &["axes"], 13),
-    ("ReduceSumSquare", &["axes"], 18),
-    ("Slice", &["axes", "ends", "starts"], 10),
-    ("Split", &["split"], 13),
-    ("Squeeze", &["axes"], 13),
-    ("TopK", &["k"], 10),
-    ("Unsqueeze", &["axes"], 13),
-    ("Upsample", &["scales"], 9),
-];
-
-/// Whether an opset of the main domain has an attribute of an operator no more.
-pub(crate) fn is_retired(op_type: &str, attribute: &str, opset: i64) -> bool {
-    RETIRED.iter().any(|(name, attributes, version)| {
-        *name == op_type && attributes.contains(&attribute) && opset >= *version
-    })
-}
-
-/// Refuses attributes that only versions before `version` have.
-pub(super) fn only_before(
-    ctx: &RowCtx<'_, '_>,
-    version: i64,
-    names: &[&str],
-) -> Result<(), RowError> {
-    match names.iter().find(|name| ctx.has_attr(name)) {
-        Some(name) if ctx.version >= version => Err(RowError::Invalid(format!(
-            "version {} has no attribute {name}",
-            ctx.version
-        ))),
-        _ => Ok(()),
-    }
-}
+pub(super) const BROADCAST: &[&str] = &["axis", "broadcast"];
+/// Those of arithmetic ones, which before version 6 could be told to overwrite operands.
+pub(super) const CONSUMING: &[&str] = &["axis", "broadcast", "consumed_inputs"];
 
 /// The two operands of a binary operator, so that they broadcast from the last axis.
 ///
@@ -64,7 +16,6 @@ pub(super) fn only_before(
 /// those of the first one from `axis` on. `consumed_inputs` allowed to overwrite operands and
 /// never meant anything for the result.
 pub(super) fn aligned(ctx: &mut RowCtx<'_, '_>) -> Result<[ValueId; 2], RowError> {
-    only_before(ctx, 7, BROADCAST)?;
     let (a, b) = (ctx.input(0)?, ctx.input(1)?);
     if ctx.version >= 7 {
         return Ok([a, b]);

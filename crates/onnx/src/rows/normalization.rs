@@ -12,7 +12,6 @@ use alula_ops::shape::EXPAND;
 use alula_tensor::{DType, Dim};
 
 use super::contraction::reshape;
-use super::legacy::only_before;
 use super::{Built, Row, RowCtx, RowError, row};
 
 /// The family's rows.
@@ -170,8 +169,6 @@ fn batch_norm(ctx: &mut RowCtx<'_, '_>) -> Built {
     if !ctx.flag("spatial", true) {
         return Err(RowError::Unsupported("attribute spatial is 0".to_owned()));
     }
-    only_before(ctx, 7, &["consumed_inputs", "is_test"])?;
-    only_before(ctx, 9, &["spatial"])?;
     if ctx.version < 7 && !ctx.flag("is_test", false) {
         return Err(RowError::Unsupported(
             "normalization in training mode, attribute is_test is 0".to_owned(),
@@ -198,6 +195,8 @@ fn batch_norm_in_training(ctx: &mut RowCtx<'_, '_>) -> Built {
         <[ValueId; 5]>::try_from(inputs)
             .map_err(|inputs| RowError::Invalid(format!("{} inputs, not 5", inputs.len())))?
     };
+    ctx.need_rank(3, 1)?;
+    ctx.need_rank(4, 1)?;
     let rank = ctx.rank(x)? as i64;
     let axes: Vec<i64> = (0..rank).filter(|axis| *axis != 1).collect();
     let over = |keepdims: bool| {

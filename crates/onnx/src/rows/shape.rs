@@ -142,6 +142,7 @@ pub(super) fn reshape_to(
 
 fn reshape(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (x, target) = (ctx.input(0)?, ctx.input(1)?);
+    ctx.need_rank(1, 1)?;
     let target = read_dims(ctx, target)?;
     let shape = ctx.ty(x)?.shape;
     let to = resolve_target(&shape, &target, ctx.flag("allowzero", false));
@@ -269,6 +270,7 @@ fn transpose(ctx: &mut RowCtx<'_, '_>) -> Built {
 
 fn expand(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (x, to) = (ctx.input(0)?, ctx.input(1)?);
+    ctx.need_rank(1, 1)?;
     let to = read_dims(ctx, to)?;
     let shape = ctx.ty(x)?.shape;
     let who = ctx.name().to_owned();
@@ -288,6 +290,7 @@ fn expand(ctx: &mut RowCtx<'_, '_>) -> Built {
 
 fn tile(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (x, repeats) = (ctx.input(0)?, ctx.input(1)?);
+    ctx.need_rank(1, 1)?;
     let repeats = read_dims(ctx, repeats)?;
     Ok(vec![ctx.push(
         &TILE,
@@ -503,6 +506,7 @@ fn size(ctx: &mut RowCtx<'_, '_>) -> Built {
 
 fn constant_of_shape(ctx: &mut RowCtx<'_, '_>) -> Built {
     let to = ctx.input(0)?;
+    ctx.need_rank(0, 1)?;
     let to = read_dims(ctx, to)?;
     let value = match ctx.tensor("value")? {
         Some(value) => value

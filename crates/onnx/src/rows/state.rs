@@ -24,6 +24,16 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row("SwiGLU", &[28], &["alpha"], |ctx| {
         let (gate, linear) = (ctx.input(0)?, ctx.input(1)?);
+        let (ty, other) = (ctx.ty(gate)?, ctx.ty(linear)?);
+        let differ = || RowError::Invalid(format!("{ty} and {other} differ in shape"));
+        if ty.rank() != other.rank() {
+            return Err(differ());
+        }
+        let who = ctx.name().to_owned();
+        for (extent, other) in ty.shape.iter().zip(&other.shape) {
+            let required = ctx.graph().require(extent.clone(), other.clone(), &who);
+            required.map_err(|_| differ())?;
+        }
         let attrs = Attrs::new().with("alpha", ctx.float_or("alpha", 1.0));
         let gate = ctx.push(&SILU, &[gate], attrs)?;
         Ok(vec![ctx.mul(gate, linear)?])
@@ -86,6 +96,7 @@ fn tensor_scatter(ctx: &mut RowCtx<'_, '_>) -> Built {
     let length = part.shape[axis].clone();
     let steps = ctx.iota(DType::I64, length.clone())?;
     let mut places = ctx.view(steps, along(length, axis))?;
+    ctx.need_rank(2, 1)?;
     if let Some(begins) = ctx.optional(2) {
         let begins = ctx.cast(begins, DType::I64)?;
         let begins = ctx.view(begins, along(ty.shape[0].clone(), 0))?;

@@ -142,11 +142,6 @@ fn label_encoder(ctx: &mut RowCtx<'_, '_>) -> Built {
             _ => (places, classes),
         }
     } else {
-        if ctx.has_attr("classes_strings") {
-            return Err(RowError::Invalid(
-                "classes_strings is of version 1".to_owned(),
-            ));
-        }
         (side(ctx, "keys")?, side(ctx, "values")?)
     };
     // Versions and engines differ in whether it is found.
