@@ -3,98 +3,14 @@
 //! reason in `inert.txt`. And whatever is left out of a test's node is missed by name,
 //! or was optional; nothing panics.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 
-use alula_onnx::external::ExternalFiles;
+use alula_onnx::proto::AttributeProto;
 use alula_onnx::proto::attribute_proto::AttributeType;
-use alula_onnx::proto::{
-    AttributeProto, ModelProto, NodeProto, SequenceProto, TensorProto, decode, decode_model,
-};
-use alula_onnx::tensor::import_tensor;
 use alula_onnx::{ImportOptions, import_bytes, rows};
-use alula_ops::evaluate;
-use alula_tensor::{Value, ValueType};
 use prost::Message;
 
-/// A test of one node: its model and inputs, and what we make of them.
-struct Case {
-    name: String,
-    model: ModelProto,
-    folder: PathBuf,
-    outputs: Vec<Value>,
-}
-
-impl Case {
-    fn node(&self) -> &NodeProto {
-        &self.model.graph.as_ref().expect("a test has a graph").node[0]
-    }
-
-    /// The model with its node changed.
-    fn with(&self, change: impl FnOnce(&mut NodeProto)) -> ModelProto {
-        let mut model = self.model.clone();
-        change(&mut model.graph.as_mut().expect("a test has a graph").node[0]);
-        model
-    }
-}
-
-/// A tensor, or a sequence of tensors, in a file.
-fn read(path: &Path, ty: &ValueType) -> Result<Value, String> {
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    let value = |proto: &TensorProto| {
-        let tensor = import_tensor(proto, &ExternalFiles::none());
-        tensor.map(Value::from).map_err(|error| error.to_string())
-    };
-    match ty {
-        ValueType::Tensor(_) => value(&decode(bytes).map_err(|error| error.to_string())?),
-        ValueType::Sequence(_) => {
-            let proto: SequenceProto = decode(bytes).map_err(|error| error.to_string())?;
-            let values = proto.tensor_values.iter().map(value);
-            Ok(Value::Sequence(values.collect::<Result<_, _>>()?))
-        }
-        other => Err(format!("{other} is not read here")),
-    }
-}
-
-/// The outputs by the reference evaluation, or why there are none.
-fn run(model: &ModelProto, folder: &Path) -> Result<Vec<Value>, String> {
-    let import = import_bytes(model.encode_to_vec(), &ImportOptions::default());
-    let graph = import.map_err(|error| error.to_string())?.graph;
-    let mut inputs = Vec::new();
-    for (position, id) in graph.inputs().iter().enumerate() {
-        let path = folder.join(format!("test_data_set_0/input_{position}.pb"));
-        inputs.push(read(&path, graph.ty(*id))?);
-    }
-    evaluate(&graph, inputs).map_err(|error| error.to_string())
-}
-
-/// The tests of one node that we pass; none where there is no test data.
-fn cases() -> Vec<Case> {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
-    let cache = std::env::var_os("ALULA_CACHE");
-    let cache = cache.map_or_else(|| home().join(".cache/alula"), PathBuf::from);
-    let entries = std::fs::read_dir(cache.join("conformance/node"));
-    let mut folders: Vec<PathBuf> = entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|e| e.path())
-        .collect();
-    folders.sort();
-    let case = |folder: PathBuf| {
-        let model = decode_model(std::fs::read(folder.join("model.onnx")).ok()?).ok()?;
-        let is_one = model.graph.as_ref()?.node.len() == 1;
-        let outputs = is_one.then(|| run(&model, &folder).ok()).flatten()?;
-        let name = folder.file_name()?.to_string_lossy().into_owned();
-        Some(Case {
-            name,
-            model,
-            folder,
-            outputs,
-        })
-    };
-    folders.into_iter().filter_map(case).collect()
-}
+use crate::cases::{Case, by_operator, cases, operator, run};
 
 fn of_kind(name: &str, kind: AttributeType) -> AttributeProto {
     AttributeProto {
@@ -105,6 +21,8 @@ fn of_kind(name: &str, kind: AttributeType) -> AttributeProto {
 }
 
 const WORD: &[u8] = b"no such word";
+/// A locale of letters of its own.
+const TURKISH: &[u8] = b"tr_TR";
 
 /// An attribute in other ways than it is; `None` without it.
 fn changes(name: &str, given: Option<&AttributeProto>) -> Vec<Option<AttributeProto>> {
@@ -158,7 +76,7 @@ fn changes(name: &str, given: Option<&AttributeProto>) -> Vec<Option<AttributePr
         changed.extend([value + 0.7, value * 2.0 + 0.3, 0.0].map(|value| Some(float(value))));
     }
     if given.s.is_some() {
-        changed.push(Some(text(WORD)));
+        changed.extend([WORD, TURKISH].map(|word| Some(text(word))));
     }
     if !given.ints.is_empty() {
         let more = given.ints.iter().map(|value| value + 1).collect();
@@ -189,19 +107,12 @@ fn counts(case: &Case, attribute: &str) -> bool {
             node.attribute.retain(|given| given.name() != attribute);
             node.attribute.extend(change);
         });
-        match run(&model, &case.folder) {
+        match run(&model, &case.inputs) {
             Ok(outputs) => outputs != case.outputs,
             // What is said of a value of another kind says nothing of what the attribute means.
             Err(error) => !error.contains("holds"),
         }
     })
-}
-
-fn operator(node: &NodeProto) -> String {
-    match node.domain() {
-        "" | "ai.onnx" => node.op_type().to_owned(),
-        domain => format!("{domain}::{}", node.op_type()),
-    }
 }
 
 #[test]
@@ -213,19 +124,10 @@ fn every_attribute_counts() {
             "no conformance tests in the cache",
         );
     }
-    let mut by_operator: BTreeMap<String, Vec<&Case>> = BTreeMap::new();
-    for case in &cases {
-        by_operator
-            .entry(operator(case.node()))
-            .or_default()
-            .push(case);
-    }
+    let by_operator = by_operator(&cases);
     let mut inert = BTreeSet::new();
-    for row in rows::all().filter(|row| row.domain != "com.microsoft") {
-        let name = match row.domain {
-            "" => row.op_type.to_owned(),
-            domain => format!("{domain}::{}", row.op_type),
-        };
+    for row in rows::all() {
+        let name = operator(row.domain, row.op_type);
         let cases = by_operator.get(&name).map_or(&[][..], Vec::as_slice);
         for attribute in row.attrs {
             if !cases.iter().any(|case| counts(case, attribute)) {
