@@ -23,6 +23,8 @@ left where the terms of a sum cancel. The references of *random* tests come from
 which ONNX does not ask for; there types and statistics are judged. Tests of an operator's function
 body count as the operator's. *ULP* is the largest error of a float element, over the spacing of
 its dtype at the reference, or at a thousandth of the largest reference where that is wider.
+
+The 1,765 node tests of onnx 1.22.0, run once on cpu: 1755 pass, 10 random, 0 refused, 0 wrong.
 ";
 
 /// What the tests of one operator say.
