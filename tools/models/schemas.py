@@ -5,8 +5,8 @@
 
 From the installed packages: onnx for its own domains, onnxruntime for `com.microsoft` and for what
 it adds to the main domain. First the sets of types, numbered; then one line for each version of
-each operator that is defined there: `[DOMAIN::]NAME VERSION OUTPUTS | OPERANDS | ATTRIBUTES`, with the
-greatest number of outputs, or `*`. An operand is `NAME:VARIABLE=SET`; operands of one variable
+each operator that is defined there: `[DOMAIN::]NAME VERSION OUTPUTS | OPERANDS | ATTRIBUTES`, with
+the greatest number of outputs, or `*`. An operand is `NAME:VARIABLE=SET`; operands of one variable
 have one type, those without one have any of the set. `?` after a name is optional, `*N` any number,
 at least N. `!` after an attribute is required. `crates/onnx/src/schema.rs` reads this.
 """
