@@ -20,7 +20,7 @@ use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
     row("QuantizeLinear", &["axis"], quantize),
-    row("DequantizeLinear", &["axis", "block_size"], dequantize),
+    row("DequantizeLinear", &["axis"], dequantize),
     row("QLinearAdd", &[], qlinear_add),
     row("QLinearMul", &[], qlinear_mul),
     row("QGemm", &["alpha", "transA", "transB"], qgemm),
