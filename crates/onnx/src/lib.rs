@@ -2,8 +2,9 @@
 //!
 //! [`import_file`] and [`import_bytes`] decode the protobuf, inline functions, resolve external
 //! data and build the graph by [`rows`]: one row an operator, naming the versions it knows and the
-//! attributes it consumes. What no row takes is refused by name, all of it in one report. Nothing
-//! after this crate knows ONNX.
+//! attributes it consumes. Before a row sees a node, [`schema`] holds it to what ONNX lists for its
+//! version. What no row takes is refused by name, all of it in one report. Nothing after this crate
+//! knows ONNX.
 
 mod declared;
 mod dtype;
