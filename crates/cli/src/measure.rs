@@ -124,7 +124,17 @@ pub(crate) fn peak_rss_mb() -> Option<f64> {
 
 /// Seconds of the system's monotonic clock, to be compared with other processes' readings.
 pub(crate) fn monotonic_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    seconds_of(rustix::time::ClockId::Monotonic)
+}
+
+/// Seconds that all threads of this process have had a processor. Unlike time, it passes for this
+/// process alone, whatever else the machine does.
+pub(crate) fn processor_seconds() -> f64 {
+    seconds_of(rustix::time::ClockId::ProcessCPUTime)
+}
+
+fn seconds_of(clock: rustix::time::ClockId) -> f64 {
+    let time = rustix::time::clock_gettime(clock);
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 

@@ -26,6 +26,16 @@ enum Source {
     Tile(usize),
 }
 
+/// An extent of the grid of a tile: most are the tile's rows or columns, and a tile is finished
+/// in less time than an expression takes.
+#[derive(Clone, Copy, Debug)]
+enum Extent<'m> {
+    Fixed(i64),
+    /// The value of a symbol, by its position.
+    Symbol(usize),
+    Expression(&'m Dim),
+}
+
 /// A tile kernel with its operands for one run.
 #[derive(Debug)]
 pub struct TileKernel<'m> {
@@ -33,7 +43,7 @@ pub struct TileKernel<'m> {
     name: &'m str,
     names: &'m [Symbol],
     sources: SmallVec<[Source; SLOTS_MAX]>,
-    grid: &'m [Dim],
+    grid: SmallVec<[Extent<'m>; 4]>,
     /// The operands, then two places for the tile.
     pointers: SmallVec<[*mut u8; SLOTS_MAX]>,
     /// Where sums of integers go.
@@ -136,7 +146,17 @@ impl<'m> TileKernel<'m> {
         let mut pointers: SmallVec<[*mut u8; SLOTS_MAX]> =
             operands.iter().map(|buffer| buffer.pointer).collect();
         pointers.extend([std::ptr::null_mut(); 2]);
-        let (names, grid) = (kernel.symbols.as_slice(), kernel.grid.as_slice());
+        let names = kernel.symbols.as_slice();
+        let extent = |extent: &'m Dim| {
+            let symbol = extent.as_symbol();
+            let position = |symbol| names.iter().position(|name| name == symbol);
+            match (extent.as_const(), symbol.and_then(position)) {
+                (Some(extent), _) => Extent::Fixed(extent),
+                (None, Some(position)) => Extent::Symbol(position),
+                (None, None) => Extent::Expression(extent),
+            }
+        };
+        let grid = kernel.grid.iter().map(extent).collect();
         let failed = AtomicBool::new(false);
         Ok(TileKernel {
             entry,
@@ -211,7 +231,12 @@ impl<'m> TileKernel<'m> {
             symbols.get(position).copied()
         };
         let points = self.grid.iter().try_fold(1_i64, |points, extent| {
-            points.checked_mul(extent.eval(&bind).ok()?.max(0))
+            let extent = match *extent {
+                Extent::Fixed(extent) => extent,
+                Extent::Symbol(position) => symbols[position],
+                Extent::Expression(extent) => extent.eval(&bind).ok()?,
+            };
+            points.checked_mul(extent.max(0))
         });
         let Some(points) = points else {
             self.failed.store(true, Ordering::Relaxed);

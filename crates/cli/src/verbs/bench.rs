@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::{check_extents, compiled, stored, threads};
 use crate::args::{Bench, Global};
 use crate::failure::Failure;
-use crate::measure::{monotonic_seconds, peak_rss_mb};
+use crate::measure::{monotonic_seconds, peak_rss_mb, processor_seconds};
 use crate::{inputs, log, out};
 
 /// What is measured in a row.
@@ -228,18 +228,21 @@ fn measure(args: &Bench, target: Target, case: Case) -> Result<(Json, FusionPlan
     let first_abs_s = monotonic_seconds();
     let duration = Duration::try_from_secs_f64(args.duration.clamp(0.0, 3600.0));
     let end = Instant::now() + duration.unwrap_or_default();
-    let mut times = Vec::new();
+    let (mut times, mut processor_times) = (Vec::new(), Vec::new());
     while times.len() < 3 || Instant::now() < end {
-        let start = Instant::now();
+        let (start, processor_start) = (Instant::now(), processor_seconds());
         session.run(&named)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
+        processor_times.push((processor_seconds() - processor_start) * 1e3);
         // The reference may take minutes: one measured run is enough.
         if target == Target::Reference && Instant::now() >= end {
             break;
         }
     }
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
+    processor_times.sort_by(f64::total_cmp);
+    let place = |share: f64| ((times.len() - 1) as f64 * share).round() as usize;
+    let at = |share: f64| times[place(share)];
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let artifact_mb = match is_artifact {
         true => std::fs::metadata(&args.model)
@@ -263,6 +266,8 @@ fn measure(args: &Bench, target: Target, case: Case) -> Result<(Json, FusionPlan
         "p50_ms": at(0.5),
         "p90_ms": at(0.9),
         "min_ms": at(0.0),
+        "cpu_p50_ms": processor_times[place(0.5)],
+        "cpu_min_ms": processor_times[0],
         "compile_ms": ms(compiled),
         "load_ms": ms(loaded),
         "first_ms": ms(first),

@@ -85,6 +85,8 @@ fn json_has_the_keys_that_tools_rely_on() {
                 "p50_ms",
                 "p90_ms",
                 "min_ms",
+                "cpu_p50_ms",
+                "cpu_min_ms",
                 "compile_ms",
                 "load_ms",
                 "first_ms",
