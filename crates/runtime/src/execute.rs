@@ -357,13 +357,16 @@ impl<'r> Run<'r> {
         let declared = &self.core.program.plans[frame.plan].slots[index];
         if self.root(frame, slot) == index {
             match (&frame.held[index], &declared.place) {
+                // What was passed in may be a view of what holds it, with extents of its own.
+                (_, Place::Input(input)) if !frame.passed.is_empty() => {
+                    return Ok(frame.passed[*input].clone());
+                }
                 (Held::Own(value), _) => {
                     return Ok(value.as_tensor().map(|tensor| tensor.shape().to_vec()));
                 }
                 (Held::Caller(input), _) => {
                     return Ok(self.feeds[*input].shape().map(<[usize]>::to_vec));
                 }
-                (_, Place::Input(input)) => return Ok(frame.passed[*input].clone()),
                 _ => {}
             }
         }

@@ -183,6 +183,10 @@ pub(super) fn choose(maker: &mut Maker) -> Option<()> {
             let x = maker.pick(|_| true)?;
             let cond = condition(maker, x)?;
             let y = partner(maker, x);
+            // Both fit `x`, where it has an extent of 1 by extents that one run does not share.
+            if !broadcasts(&maker.shape(cond), &maker.shape(y)) {
+                return None;
+            }
             let operands = if maker.random.chance(2) {
                 [cond, x, y]
             } else {

@@ -231,11 +231,11 @@ fn reduce_ints(kind: Kind, dtype: DType, group: &[Scalar]) -> Scalar {
         Kind::Mean => sum(&mut values.clone())
             .checked_div(wrap(group.len() as i128))
             .unwrap_or(0),
-        Kind::Prod => values.fold(1, |p, x| wrap(p * x)),
+        Kind::Prod => values.fold(1, |p: i128, x| wrap(p.wrapping_mul(x))),
         Kind::Max => values.max().unwrap_or(low),
         Kind::Min => values.min().unwrap_or(high),
         Kind::L1 => sum(&mut values.map(i128::abs)),
-        Kind::SumSquare => sum(&mut values.map(|x| x * x)),
+        Kind::SumSquare => sum(&mut values.map(|x| x.wrapping_mul(x))),
         Kind::L2 => float((values.map(|x| (x * x) as f64).sum::<f64>()).sqrt()),
         Kind::LogSum => float((values.sum::<i128>() as f64).ln()),
         Kind::LogSumExp => float(values.map(|x| (x as f64).exp()).sum::<f64>().ln()),
