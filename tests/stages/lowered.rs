@@ -125,6 +125,7 @@ fn show_plan(plan: &Plan, lowered: &Lowered, shown: &mut String) {
             Place::Arena { first, last } => format!("arena, steps {first} to {last}"),
             Place::Dynamic => "made by its step".to_owned(),
             Place::Alias(other) => format!("as slot {}", other.0),
+            Place::Part { base, offset } => format!("in slot {} from byte {offset}", base.0),
         };
         line(format!("  slot {position}: {ty}, {bytes} bytes, {place}"));
     }

@@ -171,6 +171,8 @@ fn lowered(
             false => Layouts::RowMajor,
         },
         native: options.native,
+        // Elements of one or two bytes lie several to a word that a shader binds and writes.
+        part_alignment: (target == Target::Wgpu).then_some(4),
     };
     Ok(lower_as(graph, &options)?)
 }

@@ -3,7 +3,8 @@
 //! [`expand`] replaces annotations (see [`quant`]) and composite operators; [`cluster`] turns nodes
 //! into work items and fuses them under a named strategy; [`layout`] orders the axes of buffers;
 //! [`build`] lays out loops; [`legalize`] expands what a target lacks; [`plan`] gives values slots
-//! and puts steps in order; [`in_place`] lets results take the memory of operands that die.
+//! and puts steps in order, `parts` lets slices and operands of concatenations lie where they are
+//! read; [`in_place`] lets results take the memory of operands that die.
 //! Nothing here knows a target beyond the capabilities that it is told.
 
 pub mod build;
@@ -17,6 +18,7 @@ pub mod schedule;
 
 mod error;
 mod expand;
+mod parts;
 mod refusals;
 
 pub use error::{LowerFailure, NodeFailure, NodeReason};

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alula_ir::{Def, Graph, Origin, Requirement, ValueId};
-use alula_kernel::{Compute, Contract, Kernel};
+use alula_kernel::{Access, Compute, Contract, Kernel};
 use alula_program::{Check, Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
 use alula_tensor::{Dim, Symbol, Tensor, TensorType, ValueType};
 
 use crate::cluster::{FusionPlan, FusionReport, Item, Rules, Strategy, Work, cluster, items};
 use crate::layout::{LayoutReport, Layouts, lay_out};
 use crate::quant::{Fate, Native};
-use crate::{LowerFailure, expand};
+use crate::{LowerFailure, expand, parts};
 
 /// What a launch computes, before loops are laid out for a target.
 #[derive(Clone, Debug)]
@@ -24,6 +24,15 @@ pub enum KernelWork {
 }
 
 impl KernelWork {
+    /// Whether a parameter is written.
+    pub(crate) fn writes(&self, param: usize) -> bool {
+        match self {
+            KernelWork::Compute(compute) => param == compute.operands.len(),
+            KernelWork::Contract(contract) => param == contract.epilogue.operands.len(),
+            KernelWork::Kernel(kernel) => kernel.params[param].access != Access::Read,
+        }
+    }
+
     /// Scalar evaluations, about.
     pub fn evaluations(&self) -> Dim {
         match self {
@@ -100,6 +109,9 @@ pub struct LowerOptions {
     pub layouts: Layouts,
     /// What takes quantized operands as they are stored.
     pub native: Native,
+    /// What offsets and lengths in bytes of values within others are multiples of, if the target
+    /// asks for more than their elements do.
+    pub part_alignment: Option<usize>,
 }
 
 /// As [`lower`], in the way that options say.
@@ -116,6 +128,8 @@ pub fn lower_as(graph: Graph, options: &LowerOptions) -> Result<Lowered, LowerFa
         let text = format!("it lists {listed} graphs, the model has {there}");
         return Err(LowerFailure::FusionPlan(text));
     }
+    tracing::debug_span!("parts")
+        .in_scope(|| parts::place(&mut lowered, options.part_alignment.unwrap_or(1)));
     Ok(lowered)
 }
 
@@ -290,7 +304,7 @@ impl Planner<'_> {
         match self.slots[slot.0 as usize].place {
             Place::Constant(position) => Some(position),
             Place::Alias(base) => self.constant_of(base),
-            Place::Input(_) | Place::Arena { .. } | Place::Dynamic => None,
+            Place::Input(_) | Place::Arena { .. } | Place::Dynamic | Place::Part { .. } => None,
         }
     }
 
@@ -479,8 +493,7 @@ impl Planner<'_> {
             .map(|(name, id)| port(&mut self, name, *id))
             .collect();
         let symbols = self.symbols(is_outermost)?;
-        self.lifetimes(&outputs);
-        Ok(Plan {
+        let mut plan = Plan {
             name: graph.name.clone(),
             symbols,
             checks: self.checks,
@@ -488,7 +501,9 @@ impl Planner<'_> {
             outputs,
             slots: self.slots,
             steps: self.steps,
-        })
+        };
+        parts::lifetimes(&mut plan);
+        Ok(plan)
     }
 
     fn symbols(&mut self, is_outermost: bool) -> Result<Vec<SymbolDef>, LowerFailure> {
@@ -543,47 +558,5 @@ impl Planner<'_> {
             });
         }
         Ok(defs)
-    }
-
-    /// Extends the life of each planned slot to its last reader.
-    fn lifetimes(&mut self, outputs: &[Port]) {
-        let mut reads: Vec<(usize, SlotId)> = Vec::new();
-        for (position, step) in self.steps.iter().enumerate() {
-            let mut read = |slot: SlotId| reads.push((position, slot));
-            match step {
-                Step::Launch { args, .. } => args.iter().copied().for_each(read),
-                Step::Host { operands, .. } => operands.iter().copied().flatten().for_each(read),
-                Step::Dims { result, .. } => read(*result),
-                Step::If {
-                    cond,
-                    then,
-                    otherwise,
-                    ..
-                } => {
-                    read(*cond);
-                    then.1.iter().chain(&otherwise.1).copied().for_each(read);
-                }
-                Step::Loop {
-                    trips,
-                    cond,
-                    carried,
-                    captures,
-                    ..
-                } => {
-                    trips.iter().chain(cond).copied().for_each(&mut read);
-                    carried.iter().chain(captures).copied().for_each(read);
-                }
-            }
-        }
-        let end = self.steps.len();
-        reads.extend(outputs.iter().map(|port| (end, port.slot)));
-        for (position, mut slot) in reads {
-            while let Place::Alias(base) = self.slots[slot.0 as usize].place {
-                slot = base;
-            }
-            if let Place::Arena { last, .. } = &mut self.slots[slot.0 as usize].place {
-                *last = (*last).max(position);
-            }
-        }
     }
 }

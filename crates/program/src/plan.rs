@@ -122,6 +122,14 @@ pub enum Place {
     Dynamic,
     /// The same bytes as another slot under another type.
     Alias(SlotId),
+    /// Bytes of another slot, as many as this one has, from an offset on. It is written only where
+    /// the other one lies in planned memory.
+    Part {
+        /// The other slot.
+        base: SlotId,
+        /// Bytes before this slot's.
+        offset: Dim,
+    },
 }
 
 /// Something that a plan does.

@@ -1,16 +1,35 @@
 //! The slots that a plan names: to look at, to rename, to drop.
 
+use alula_tensor::Dim;
+
 use crate::{Place, Plan, SlotId, Step, SymbolOrigin};
 
 impl Plan {
-    /// The slot, by position, that holds a slot's bytes: itself unless it is an alias. Chains end,
-    /// as whoever made the plan takes care and a session checks.
+    /// The slot, by position, that holds a slot's bytes: itself unless it is an alias or a part.
+    /// Chains end, as whoever made the plan takes care and a session checks.
     pub fn root(&self, slot: SlotId) -> usize {
         let mut slot = slot.0 as usize;
-        while let Place::Alias(base) = self.slots[slot].place {
+        while let Place::Alias(base) | Place::Part { base, .. } = self.slots[slot].place {
             slot = base.0 as usize;
         }
         slot
+    }
+
+    /// Bytes of the root before the slot's; `None` if nothing on the way to it is a part.
+    pub fn offset(&self, slot: SlotId) -> Option<Dim> {
+        let (mut slot, mut offset) = (slot, None);
+        loop {
+            slot = match &self.slots[slot.0 as usize].place {
+                Place::Alias(base) => *base,
+                Place::Part { base, offset: more } => {
+                    offset = Some(offset.unwrap_or(Dim::new(0)) + more.clone());
+                    *base
+                }
+                Place::Input(_) | Place::Constant(_) | Place::Arena { .. } | Place::Dynamic => {
+                    return offset;
+                }
+            };
+        }
     }
 
     /// Calls `visit` with every slot that ports, symbols, steps and aliases name.
@@ -26,7 +45,7 @@ impl Plan {
             }
         }
         for slot in &mut self.slots {
-            if let Place::Alias(base) = &mut slot.place {
+            if let Place::Alias(base) | Place::Part { base, .. } = &mut slot.place {
                 visit(base);
             }
         }
@@ -116,6 +135,34 @@ mod tests {
             bytes: Dim::new(4),
             place,
         }
+    }
+
+    #[test]
+    fn a_part_of_a_part_begins_behind_both() {
+        let part = |base, offset| {
+            let base = SlotId(base);
+            let offset = Dim::named("N") * Dim::new(offset);
+            slot(Place::Part { base, offset })
+        };
+        let plan = Plan {
+            name: "main".to_owned(),
+            symbols: Vec::new(),
+            checks: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            slots: vec![
+                slot(Place::Arena { first: 0, last: 1 }),
+                part(0, 8),
+                slot(Place::Alias(SlotId(1))),
+                part(2, 4),
+                slot(Place::Alias(SlotId(0))),
+            ],
+            steps: Vec::new(),
+        };
+        assert_eq!(plan.root(SlotId(3)), 0);
+        let offset = Dim::named("N") * Dim::new(12);
+        assert_eq!(plan.offset(SlotId(3)), Some(offset));
+        assert_eq!(plan.offset(SlotId(4)), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ impl fmt::Display for Place {
             Place::Arena { first, last } => write!(f, "arena, steps {first} to {last}"),
             Place::Dynamic => f.write_str("of its own"),
             Place::Alias(slot) => write!(f, "as {slot}"),
+            Place::Part { base, offset } => write!(f, "in {base} from byte {offset}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Bindings: what values of symbols make of a plan. Computed once for each tuple of values, kept.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, RwLock};
 
 use alula_program::{Check, Lifetime, Place, Plan, Step, pack};
@@ -27,6 +28,9 @@ pub(crate) enum Home {
 pub(crate) struct Binding {
     /// Each slot's home.
     pub(crate) homes: Vec<Home>,
+    /// For each slot that is a part of its root's bytes, where it begins and ends; `None` also
+    /// where that depends on later symbols.
+    pub(crate) parts: Vec<Option<Range<usize>>>,
     /// Each slot's extents; `None` where they depend on later symbols or it is no tensor.
     pub(crate) shapes: Vec<Option<Vec<usize>>>,
     /// Each step's kernel symbols; `None` where some are known later only.
@@ -109,7 +113,7 @@ impl Binding {
                         lives.push(Lifetime { bytes, first, last });
                     }
                 },
-                Place::Input(_) | Place::Constant(_) | Place::Alias(_) => {}
+                Place::Input(_) | Place::Constant(_) | Place::Alias(_) | Place::Part { .. } => {}
             }
         }
         limit(total, bytes_max)?;
@@ -121,6 +125,7 @@ impl Binding {
             homes[slot] = Home::Arena { offset, bytes };
         }
         debug_assert_eq!(prepared.root.len(), homes.len());
+        let parts = parts(plan, prepared, &homes, table, env)?;
         let symbols: Vec<Option<Vec<i64>>> = plan
             .steps
             .iter()
@@ -148,6 +153,7 @@ impl Binding {
         Ok(Binding {
             work: work.collect(),
             homes,
+            parts,
             shapes,
             symbols,
             arena_bytes,
@@ -155,6 +161,31 @@ impl Binding {
             open_checks,
         })
     }
+}
+
+/// Where parts begin and end in their roots' bytes, those of planned memory within them.
+fn parts(
+    plan: &Plan,
+    prepared: &Prepared,
+    homes: &[Home],
+    table: &SymbolTable,
+    env: &Env,
+) -> Result<Vec<Option<Range<usize>>>, StepError> {
+    let mut parts = Vec::with_capacity(plan.slots.len());
+    for ((slot, offset), &root) in plan.slots.iter().zip(&prepared.offset).zip(&prepared.root) {
+        let part = offset
+            .as_ref()
+            .map(|offset| table.part(offset, &slot.bytes, env));
+        let part = part.map(known).transpose()?.flatten();
+        if let (Some(part), Home::Arena { bytes, .. }) = (&part, homes[root])
+            && part.end > bytes
+        {
+            let text = format!("bytes {part:?} of a value that has {bytes}");
+            return Err(StepError::Value(text));
+        }
+        parts.push(part);
+    }
+    Ok(parts)
 }
 
 /// A number of scalar evaluations, as many as can be said if there are more; `None` if it depends

@@ -35,7 +35,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn pass_all(&self, frame: &Frame, slots: &[SlotId]) -> Result<Vec<Passed>, StepError> {
+    fn pass_all(&mut self, frame: &Frame, slots: &[SlotId]) -> Result<Vec<Passed>, StepError> {
         slots.iter().map(|slot| self.pass(frame, *slot)).collect()
     }
 

@@ -1,5 +1,6 @@
 //! Runs plans: frames, steps in order, values in and out of slots.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -108,7 +109,9 @@ impl<'r> Run<'r> {
             Place::Input(input) if is_outermost => Held::Caller(input),
             Place::Input(input) => inputs[input].clone(),
             Place::Constant(constant) => Held::Constant(constant),
-            Place::Arena { .. } | Place::Dynamic | Place::Alias(_) => Held::Nothing,
+            Place::Arena { .. } | Place::Dynamic | Place::Alias(_) | Place::Part { .. } => {
+                Held::Nothing
+            }
         }));
         for late in &prepared.early {
             self.bind(&mut frame, late)?;
@@ -206,6 +209,9 @@ impl<'r> Run<'r> {
 
     /// Bytes that a slot's value takes on the host beside where it lies.
     pub(crate) fn copied_bytes(&self, frame: &Frame, slot: SlotId) -> u64 {
+        if let Ok(Some(part)) = self.part(frame, slot) {
+            return part.len() as u64;
+        }
         let bytes = match self.held(frame, slot) {
             Held::Arena { bytes, .. } => *bytes,
             Held::Caller(input) => self.feeds[*input].bytes().map_or(0, <[u8]>::len),
@@ -347,6 +353,23 @@ impl<'r> Run<'r> {
         &frame.held[self.root(frame, slot)]
     }
 
+    /// Which of the root's bytes a slot has; `None` for all.
+    pub(crate) fn part(
+        &self,
+        frame: &Frame,
+        slot: SlotId,
+    ) -> Result<Option<Range<usize>>, StepError> {
+        let (core, index) = (self.core, slot.0 as usize);
+        let Some(offset) = &core.prepared[frame.plan].offset[index] else {
+            return Ok(None);
+        };
+        if let Some(part) = &frame.binding().parts[index] {
+            return Ok(Some(part.clone()));
+        }
+        let bytes = &core.program.plans[frame.plan].slots[index].bytes;
+        core.table.part(offset, bytes, &frame.env).map(Some)
+    }
+
     /// Extents of a slot's value; `None` where it is no tensor.
     pub(crate) fn shape(
         &self,
@@ -383,6 +406,9 @@ impl<'r> Run<'r> {
 
     /// Length of what a slot holds.
     pub(crate) fn held_bytes(&self, frame: &Frame, slot: SlotId) -> usize {
+        if let Ok(Some(part)) = self.part(frame, slot) {
+            return part.len();
+        }
         match self.held(frame, slot) {
             Held::Nothing => 0,
             Held::Arena { bytes, .. } => *bytes,
@@ -400,8 +426,15 @@ impl<'r> Run<'r> {
         offset: usize,
         into: &mut [u8],
     ) -> Result<(), StepError> {
+        let first = match self.part(frame, slot)? {
+            Some(part) if part.len() < offset.saturating_add(into.len()) => {
+                return Err(StepError::value("a value is shorter than its type says"));
+            }
+            Some(part) => part.start,
+            None => 0,
+        };
         let held = self.held(frame, slot);
-        self.read_held(held, offset, into)
+        self.read_held(held, first + offset, into)
     }
 
     pub(crate) fn read_held(
@@ -517,6 +550,15 @@ impl<'r> Run<'r> {
         let shape = self.shape(frame, slot)?;
         let core = self.core;
         let ty = &core.program.plans[frame.plan].slots[slot.0 as usize].ty;
+        if let Some(part) = self.part(frame, slot)? {
+            let (Some(ty), Some(shape)) = (ty.as_tensor(), shape) else {
+                return Err(StepError::Value(format!("{ty} is a part of a tensor")));
+            };
+            self.fits(part.len())?;
+            let mut storage = Storage::try_zeroed(part.len())?;
+            self.read(frame, slot, 0, storage.to_mut())?;
+            return Ok(Tensor::from_storage(ty.dtype, &shape, storage)?.into());
+        }
         let held = self.held(frame, slot);
         self.materialise(held, ty, shape.as_deref())
     }
@@ -573,6 +615,11 @@ impl<'r> Run<'r> {
     pub(crate) fn make(&mut self, frame: &mut Frame, slot: SlotId) -> Result<(), StepError> {
         let root = self.root(frame, slot);
         let home = self.home(frame, slot)?;
+        if !matches!(home, Home::Arena { .. }) && self.part(frame, slot)?.is_some() {
+            return Err(StepError::value(
+                "a kernel writes a part of what is not planned",
+            ));
+        }
         if !matches!(frame.held[root], Held::Nothing) {
             return Ok(());
         }
@@ -649,6 +696,9 @@ impl<'r> Run<'r> {
         from: &[u8],
     ) -> Result<(), StepError> {
         let root = self.root(frame, slot);
+        if self.part(frame, slot)?.is_some() {
+            return Err(StepError::value("only kernels write parts of values"));
+        }
         match self.home(frame, slot)? {
             Home::Arena { offset, bytes } => {
                 if bytes != from.len() {
@@ -677,8 +727,15 @@ impl<'r> Run<'r> {
     }
 
     /// A slot as it is passed into a sub-plan.
-    pub(crate) fn pass(&self, frame: &Frame, slot: SlotId) -> Result<Passed, StepError> {
-        let held = self.held(frame, slot).clone();
+    pub(crate) fn pass(&mut self, frame: &Frame, slot: SlotId) -> Result<Passed, StepError> {
+        let held = match (self.part(frame, slot)?, self.held(frame, slot)) {
+            (None, held) => held.clone(),
+            (Some(part), &Held::Arena { offset, bytes }) if part.end <= bytes => Held::Arena {
+                offset: offset + part.start,
+                bytes: part.len(),
+            },
+            (Some(_), _) => Held::Own(self.value(frame, slot)?),
+        };
         if matches!(held, Held::Nothing) {
             return Err(StepError::value("a value is passed before it is written"));
         }

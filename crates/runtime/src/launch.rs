@@ -1,5 +1,7 @@
 //! Launches: slots as a kernel's parameters.
 
+use std::ops::Range;
+
 use alula_program::{Arg, DeviceError, Launch, ParamAccess, SlotId};
 use alula_tensor::{Storage, Tensor, Value};
 use smallvec::SmallVec;
@@ -8,6 +10,14 @@ use crate::StepError;
 use crate::bind::evaluations;
 use crate::execute::Run;
 use crate::frame::{Frame, Held};
+
+/// A part of bytes, or all of them.
+fn part_of<'b>(bytes: &'b [u8], part: Option<&Range<usize>>) -> Option<&'b [u8]> {
+    match part {
+        Some(part) => bytes.get(part.clone()),
+        None => Some(bytes),
+    }
+}
 
 /// Parameters of most kernels fit here without an allocation.
 const INLINE: usize = 24;
@@ -97,18 +107,31 @@ impl Run<'_> {
                 args.push(Arg::HostMut(bytes));
                 continue;
             }
+            let part = self.part(frame, *slot)?;
+            let short = || StepError::value("a value is shorter than its type says");
+            let of = |bytes| part_of(bytes, part.as_ref()).ok_or_else(short);
             if let Some((_, tensor)) = before.iter().find(|(own, _)| *own == root) {
-                args.push(Arg::Host(tensor.bytes()));
+                args.push(Arg::Host(of(tensor.bytes())?));
                 continue;
             }
             args.push(match &frame.held[root] {
-                Held::Arena { offset, bytes } => Arg::Arena(*offset..*offset + *bytes),
+                &Held::Arena { offset, bytes } => {
+                    let part = part.clone().unwrap_or(0..bytes);
+                    if part.end > bytes {
+                        return Err(short());
+                    }
+                    Arg::Arena(offset + part.start..offset + part.end)
+                }
+                Held::Constant(constant) if part.is_some() => {
+                    Arg::Host(of(core.program.data[*constant].bytes())?)
+                }
                 Held::Constant(constant) => Arg::Constant(*constant),
                 Held::Caller(input) => {
                     let bytes = self.feeds[*input].bytes();
-                    Arg::Host(bytes.ok_or_else(|| StepError::value("a kernel reads no tensor"))?)
+                    let bytes = bytes.ok_or_else(|| StepError::value("a kernel reads no tensor"));
+                    Arg::Host(of(bytes?)?)
                 }
-                Held::Own(Value::Tensor(tensor)) => Arg::Host(tensor.bytes()),
+                Held::Own(Value::Tensor(tensor)) => Arg::Host(of(tensor.bytes())?),
                 Held::Own(_) => return Err(StepError::value("a kernel reads no tensor")),
                 Held::Nothing => {
                     return Err(StepError::value("a value is read before it is written"));

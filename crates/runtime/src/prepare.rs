@@ -28,8 +28,10 @@ pub(crate) enum From {
 /// A plan with what follows from it alone.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// For each slot the one that holds its bytes: itself unless it is an alias.
+    /// For each slot the one that holds its bytes: itself unless it is an alias or a part.
     pub(crate) root: Vec<usize>,
+    /// Where each slot begins in the root's bytes, if it is a part of them.
+    pub(crate) offset: Vec<Option<Dim>>,
     /// Symbols that this plan gives values to, which an outer plan's of the same name must not
     /// shadow.
     pub(crate) own: Vec<usize>,
@@ -93,7 +95,7 @@ impl Prepared {
                     known.insert(def.symbol.clone());
                     early.push(entry);
                 }
-                Place::Arena { .. } | Place::Dynamic | Place::Alias(_) => {
+                Place::Arena { .. } | Place::Dynamic | Place::Alias(_) | Place::Part { .. } => {
                     for (step, late) in plan.steps.iter().zip(&mut late) {
                         let mut writes = written(program, step);
                         if writes.any(|slot| root[slot.0 as usize] == base) {
@@ -114,6 +116,9 @@ impl Prepared {
             .collect();
         Prepared {
             dead_after: dead_after(plan, &root),
+            offset: (0..plan.slots.len())
+                .map(|slot| plan.offset(SlotId(slot as u32)))
+                .collect(),
             root,
             own,
             defined,
@@ -129,6 +134,9 @@ fn dims<'p>(program: &'p Program, plan: &'p Plan) -> Vec<Dim> {
     let mut dims = Vec::new();
     for slot in &plan.slots {
         dims.push(slot.bytes.clone());
+        if let Place::Part { offset, .. } = &slot.place {
+            dims.push(offset.clone());
+        }
         if let ValueType::Tensor(ty) = &slot.ty {
             dims.extend(ty.shape.iter().cloned());
         }

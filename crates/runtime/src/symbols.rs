@@ -1,6 +1,7 @@
 //! Symbols by number: names are looked up once, values live in a flat table.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use alula_tensor::{Dim, Symbol};
 
@@ -44,6 +45,24 @@ impl SymbolTable {
         let value = self.eval(dim, env)?;
         usize::try_from(value)
             .map_err(|_| StepError::Value(format!("{dim} is {value}, which is no size")))
+    }
+
+    /// So many bytes from an offset on.
+    pub(crate) fn part(
+        &self,
+        offset: &Dim,
+        bytes: &Dim,
+        env: &Env,
+    ) -> Result<Range<usize>, StepError> {
+        let bytes = self.size(bytes, env)?;
+        // What has no bytes may begin anywhere.
+        if bytes == 0 {
+            return Ok(0..0);
+        }
+        let offset = self.size(offset, env)?;
+        let end = offset.checked_add(bytes);
+        let end = end.ok_or_else(|| StepError::value("a part beyond what can be addressed"))?;
+        Ok(offset..end)
     }
 
     /// Extents of a shape.

@@ -1,11 +1,11 @@
 //! Checks that every position in a program leads somewhere, so that running it cannot go astray.
 //!
-//! Checked: slots, plans, kernels and constants that are named exist; aliases end in a slot that is
-//! none; no plan runs itself; ports lie in slots of their place; constants have the bytes that they
+//! Checked: slots, plans, kernels and constants that are named exist; aliases and parts end in a
+//! slot that is neither; what kernels write parts of is planned memory; no plan runs itself; ports lie in slots of their place; constants have the bytes that they
 //! state; launches pass as many parameters as their kernel takes; control flow passes as many
 //! values as its plans take and give.
 
-use alula_program::{Place, Plan, Program, SlotId, Step, SymbolOrigin};
+use alula_program::{ParamAccess, Place, Plan, Program, SlotId, Step, SymbolOrigin};
 use alula_tensor::DType;
 
 /// What is wrong with the program, if anything is.
@@ -55,6 +55,9 @@ impl Checker<'_> {
         let plan = self.plan;
         for slot in &plan.slots {
             match slot.place {
+                Place::Part { .. } if slot.ty.as_tensor().is_none() => {
+                    return Err(format!("{} is a part of a tensor", slot.ty));
+                }
                 Place::Input(input) if input >= plan.inputs.len() => {
                     return Err(format!("a slot is input {input}"));
                 }
@@ -64,7 +67,7 @@ impl Checker<'_> {
                 Place::Arena { first, last } if first > last => {
                     return Err("a slot's life ends before it begins".to_owned());
                 }
-                Place::Alias(base) => self.alias(base)?,
+                Place::Alias(base) | Place::Part { base, .. } => self.alias(base)?,
                 _ => {}
             }
         }
@@ -114,7 +117,7 @@ impl Checker<'_> {
         for _ in 0..self.plan.slots.len() {
             self.slot(slot)?;
             match self.plan.slots[slot.0 as usize].place {
-                Place::Alias(next) => slot = next,
+                Place::Alias(next) | Place::Part { base: next, .. } => slot = next,
                 _ => return Ok(()),
             }
         }
@@ -127,10 +130,18 @@ impl Checker<'_> {
                 self.slots(args)?;
                 let entry = self.program.kernels.get(*kernel);
                 let entry = entry.ok_or_else(|| format!("there is no kernel {kernel}"))?;
-                if entry.params.len() == args.len() {
-                    return Ok(());
+                if entry.params.len() != args.len() {
+                    return Err(format!("kernel {} takes other parameters", entry.name));
                 }
-                Err(format!("kernel {} takes other parameters", entry.name))
+                for (slot, param) in args.iter().zip(&entry.params) {
+                    let root = &self.plan.slots[self.plan.root(*slot)];
+                    let is_planned = matches!(root.place, Place::Arena { .. });
+                    let is_written = param.access == ParamAccess::Write;
+                    if is_written && !is_planned && self.plan.offset(*slot).is_some() {
+                        return Err("a kernel writes a part of what is not planned".to_owned());
+                    }
+                }
+                Ok(())
             }
             Step::Host {
                 operands, results, ..

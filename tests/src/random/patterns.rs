@@ -13,7 +13,7 @@ fn none() -> Attrs {
 /// One of the patterns on a value of floats.
 pub(super) fn pattern(maker: &mut Maker) -> Option<()> {
     let x = maker.pick_float()?;
-    match maker.random.below(10) {
+    match maker.random.below(11) {
         0 => gelu(maker, x),
         1 => layer_norm(maker, x),
         2 => gate(maker, x),
@@ -23,6 +23,7 @@ pub(super) fn pattern(maker: &mut Maker) -> Option<()> {
         6 => softmax(maker, x),
         7 => split_and_joined(maker, x),
         8 => conv_and_norm(maker, x),
+        9 => joined_rows(maker, x),
         _ => normalized(maker, x),
     }
 }
@@ -191,6 +192,60 @@ fn split_and_joined(maker: &mut Maker, x: ValueId) -> Option<()> {
         [second, first]
     };
     maker.apply("concat", &joined, Attrs::new().with("axis", axis))?;
+    Some(())
+}
+
+/// What rows are made of, joined along the outermost axis, perhaps again, read whole and in parts.
+fn joined_rows(maker: &mut Maker, x: ValueId) -> Option<()> {
+    if maker.rank(x) == 0 {
+        return None;
+    }
+    // A single leading axis, so that any other one may be the outermost.
+    let (x, axis) = match maker.random.chance(2) {
+        true => {
+            let mut to = maker.shape(x);
+            to.insert(0, Dim::new(1));
+            let x = maker.apply("reshape", &[x], Attrs::new().with("to", to))?;
+            (x, 1 + maker.random.below(2) as i64)
+        }
+        false => (x, 0),
+    };
+    let axis = axis.min(maker.rank(x) as i64 - 1);
+    let rows = |maker: &mut Maker, x: ValueId| {
+        let along = Attrs::new().with("axis", -1_i64);
+        match maker.random.below(5) {
+            0 => Some(x),
+            1 => maker.apply("neg", &[x], none()),
+            _ => maker.apply("softmax", &[x], along),
+        }
+    };
+    let mut joined = x;
+    for _ in 0..1 + maker.random.below(2) {
+        let mut parts = vec![rows(maker, joined)?];
+        for _ in 0..1 + maker.random.below(3) {
+            let part = match maker.random.below(4) {
+                0 => parts[0],
+                1 => rows(maker, parts[0])?,
+                _ => rows(maker, joined)?,
+            };
+            parts.push(part);
+        }
+        maker.random.shuffle(&mut parts);
+        joined = maker.apply("concat", &parts, Attrs::new().with("axis", axis))?;
+        if maker.random.chance(3) {
+            let part = *maker.random.pick(&parts);
+            maker.apply("exp", &[part], none())?;
+        }
+    }
+    let all = rows(maker, joined)?;
+    let (start, end) = (maker.random.integer(-3, 2), maker.random.integer(1, 9));
+    let cut = Attrs::new()
+        .with("axes", vec![axis])
+        .with("starts", vec![Dim::new(start)])
+        .with("ends", vec![Dim::new(end)]);
+    let part = *maker.random.pick(&[joined, all]);
+    let part = maker.apply("slice", &[part], cut)?;
+    rows(maker, part)?;
     Some(())
 }
 
