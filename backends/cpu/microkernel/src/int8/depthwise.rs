@@ -227,7 +227,7 @@ impl IntDepthwise {
                     reason = "which families exist depends on the target"
                 )]
                 Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 | Isa::Amx => {
-                    job.task(task, &mut s)
+                    job.task(task, &mut s);
                 }
             }
         }

@@ -120,7 +120,7 @@ unsafe fn split_line<const PARTS: usize>(
         unsafe {
             to.add(part * 2 * TILE_BYTES)
                 .cast::<[u16; SPLIT_STEP]>()
-                .write(line)
+                .write(line);
         };
     }
 }
