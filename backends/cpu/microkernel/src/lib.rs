@@ -59,7 +59,6 @@ pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
 pub use gemm::{
     ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Products, Window,
-    sums_at_once,
 };
 pub use int8::{
     ByteSign, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8,

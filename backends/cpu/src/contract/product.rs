@@ -1,6 +1,6 @@
 //! A contraction in the form that micro-kernels take, as data.
 
-use alula_microkernel::{Isa, Products, sums_at_once};
+use alula_microkernel::{Isa, Products};
 use alula_program::KernelParam;
 use alula_tensor::{DType, Dim, Symbol};
 use serde::{Deserialize, Serialize};
@@ -164,26 +164,23 @@ pub const TILE_SYMBOLS: [&str; 7] = [
 ];
 
 impl CpuContract {
-    /// Position of the operand whose memory the result may take, if there is one: a residual, where
-    /// each sum is finished before its element is stored.
+    /// Position of the operand whose memory the result may take, if there is one: a residual. Each
+    /// sum is finished before its element is stored, or starts from what is there.
     pub fn shared_operand(&self) -> Option<u32> {
         let (
             Epilogue::Fused {
                 residual: Some(residual),
                 ..
             },
-            Form::Product(product),
+            Form::Product(_),
         ) = (&self.epilogue, &self.form)
         else {
             return None;
         };
-        let extent = |axis: &AxisMap| usize::try_from(axis.extent.as_const()?).ok();
-        let mut taps = product.taps.iter().map(extent);
-        let taps = taps.try_fold(1_usize, |n, extent| n.checked_mul(extent?))?;
         let is_other = [self.a, self.b].iter().all(|operand| operand != residual);
         // Partial sums of parts lie in the result.
         let is_whole = !self.is_integer() && self.products == Products::Whole;
-        (is_other && is_whole && sums_at_once(taps, extent(&product.depth)?)).then_some(*residual)
+        (is_other && is_whole).then_some(*residual)
     }
 
     /// Whether bytes are multiplied, and summed in `i32`.

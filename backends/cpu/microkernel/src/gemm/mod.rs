@@ -8,10 +8,10 @@ mod run;
 mod spec;
 mod split;
 
+pub use plan::BatchReduceGemm;
 pub(crate) use plan::{
     ALIGN, Blocks, GROUP_MAX, Needed, Sizes, check, check_window, extents, reach,
 };
-pub use plan::{BatchReduceGemm, sums_at_once};
 pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;

@@ -130,8 +130,8 @@ impl BatchReduceGemm {
         self.spec.b_layout()
     }
 
-    /// Whether each element of C is stored once, finished: C may then be the residual's memory.
-    /// Elsewhere C holds partial sums for a while.
+    /// Whether each element of C is stored once, finished. Elsewhere C holds partial sums for a
+    /// while, which start from the residual if that is C.
     pub fn stores_once(&self) -> bool {
         self.tiles_in_scratch() || sums_at_once(self.taps, self.spec.k)
     }
@@ -234,7 +234,7 @@ impl Blocks {
 }
 
 /// Whether a sum over so many taps and K is one block, so that no partial sum is stored.
-pub fn sums_at_once(taps: usize, k: usize) -> bool {
+fn sums_at_once(taps: usize, k: usize) -> bool {
     k_blocks(taps.max(1), k.max(1), K_BLOCK) == (taps.max(1), k.max(1))
 }
 

@@ -122,7 +122,7 @@ impl BatchReduceGemm {
     /// and residual for reads while nobody writes them, C for writes while nobody else touches the
     /// part that these tasks write (different tasks of one plan write disjoint parts, provided that
     /// `c_rows` and the batch offsets of C map to disjoint elements). C overlaps no other operand,
-    /// except a residual at the same address if [`BatchReduceGemm::stores_once`].
+    /// except a residual at the same address.
     pub unsafe fn run(
         &self,
         operands: &GemmOperands,
@@ -173,7 +173,8 @@ impl BatchReduceGemm {
         KernelError::check_len("bias", self.needed.bias, o.bias.1)?;
         if self.spec.residual {
             KernelError::check_len("residual", self.needed.c, o.residual.1)?;
-            if ptr::eq(o.residual.0, o.c.0) && !self.stores_once() {
+            let is_free = self.stores_once() || self.sums_onto(o);
+            if ptr::eq(o.residual.0, o.c.0) && !is_free {
                 let detail = "it is C, which holds partial sums".to_owned();
                 return Err(KernelError::spec("residual", detail));
             }
@@ -187,6 +188,15 @@ impl BatchReduceGemm {
             ));
         }
         Ok(())
+    }
+
+    /// Whether sums start from a residual, because it is C, which holds partial sums: what it would
+    /// be added to last is then added to it.
+    fn sums_onto(&self, o: &GemmOperands) -> bool {
+        let spec = &self.spec;
+        let is_plain = spec.products == Products::Whole && spec.init == Init::Zero;
+        let is_c = spec.residual && ptr::eq(o.residual.0, o.c.0);
+        is_plain && is_c && spec.c_store == CStore::Rows && !self.stores_once()
     }
 
     fn block(&self, task: usize) -> Block {
@@ -292,7 +302,8 @@ impl BatchReduceGemm {
         let depth = part.taps.len() * part.k.len();
         let last = part.taps.end >= self.taps && part.k.end >= self.spec.k;
         let first = part.taps.start == 0 && part.k.start == 0;
-        let add = !first || (self.spec.init == Init::Accumulate && !self.tiles_in_scratch());
+        let accumulates = self.spec.init == Init::Accumulate && !self.tiles_in_scratch();
+        let add = !first || accumulates || self.sums_onto(o);
         let shallow = self.spec.m <= kernels.shallow_rows();
         let panel_len = self.taps * self.spec.k * nr;
         // SAFETY: offsets below stay inside of the checked extents; scratch was sized for them.
@@ -388,7 +399,7 @@ impl BatchReduceGemm {
             CStore::Strided(stride) => stride,
         };
         // A tile in scratch takes what it accumulates onto as a residual: C itself.
-        let source = if spec.residual {
+        let source = if spec.residual && !self.sums_onto(o) {
             o.residual.0
         } else if spec.init == Init::Accumulate && self.tiles_in_scratch() {
             o.c.0.cast_const()

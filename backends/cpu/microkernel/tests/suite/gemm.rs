@@ -41,6 +41,24 @@ fn every_depth_is_right() {
 }
 
 #[test]
+fn a_residual_may_be_the_result_at_every_depth() {
+    for isa in Isa::available() {
+        for (k, m) in [(0, 3), (7, 1), (512, 29), (513, 5), (2500, 3), (2500, 40)] {
+            for c_store in [CStore::Rows, CStore::Strided(m as isize)] {
+                let mut spec = GemmSpec::matmul(isa, m, k, 35);
+                if c_store != CStore::Rows {
+                    (spec.c_store, spec.c_rows) = (c_store, Offsets::Uniform(1));
+                }
+                spec.residual = true;
+                spec.bias = Bias::PerN;
+                spec.clip = Some((-9.0, 9.5));
+                Case::new(spec, m * k, m * 35).in_place().check(2);
+            }
+        }
+    }
+}
+
+#[test]
 fn taps_and_any_strides_of_a_and_c_are_right() {
     for isa in Isa::available() {
         for taps in 1..=9usize {

@@ -26,6 +26,8 @@ pub(crate) struct Case {
     pub(crate) c: Vec<f32>,
     pub(crate) bias: Vec<f32>,
     pub(crate) residual: Vec<f32>,
+    /// Whether the residual is C itself.
+    pub(crate) in_place: bool,
 }
 
 impl Case {
@@ -38,8 +40,16 @@ impl Case {
             c: values(3, c_len),
             bias: values(4, bias_len),
             residual: values(5, c_len),
+            in_place: false,
             spec,
         }
+    }
+
+    /// The same with the residual in C.
+    pub(crate) fn in_place(mut self) -> Self {
+        self.c.clone_from(&self.residual);
+        self.in_place = true;
+        self
     }
 
     fn a_at(&self, batch: usize, m: usize, tap: usize, k: usize) -> f64 {
@@ -137,6 +147,9 @@ impl Case {
             .with_bias(&self.bias)
             .with_residual(&self.residual);
         operands.hook = hook;
+        if self.in_place {
+            operands.residual = (operands.c.0.cast_const(), operands.c.1);
+        }
         for task in (0..gemm.tasks()).rev() {
             // SAFETY: the vectors outlive the call, and C overlaps nothing.
             unsafe { gemm.run(&operands, task..task + 1, &mut scratch) }.unwrap();
