@@ -4,7 +4,7 @@ use alula::Target;
 use alula::compile::{CompileOptions, compile};
 use alula_kernel::text::{Printed, parse_kernel};
 use alula_kernel::verify;
-use alula_lower::build::{ParamSpec, Policy};
+use alula_lower::build::Policy;
 use alula_lower::cluster::Strategy;
 use alula_lower::legalize::legalize;
 use alula_lower::plan::{KernelWork, Lowered, lower};
@@ -53,10 +53,7 @@ pub(crate) fn kernels(text: &str, options: &[&str]) -> Result<String, String> {
         round_trip(&launch)?;
         let mut kernel = match &launch.work {
             KernelWork::Compute(compute) => {
-                let params: Vec<ParamSpec> = (0..=compute.operands.len())
-                    .map(|k| ParamSpec::row_major(format!("p{k}")))
-                    .collect();
-                schedule(&launch.name, compute, &params, policy)
+                schedule(&launch.name, compute, &launch.params(compute), policy)
             }
             KernelWork::Contract(contract) => {
                 shown.push_str(&format!("{}\n", Printed(contract.as_ref())));

@@ -7,6 +7,7 @@ use alula_kernel::{Access, Compute, Contract, Kernel};
 use alula_program::{Check, Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
 use alula_tensor::{Dim, Symbol, Tensor, TensorType, ValueType};
 
+use crate::build::{Layout, ParamSpec};
 use crate::cluster::{FusionPlan, FusionReport, Item, Rules, Strategy, Work, cluster, items};
 use crate::layout::{LayoutReport, Layouts, lay_out};
 use crate::quant::{Fate, Native};
@@ -52,6 +53,26 @@ pub struct Launch {
     pub name: String,
     /// For each parameter the constant that it is, if it is one.
     pub constants: Vec<Option<usize>>,
+    /// For each parameter where its elements are, if not row-major; what is absent is.
+    pub layouts: Vec<Option<Layout>>,
+}
+
+impl Launch {
+    /// Where a parameter's elements are, if not row-major.
+    pub fn layout(&self, param: usize) -> Option<&Layout> {
+        self.layouts.get(param)?.as_ref()
+    }
+
+    /// The parameters of the work as a definition.
+    pub fn params(&self, compute: &Compute) -> Vec<ParamSpec> {
+        let params = 0..=compute.operands.len();
+        params
+            .map(|position| ParamSpec {
+                name: format!("p{position}"),
+                layout: self.layout(position).cloned(),
+            })
+            .collect()
+    }
 }
 
 /// A graph as plans, with the work of each launch still to be compiled.
@@ -410,6 +431,7 @@ impl Planner<'_> {
         self.lowered.launches.push(Launch {
             work,
             name: ops.join("_"),
+            layouts: Vec::new(),
             constants,
         });
         self.steps.push(Step::Launch { kernel, args, name });

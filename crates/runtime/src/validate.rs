@@ -1,9 +1,9 @@
 //! Checks that every position in a program leads somewhere, so that running it cannot go astray.
 //!
 //! Checked: slots, plans, kernels and constants that are named exist; aliases and parts end in a
-//! slot that is neither; what kernels write parts of is planned memory; no plan runs itself; ports lie in slots of their place; constants have the bytes that they
-//! state; launches pass as many parameters as their kernel takes; control flow passes as many
-//! values as its plans take and give.
+//! slot that is neither; what kernels write parts of is planned memory; no plan runs itself; ports
+//! lie in slots of their place; constants have the bytes that they state; launches pass as many
+//! parameters as their kernel takes; control flow passes as many values as its plans take and give.
 
 use alula_program::{ParamAccess, Place, Plan, Program, SlotId, Step, SymbolOrigin};
 use alula_tensor::DType;

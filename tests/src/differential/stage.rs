@@ -7,7 +7,7 @@ use alula::Native;
 use alula::compile::{CompileError, CompileOptions, compile};
 use alula_ir::{Graph, HostValue};
 use alula_kernel::{Compute, Kernel, verify};
-use alula_lower::build::{ParamSpec, Policy};
+use alula_lower::build::Policy;
 use alula_lower::cluster::Strategy;
 use alula_lower::layout::Layouts;
 use alula_lower::plan::{KernelWork, Launch, Lowered, lower_with};
@@ -180,12 +180,8 @@ pub(super) fn run(
 /// The kernel of every launch, verified, in the back end's words.
 fn kernels(lowered: &Lowered, policy: Policy, words: Backend) -> Result<Vec<Kernel>, Failed> {
     let make = |launch: &Launch| {
-        let lay_out = |compute: &Compute| {
-            let params: Vec<ParamSpec> = (0..=compute.operands.len())
-                .map(|k| ParamSpec::row_major(format!("p{k}")))
-                .collect();
-            schedule(&launch.name, compute, &params, policy)
-        };
+        let lay_out =
+            |compute: &Compute| schedule(&launch.name, compute, &launch.params(compute), policy);
         let kernel = match &launch.work {
             KernelWork::Compute(compute) => lay_out(compute),
             KernelWork::Contract(contract) => {

@@ -195,20 +195,32 @@ fn split_and_joined(maker: &mut Maker, x: ValueId) -> Option<()> {
     Some(())
 }
 
-/// What rows are made of, joined along the outermost axis, perhaps again, read whole and in parts.
+/// What rows are made of, joined along the outermost axis or, where rows are long, along the
+/// innermost one, perhaps again, read whole and in parts.
 fn joined_rows(maker: &mut Maker, x: ValueId) -> Option<()> {
     if maker.rank(x) == 0 {
         return None;
     }
     // A single leading axis, so that any other one may be the outermost.
-    let (x, axis) = match maker.random.chance(2) {
-        true => {
+    let (x, axis) = match maker.random.below(4) {
+        0 if maker.rank(x) >= 2 => {
+            let columns = Dim::new(16 + maker.random.integer(0, 4));
+            let rows = maker.shape(x).last()?.clone();
+            let w = maker.leaf(
+                maker.dtype(x),
+                vec![rows, columns],
+                Draw::of(maker.dtype(x)),
+            );
+            let x = maker.apply("matmul", &[x, w], none())?;
+            (x, maker.rank(x) as i64)
+        }
+        0 | 1 => {
             let mut to = maker.shape(x);
             to.insert(0, Dim::new(1));
             let x = maker.apply("reshape", &[x], Attrs::new().with("to", to))?;
             (x, 1 + maker.random.below(2) as i64)
         }
-        false => (x, 0),
+        _ => (x, 0),
     };
     let axis = axis.min(maker.rank(x) as i64 - 1);
     let rows = |maker: &mut Maker, x: ValueId| {

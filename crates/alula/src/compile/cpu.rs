@@ -187,7 +187,7 @@ pub(super) fn plan(
         products: products(precision),
         is_constant: right.is_some_and(Option::is_some),
     };
-    match plan_product(&launch.name, contract, wanted, words)? {
+    match plan_product(launch, contract, wanted, words)? {
         Ok(planned) => {
             tracing::debug!("by micro-kernels");
             Ok(planned)
@@ -201,18 +201,24 @@ pub(super) fn plan(
 
 /// The contraction through the micro-kernels, or why they do not take it.
 fn plan_product(
-    name: &str,
+    launch: &Launch,
     contract: &Contract,
     wanted: Wanted,
     words: &Words,
 ) -> Result<Result<Planned, String>, NoCode> {
-    let layouts: Vec<Layout> = contract
-        .epilogue
-        .operands
-        .iter()
-        .map(|o| Layout::row_major(&o.shape))
+    let shapes = contract.epilogue.operands.iter().map(|o| o.shape.clone());
+    let shapes = shapes.chain([contract.epilogue.shape()]);
+    let mut layouts: Vec<Layout> = shapes
+        .enumerate()
+        .map(|(param, shape)| match launch.layout(param) {
+            Some(layout) => Layout {
+                strides: layout.strides.clone(),
+                elements: layout.elements.clone(),
+            },
+            None => Layout::row_major(&shape),
+        })
         .collect();
-    let result = Layout::row_major(&contract.epilogue.shape());
+    let result = layouts.pop().expect("a launch has a result");
     let (planned, tile) = match plan_contract(contract, &layouts, &result, wanted) {
         Ok(planned) => planned,
         Err(reason) => return Ok(Err(reason.to_string())),
@@ -230,7 +236,7 @@ fn plan_product(
                 layout: Some(layout(&p.layout)),
             })
             .collect();
-        words.finish(build(name, &tile.compute, &params, words.policy))
+        words.finish(build(&launch.name, &tile.compute, &params, words.policy))
     });
     let tile = tile.transpose()?;
     Ok(Ok(Planned::Contract(Box::new(planned), tile, None)))

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use alula_kernel::{Compute, Kernel};
-use alula_lower::build::{ParamSpec, Policy};
+use alula_lower::build::Policy;
 use alula_lower::legalize::{Caps, legalize};
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_lower::schedule::schedule;
@@ -59,13 +59,13 @@ impl Words {
     pub(super) fn scheduled(&self, launch: &Launch) -> Result<Kernel, NoCode> {
         self.check(launch)?;
         match &launch.work {
-            KernelWork::Compute(compute) => Ok(self.loops(&launch.name, compute)),
+            KernelWork::Compute(compute) => Ok(self.loops(launch, compute)),
             KernelWork::Kernel(kernel) => Ok(kernel.as_ref().clone()),
             KernelWork::Contract(contract) => {
                 let plain = contract.to_compute();
                 let plain =
                     plain.ok_or_else(|| NoCode::failed("the contraction has no plain form"))?;
-                Ok(self.loops(&launch.name, &plain))
+                Ok(self.loops(launch, &plain))
             }
         }
     }
@@ -85,12 +85,9 @@ impl Words {
         })
     }
 
-    fn loops(&self, name: &str, compute: &Compute) -> Kernel {
-        let params: Vec<ParamSpec> = (0..=compute.operands.len())
-            .map(|k| ParamSpec::row_major(format!("p{k}")))
-            .collect();
+    fn loops(&self, launch: &Launch, compute: &Compute) -> Kernel {
         let _span = tracing::trace_span!("build").entered();
-        schedule(name, compute, &params, self.policy)
+        schedule(&launch.name, compute, &launch.params(compute), self.policy)
     }
 
     /// A kernel in the target's words.

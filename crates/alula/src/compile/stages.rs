@@ -398,6 +398,7 @@ pub fn legalize_text(text: &str, target: Target) -> Result<String, KernelTextErr
             work,
             name: name.clone(),
             constants: Vec::new(),
+            layouts: Vec::new(),
         };
         let kernel = words.kernel(&launch).map_err(|error| match error {
             super::launches::NoCode::Refused(reason) | super::launches::NoCode::Failed(reason) => {

@@ -1,8 +1,8 @@
-//! What a definition's elements come from, one stretch of its outermost axis after the other.
+//! What a definition's elements come from, one stretch of an axis after the other.
 //!
 //! A slice moves one stretch of an operand; a concatenation is a chain of selects along an axis, so
 //! that each stretch comes from an operand of its own. Where a stretch is an operand's elements in
-//! the order in which they lie there, it may lie in that operand's memory, or that one in its own.
+//! their order, one may lie where the other does.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,10 @@ use alula_kernel::{Affine, Compute, Expr, ExprId, Operand, Pool, Substitution, V
 use alula_tensor::{Dim, ScalarOp};
 use indexmap::IndexMap;
 
+use crate::build::{Layout, row_major};
 use crate::cluster::reachable;
 
-/// A stretch of a definition along its outermost axis.
+/// A stretch of a definition along an axis.
 #[derive(Clone, Debug)]
 pub(super) struct Stretch {
     /// Position along the axis where it begins.
@@ -39,17 +40,20 @@ pub(super) struct Source {
 /// A definition as stretches.
 #[derive(Debug)]
 pub(super) struct Stretches {
-    /// The outermost axis of more than one element, unless there is none.
+    /// The axis: that of a concatenation, else the outermost of more than one element, if any.
     axis: Option<usize>,
+    /// Whether each stretch lies in one piece: there is one position along all axes before.
+    pub(super) is_outermost: bool,
     /// Elements of the result for each position along it.
     pub(super) row: Dim,
     /// In order, filling the axis.
     pub(super) parts: Vec<Stretch>,
 }
 
-/// The stretches of a definition: one, unless it is a concatenation along its outermost axis.
+/// The stretches of a definition: one, unless it is a concatenation.
 pub(super) fn stretches(compute: &Compute) -> Stretches {
-    let axis = compute.axes.iter().position(|axis| !axis.extent.is(1));
+    let outermost = compute.axes.iter().position(|axis| !axis.extent.is(1));
+    let axis = joined_axis(compute).or(outermost);
     let extent = axis.map_or(Dim::new(1), |axis| compute.axes[axis].extent.clone());
     let inner = &compute.axes[axis.map_or(0, |axis| axis + 1)..];
     let mut found = Vec::new();
@@ -61,9 +65,20 @@ pub(super) fn stretches(compute: &Compute) -> Stretches {
     }
     Stretches {
         axis,
+        is_outermost: axis == outermost,
         row: inner.iter().map(|axis| axis.extent.clone()).product(),
         parts: found,
     }
+}
+
+/// The axis along which a definition selects first.
+fn joined_axis(compute: &Compute) -> Option<usize> {
+    let pool = &compute.pool;
+    let Expr::Apply { op, operands } = &pool.node(unrounded(compute)).expr else {
+        return None;
+    };
+    let mut axes = compute.axes.iter();
+    axes.position(|axis| *op == ScalarOp::Select && border(pool, axis.var, operands[0]).is_some())
 }
 
 /// The value before it is rounded to the result's dtype, where selects may lie.
@@ -203,6 +218,30 @@ fn unclamped(pool: &Pool, axis: Option<VarId>, id: ExprId, stretch: &Stretch) ->
 }
 
 impl Stretches {
+    /// Extents of some neighbouring stretches, and where they lie in a row-major result.
+    pub(super) fn layout(
+        &self,
+        compute: &Compute,
+        range: std::ops::Range<usize>,
+    ) -> (Vec<Dim>, Layout) {
+        let parts = &self.parts[range];
+        let whole = compute.shape();
+        let mut shape = whole.clone();
+        let mut left = Dim::new(0);
+        if let Some(axis) = self.axis {
+            shape[axis] = parts[parts.len() - 1].end.clone() - parts[0].start.clone();
+            left = whole[axis].clone() - shape[axis].clone();
+        }
+        let all: Dim = whole.iter().cloned().product();
+        let reach = all - left * self.row.clone();
+        let layout = Layout {
+            strides: row_major(&whole),
+            // Nothing at all has no last element.
+            elements: reach.maximum(&Dim::new(0)),
+        };
+        (shape, layout)
+    }
+
     /// The definition of some neighbouring stretches, and the old positions of its operands.
     pub(super) fn piece(
         &self,
