@@ -23,8 +23,8 @@ impl Precision {
     /// Every precision.
     pub const ALL: [Precision; 3] = [Precision::Highest, Precision::High, Precision::Medium];
 
-    /// What contractions on a target of this machine are at the least exact if this is asked for, and
-    /// why they are not this.
+    /// What contractions on a target of this machine are at the least exact if this is asked for,
+    /// and why they are not this.
     pub fn on(self, target: Target) -> (Precision, Option<&'static str>) {
         if self == Precision::Highest {
             return (self, None);

@@ -10,8 +10,9 @@
 //!   tap, a convolution has one tap for each kernel position (no im2col, no padded copy). Its
 //!   epilogue is, in this order: bias, residual, clip, hook. [`BatchReduceGemm::new`] checks and
 //!   blocks it once; [`BatchReduceGemm::run`] executes any range of its tasks with no allocation.
-//! - [`Products`] says how values of f32 are multiplied: whole, or as parts of bf16 on AMX tiles, with
-//!   six products as exact as f32. Rows and panels whose range parts cannot hold fall back to f32.
+//! - [`Products`] says how values of f32 are multiplied: whole, or as parts of bf16 on AMX tiles,
+//!   with six products as exact as f32. Rows and panels whose range parts cannot hold fall back to
+//!   f32.
 //! - [`IntGemm`] is the same product for bytes, exact, with zero points; B by [`pack_b_i8`].
 //! - [`DepthwiseSpec`] and [`Depthwise`] are the same for depthwise convolution, [`IntDepthwise`]
 //!   is that for bytes.

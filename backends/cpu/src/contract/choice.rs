@@ -1,8 +1,8 @@
 //! Which micro-kernels a contraction takes, by an estimate of their cost.
 //!
 //! Products of bf16 parts run where the family has tiles, the precision permits them, and they are
-//! clearly faster: rows, columns and depth are large enough to fill tiles and to pay for splitting the
-//! left side, and the right side does not come to more bytes than the time saved is worth. The
+//! clearly faster: rows, columns and depth are large enough to fill tiles and to pay for splitting
+//! the left side, and the right side does not come to more bytes than the time saved is worth. The
 //! choice depends on the contraction alone, so that it is the same on every machine of a family.
 
 use alula_microkernel::{Isa, Products};

@@ -55,7 +55,8 @@ impl NotSupported {
 }
 
 /// Plans a contraction. `layouts` are those of the epilogue's operands, in order; `result` is that
-/// of the result; `wanted` says what may run. An epilogue that is not built in comes back as the definition of a tile.
+/// of the result; `wanted` says what may run. An epilogue that is not built in comes back as the
+/// definition of a tile.
 ///
 /// # Errors
 /// [`NotSupported`] for other dtypes than `f32` and bytes that are summed in `i32`, zero points of

@@ -1,9 +1,10 @@
 //! Integer batch-reduce products: u8 or s8 times s8 to i32, exact, with zero points.
 //!
 //! `C[m, n] (=|+=) sum_t sum_k (A - a_zero) * (B - b_zero[n]) + bias[n]`, modulo 2^32. Kernels
-//! multiply raw bytes, by vectors or by tiles, with the same result; zero points come in through the column sums that packing appends to B and
-//! through row sums of A where B has a zero point. Four of the K axis are multiplied at a time.
-//! [`IntDepthwise`] is the same for convolutions of each channel with its own filter.
+//! multiply raw bytes, by vectors or by tiles, with the same result; zero points come in through
+//! the column sums that packing appends to B and through row sums of A where B has a zero point.
+//! Four of the K axis are multiplied at a time. [`IntDepthwise`] is the same for convolutions of
+//! each channel with its own filter.
 
 mod depthwise;
 mod dot;

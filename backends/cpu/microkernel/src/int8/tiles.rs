@@ -1,8 +1,8 @@
 //! The driver of products by tiles of bytes: 32 by 32 sums at a time, 64 of K at once.
 //!
-//! Packed B is what the other kernels read: four of K are neighbours in it, and a tile takes sixteen
-//! such groups of sixteen columns. Taps follow each other without a gap, so that they and K are one
-//! axis. A is copied, as unsigned bytes, in the order in which tiles are loaded.
+//! Packed B is what the other kernels read: four of K are neighbours in it, and a tile takes
+//! sixteen such groups of sixteen columns. Taps follow each other without a gap, so that they and K
+//! are one axis. A is copied, as unsigned bytes, in the order in which tiles are loaded.
 
 use std::ptr;
 

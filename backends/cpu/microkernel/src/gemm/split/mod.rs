@@ -69,8 +69,8 @@ const LEAST: i32 = -100;
 /// Greatest exponent of a number that is split.
 const MOST: i32 = 126;
 
-/// Whether products of parts lose nothing that f32 keeps: neither is a product of the smallest parts
-/// subnormal, nor can a sum of `depth` products overflow, in any order.
+/// Whether products of parts lose nothing that f32 keeps: neither is a product of the smallest
+/// parts subnormal, nor can a sum of `depth` products overflow, in any order.
 pub(crate) fn is_safe(a: Found, b: Found, depth: usize) -> bool {
     if !a.is_splittable() || !b.is_splittable() {
         return false;
