@@ -504,6 +504,7 @@ impl<'r> Run<'r> {
                 }
                 if let Held::Caller(input) = self.held(frame, slot)
                     && self.root(frame, slot) == slot.0 as usize
+                    && frame.passed.is_empty()
                 {
                     let shape = self.feeds[*input].shape();
                     shape.and_then(|shape| shape.get(axis).map(|&extent| extent as i64))
