@@ -3,8 +3,8 @@
 //! Trivial no-ops go first. Patterns that need many small operators (layer normalization, GELU,
 //! attention) come before the algebra that would break them; quantization is propagated before
 //! batch normalizations are folded, and transpositions are cleaned up last. All of it is repeated
-//! while something changes, because each step makes work for the others. In the end, types are
-//! annotated with what is quantized and what is sparse: rules see operators, back ends see types.
+//! while something changes, because each step makes work for the others. In the end, operators take
+//! the form that back ends are fast in, and types are annotated with what is quantized and what is sparse: rules see operators, back ends see types.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -49,7 +49,12 @@ const STEPS: &[Step] = &[
 ];
 
 /// Steps when nothing changes any more.
-const LAST_STEPS: &[Step] = &[Step::Rules("annotation"), Step::Sparse];
+const LAST_STEPS: &[Step] = &[
+    Step::Rules("form"),
+    Step::Fold,
+    Step::Rules("annotation"),
+    Step::Sparse,
+];
 
 impl Step {
     const fn name(self) -> &'static str {

@@ -16,6 +16,7 @@ mod annotation;
 mod attention;
 mod conv;
 mod fold;
+mod form;
 mod matmul;
 mod norm;
 mod quant;
@@ -30,6 +31,7 @@ const SETS: &[(&str, &[Rule])] = &[
     ("attention", attention::RULES),
     ("conv", conv::RULES),
     ("fold", fold::RULES),
+    ("form", form::RULES),
     ("matmul", matmul::RULES),
     ("norm", norm::RULES),
     ("quant", quant::RULES),
