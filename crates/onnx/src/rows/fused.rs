@@ -95,7 +95,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// The activation that an attribute names, with its one or two numbers.
-fn activated(ctx: &mut RowCtx<'_, '_>, x: ValueId, numbers: &[Option<f64>; 2]) -> Value {
+pub(super) fn activated(ctx: &mut RowCtx<'_, '_>, x: ValueId, numbers: &[Option<f64>; 2]) -> Value {
     let word = ctx.str_or("activation", "");
     let number = |k: usize, default: f64| numbers[k].unwrap_or(default);
     let plain = Attrs::new;

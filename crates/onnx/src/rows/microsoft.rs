@@ -100,7 +100,7 @@ pub(super) const ROWS: &[Row] = &[
     }),
 ];
 
-fn biased(ctx: &mut RowCtx<'_, '_>, value: ValueId, bias: Option<ValueId>) -> Built {
+pub(super) fn biased(ctx: &mut RowCtx<'_, '_>, value: ValueId, bias: Option<ValueId>) -> Built {
     match bias {
         Some(bias) => Ok(vec![ctx.push(&ADD, &[value, bias], Attrs::new())?]),
         None => Ok(vec![value]),
@@ -108,7 +108,7 @@ fn biased(ctx: &mut RowCtx<'_, '_>, value: ValueId, bias: Option<ValueId>) -> Bu
 }
 
 /// A quantized operand's zero point as `f32`; 0 where it is absent.
-fn zero_of(ctx: &mut RowCtx<'_, '_>, position: usize) -> Result<ValueId, RowError> {
+pub(super) fn zero_of(ctx: &mut RowCtx<'_, '_>, position: usize) -> Result<ValueId, RowError> {
     match ctx.optional(position) {
         Some(zero) => ctx.cast(zero, DType::F32),
         None => ctx.scalar(DType::F32, 0.0),
@@ -116,7 +116,7 @@ fn zero_of(ctx: &mut RowCtx<'_, '_>, position: usize) -> Result<ValueId, RowErro
 }
 
 /// Steps of the result, rounded and cut to its dtype.
-fn in_steps(ctx: &mut RowCtx<'_, '_>, steps: ValueId, dtype: DType) -> Built {
+pub(super) fn in_steps(ctx: &mut RowCtx<'_, '_>, steps: ValueId, dtype: DType) -> Built {
     let one = ctx.scalar(DType::F32, 1.0)?;
     let attrs = Attrs::new().with("dtype", dtype);
     Ok(vec![ctx.push(&QUANTIZE_LINEAR, &[steps, one], attrs)?])
@@ -163,7 +163,7 @@ fn qlinear_mul(ctx: &mut RowCtx<'_, '_>) -> Built {
 }
 
 /// The product of quantized matrices as real numbers.
-fn real_product(
+pub(super) fn real_product(
     ctx: &mut RowCtx<'_, '_>,
     [a, b]: [ValueId; 2],
     [a_zero, b_zero]: [Option<ValueId>; 2],
@@ -211,7 +211,7 @@ fn qgemm(ctx: &mut RowCtx<'_, '_>) -> Built {
 
 /// Elements of as many bits as `dtype` has, dense and the lowest first, one a byte: rows of
 /// `count` in rows of whole bytes.
-fn unpacked(bytes: &[u8], dtype: DType, rows: usize, count: usize) -> Option<Tensor> {
+pub(super) fn unpacked(bytes: &[u8], dtype: DType, rows: usize, count: usize) -> Option<Tensor> {
     let bits = dtype.bits() as usize;
     let per_byte = 8 / bits;
     let row_bytes = bytes.len().checked_div(rows)?;

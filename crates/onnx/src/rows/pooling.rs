@@ -26,8 +26,9 @@ pub(super) const ROWS: &[Row] = &[
             "strides",
         ],
         |ctx| {
-            let attrs = pool_attrs(ctx)?.with("column_major", ctx.flag("storage_order", false));
-            ctx.push_all(&MAX_POOL, &[Some(ctx.input(0)?)], attrs)
+            let x = ctx.input(0)?;
+            let attrs = pool_attrs(ctx, x)?.with("column_major", ctx.flag("storage_order", false));
+            ctx.push_all(&MAX_POOL, &[Some(x)], attrs)
         },
     ),
     row(
@@ -44,8 +45,9 @@ pub(super) const ROWS: &[Row] = &[
         ],
         |ctx| {
             let include = ctx.flag("count_include_pad", false);
-            let attrs = pool_attrs(ctx)?.with("count_include_pad", include);
-            ctx.push_all(&AVERAGE_POOL, &[Some(ctx.input(0)?)], attrs)
+            let x = ctx.input(0)?;
+            let attrs = pool_attrs(ctx, x)?.with("count_include_pad", include);
+            ctx.push_all(&AVERAGE_POOL, &[Some(x)], attrs)
         },
     ),
     row(
@@ -61,8 +63,9 @@ pub(super) const ROWS: &[Row] = &[
             "strides",
         ],
         |ctx| {
-            let attrs = pool_attrs(ctx)?.with("p", ctx.int_or("p", 2));
-            ctx.push_all(&LP_POOL, &[Some(ctx.input(0)?)], attrs)
+            let x = ctx.input(0)?;
+            let attrs = pool_attrs(ctx, x)?.with("p", ctx.int_or("p", 2));
+            ctx.push_all(&LP_POOL, &[Some(x)], attrs)
         },
     ),
     row("GlobalMaxPool", &[1, 22], &[], |ctx| {
@@ -123,8 +126,8 @@ fn kernel_shape(ctx: &RowCtx<'_, '_>) -> Result<Vec<Dim>, RowError> {
     Ok(kernel.into_iter().map(Dim::new).collect())
 }
 
-fn pool_attrs(ctx: &mut RowCtx<'_, '_>) -> Result<Attrs, RowError> {
-    let x = ctx.input(0)?;
+/// A pool's attributes over the spatial axes of `x`, which follow its channels.
+pub(super) fn pool_attrs(ctx: &mut RowCtx<'_, '_>, x: ValueId) -> Result<Attrs, RowError> {
     let ty = ctx.ty(x)?;
     let window = Window::new(ctx, kernel_shape(ctx)?)?;
     if ty.rank() != window.kernel.len() + 2 {

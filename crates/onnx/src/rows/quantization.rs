@@ -10,6 +10,7 @@ use alula_ops::shape::EXPAND;
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
 use super::contraction::{conv_attrs, matmul, matmul_integer, reshape};
+use super::sampling::{channels_last, channels_second};
 use super::{Built, Row, RowCtx, RowError, row};
 
 /// The family's rows.
@@ -307,7 +308,9 @@ pub(super) fn along_channels(
     reshape(ctx, value, shape)
 }
 
-fn qlinear_conv(ctx: &mut RowCtx<'_, '_>) -> Built {
+/// A convolution whose operands and result are quantized. The vendor's may have its channels last,
+/// those of the filter stay where they are.
+pub(super) fn qlinear_conv(ctx: &mut RowCtx<'_, '_>) -> Built {
     let mut inputs = Vec::new();
     for position in 0..8 {
         inputs.push(ctx.input(position)?);
@@ -316,13 +319,22 @@ fn qlinear_conv(ctx: &mut RowCtx<'_, '_>) -> Built {
         return Err(RowError::Invalid("8 inputs are needed".to_owned()));
     };
     let rank = ctx.rank(x)?;
+    let is_last = ctx.flag("channels_last", false);
+    let x = match is_last {
+        true => channels_second(ctx, x)?,
+        false => x,
+    };
     let mut sums = integer_conv(ctx, x, w, Some(x_zero), Some(w_zero))?;
     if let Some(bias) = ctx.optional(8) {
         let bias = along_channels(ctx, bias, rank)?;
         sums = ctx.push(&ADD, &[sums, bias], Attrs::new())?;
     }
     let scale = ctx.push(&MUL, &[x_scale, w_scale], Attrs::new())?;
-    Ok(vec![requantized(ctx, sums, scale, (y_scale, y_zero), 1)?])
+    let y = requantized(ctx, sums, scale, (y_scale, y_zero), 1)?;
+    match is_last {
+        true => Ok(vec![channels_last(ctx, y)?]),
+        false => Ok(vec![y]),
+    }
 }
 
 /// A convolution of quantized tensors in `i32`.

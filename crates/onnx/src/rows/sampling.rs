@@ -240,8 +240,21 @@ pub(super) fn pixels_first(ctx: &mut RowCtx<'_, '_>, x: ValueId) -> Value {
 
 /// `[n, places.., c]` as `[n, c, places..]`.
 pub(super) fn channels_second(ctx: &mut RowCtx<'_, '_>, x: ValueId) -> Value {
-    let rank = ctx.rank(x)? as i64;
+    let ty = ctx.ty(x)?;
+    let rank = ty.rank() as i64;
+    if rank < 2 {
+        return Err(RowError::Invalid(format!("{ty} has no channels")));
+    }
     let mut perm = vec![0, rank - 1];
     perm.extend(1..rank - 1);
+    ctx.permute(x, &perm)
+}
+
+/// `[n, c, places..]` as `[n, places.., c]`.
+pub(super) fn channels_last(ctx: &mut RowCtx<'_, '_>, x: ValueId) -> Value {
+    let rank = ctx.rank(x)? as i64;
+    let mut perm = vec![0];
+    perm.extend(2..rank);
+    perm.push(1);
     ctx.permute(x, &perm)
 }

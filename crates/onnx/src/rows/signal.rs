@@ -157,10 +157,10 @@ fn tables(
 }
 
 /// What a transform does.
-struct Transform {
-    length: Dim,
-    inverse: bool,
-    onesided: bool,
+pub(super) struct Transform {
+    pub(super) length: Dim,
+    pub(super) inverse: bool,
+    pub(super) onesided: bool,
 }
 
 impl Transform {
@@ -173,7 +173,7 @@ impl Transform {
     }
 
     /// `x: [lines, n, 1 or 2]`, transformed along its second axis: `[lines, columns, 1 or 2]`.
-    fn apply(&self, ctx: &mut RowCtx<'_, '_>, x: ValueId) -> Value {
+    pub(super) fn apply(&self, ctx: &mut RowCtx<'_, '_>, x: ValueId) -> Value {
         let ty = ctx.ty(x)?;
         let wide = match ty.dtype {
             DType::F64 => DType::F64,
