@@ -30,6 +30,7 @@ class Case:
     domain: str = ""
     skipped: tuple = ()                             # outputs that are not asked for
     opset: int | None = None                        # instead of the one that is drawn
+    expected: list | None = None                    # outputs by a formula of the maker's
 
     def __post_init__(self):
         self.inputs = [None if x is None else np.asarray(x) for x in self.inputs]

@@ -67,7 +67,7 @@ def arguments():
                              help="folder of NAME.onnx.gz (default: $ALULA_SKELETONS)")
     steps.add_parser("conformance", help="ONNX's own operator and model tests (35 MB)")
     judged = steps.add_parser("judged", help="generated operator cases, judged by two evaluators")
-    judged.add_argument("--count", type=int, default=840, help="number of cases (default: 840)")
+    judged.add_argument("--count", type=int, default=960, help="number of cases (default: 960)")
     judged.add_argument("--seed", type=int, default=0)
     steps.add_parser("ptxas", help="NVIDIA's PTX assembler (37 MB)")
     steps.add_parser("all", help="venv, real, standard, conformance, judged, references, ptxas")
@@ -87,7 +87,7 @@ def run(step, args):
         conformance.run()
     elif step == "judged":
         import judged
-        judged.run(getattr(args, "count", 840), getattr(args, "seed", 0))
+        judged.run(getattr(args, "count", 960), getattr(args, "seed", 0))
     elif step == "references":
         import references
         references.run(names)

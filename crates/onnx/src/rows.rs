@@ -4,6 +4,7 @@
 mod anywhere;
 mod attention;
 mod axes;
+mod blocks;
 mod compose;
 mod constant;
 mod context;
@@ -32,6 +33,7 @@ mod microsoft;
 mod ml;
 mod normalization;
 mod pooling;
+mod qlinear;
 mod quantization;
 mod random;
 mod recurrent;
@@ -107,6 +109,7 @@ pub const fn microsoft_row(
 /// The rows of every family.
 const FAMILIES: &[&[Row]] = &[
     attention::ROWS,
+    blocks::ROWS,
     constant::ROWS,
     contraction::ROWS,
     control::ROWS,
@@ -129,6 +132,7 @@ const FAMILIES: &[&[Row]] = &[
     ml::ROWS,
     normalization::ROWS,
     pooling::ROWS,
+    qlinear::ROWS,
     quantization::ROWS,
     random::ROWS,
     recurrent::ROWS,
