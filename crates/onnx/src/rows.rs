@@ -22,6 +22,8 @@ mod fused;
 mod generate;
 mod gradient;
 mod grid;
+mod group_query;
+mod heads;
 mod host;
 mod image;
 mod indexing;
@@ -123,6 +125,8 @@ const FAMILIES: &[&[Row]] = &[
     generate::ROWS,
     gradient::ROWS,
     grid::ROWS,
+    group_query::ROWS,
+    heads::ROWS,
     host::ROWS,
     image::ROWS,
     indexing::ROWS,
