@@ -5,11 +5,13 @@ mod anywhere;
 mod attention;
 mod axes;
 mod blocks;
+mod channels_last;
 mod compose;
 mod constant;
 mod context;
 mod contraction;
 mod control;
+mod crops;
 mod deform;
 mod demand;
 mod det;
@@ -27,6 +29,7 @@ mod heads;
 mod host;
 mod image;
 mod indexing;
+mod inverse;
 mod known;
 mod legacy;
 mod linear_attention;
@@ -112,9 +115,11 @@ pub const fn microsoft_row(
 const FAMILIES: &[&[Row]] = &[
     attention::ROWS,
     blocks::ROWS,
+    channels_last::ROWS,
     constant::ROWS,
     contraction::ROWS,
     control::ROWS,
+    crops::ROWS,
     deform::ROWS,
     det::ROWS,
     dropout::ROWS,
@@ -130,6 +135,7 @@ const FAMILIES: &[&[Row]] = &[
     host::ROWS,
     image::ROWS,
     indexing::ROWS,
+    inverse::ROWS,
     linear_attention::ROWS,
     loss::ROWS,
     microsoft::ROWS,

@@ -1,7 +1,9 @@
 //! Small models of nodes that ONNX's own tests and the judges have no case of.
 
 use alula_onnx::proto::attribute_proto::AttributeType;
-use alula_onnx::proto::tensor_proto::DataType::{Float, Float8e8m0, Int32, Int64, String as Text};
+use alula_onnx::proto::tensor_proto::DataType::{
+    Float, Float8e8m0, Int32, Int64, String as Text, Uint8,
+};
 use alula_onnx::proto::{AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TensorProto};
 use alula_tensor::{DType, Tensor, Value};
 
@@ -276,6 +278,54 @@ fn vendors() -> Vec<Case> {
     vec![gemm, heads, encoder]
 }
 
+/// Nodes of images: a crop that leaves its image, pads of unlike sides, windows beyond the end.
+fn images() -> Vec<Case> {
+    let counted = |dims: &[usize]| {
+        let count: usize = dims.iter().product();
+        let values: Vec<f32> = (0..count).map(|k| k as f32).collect();
+        floats(dims, &values)
+    };
+    let inputs = [
+        ("x", tensor(Float, Some(&[1, 1, 2, 2]))),
+        ("r", tensor(Float, Some(&[1, 4]))),
+        ("i", tensor(Int32, Some(&[1]))),
+        ("s", tensor(Int32, Some(&[2]))),
+    ];
+    let attributes = vec![float("extrapolation_value", -1.0)];
+    let crop = node("com.microsoft::CropAndResize", "x r i s", "y", attributes);
+    let given = vec![
+        counted(&[1, 1, 2, 2]),
+        floats(&[1, 4], &[0.0, 0.0, 2.0, 1.0]),
+        Tensor::from_slice(&[1], &[0]).expect("a tensor").into(),
+        Tensor::from_slice(&[2], &[2, 2]).expect("a tensor").into(),
+    ];
+    let crop = case("made_crop", 0, nodes(&inputs, vec![crop], "y"), given);
+
+    let inputs = [
+        ("x", tensor(Float, Some(&[1, 3, 3, 1]))),
+        ("w", tensor(Float, Some(&[1, 1, 2, 2]))),
+    ];
+    let attributes = vec![ints("pads", &[1, 0, 0, 0])];
+    let conv = node("com.microsoft::NhwcConv", "x w", "y", attributes);
+    let given = vec![counted(&[1, 3, 3, 1]), counted(&[1, 1, 2, 2])];
+    let conv = case("made_nhwc_conv", 0, nodes(&inputs, vec![conv], "y"), given);
+
+    let inputs = [("x", tensor(Uint8, Some(&[1, 4, 1])))];
+    let attributes = vec![
+        int("ceil_mode", 1),
+        ints("kernel_shape", &[3]),
+        ints("strides", &[2]),
+    ];
+    let pool = node("com.microsoft::NhwcMaxPool", "x", "y", attributes);
+    let given = Tensor::from_slice(&[1, 4, 1], &[1_u8, 2, 3, 4]).expect("a tensor");
+    let pool = nodes(&inputs, vec![pool], "y");
+    vec![
+        crop,
+        conv,
+        case("made_nhwc_pool", 0, pool, vec![given.into()]),
+    ]
+}
+
 /// The cases; each runs.
 pub(crate) fn made() -> Vec<Case> {
     let kinds = [
@@ -285,6 +335,7 @@ pub(crate) fn made() -> Vec<Case> {
         training(),
         others(),
         vendors(),
+        images(),
     ];
     kinds.into_iter().flatten().collect()
 }
