@@ -1,5 +1,5 @@
-"""Makers of cases of `com.microsoft`: channels last, a bias with what follows it, crops, matrices and
-transforms.
+"""Makers of cases of `com.microsoft`: channels last, a bias with what follows it, crops,
+inverse matrices and transforms.
 
 Where ONNX Runtime's CPU has no kernel, the maker has the formula.
 """

@@ -72,6 +72,64 @@ def quantized_attention(rng, opset):
     return case("QAttention", inputs, attributes, 2)
 
 
+def multi_head(rng, opset):
+    """Apart, or keys and values by head as another node has made them."""
+    n, queries, keys, heads, size = full(rng, 5, 1, 4)
+    attributes, before, past, bias = {"num_heads": heads}, 0, None, None
+    wide = size if rng.random() < 0.6 else int(rng.integers(1, 4))
+    is_by_head = rng.random() < 0.2
+    dims = [(n, queries, heads * size), (n, keys, heads * size), (n, keys, heads * wide)]
+    if is_by_head:
+        wide = size
+        dims[1:] = [(n, heads, keys, size)] * 2
+    elif rng.random() < 0.4:
+        bias = tame(rng, (heads * (2 * size + wide),), F32)
+    if not is_by_head and wide == size and rng.random() < 0.3:
+        before = int(rng.integers(1, 4))
+        past = [tame(rng, (n, heads, before, size), F32) for _ in range(2)]
+    if rng.random() < 0.5:
+        attributes["scale"] = float(np.float32(rng.uniform(0.1, 2)))
+    mask, kind = None, int(rng.integers(6))
+    if kind == 0:
+        mask = rng.integers(1, before + keys + 1, n).astype(np.int32)
+    elif kind < 4:
+        mask = rng.integers(0, 2, (n, *((queries,) if kind == 1 else ()), before + keys))
+        mask[..., 0] = 1
+        mask = mask.astype(np.int32)
+    if mask is not None and rng.random() < 0.7:
+        attributes["mask_filter_value"] = float(pick(rng, (-5.0, -10000.0, -1.5)))
+    if rng.random() < 0.3 and queries <= keys:
+        attributes["unidirectional"] = 1
+    more = None
+    if rng.random() < 0.3:
+        more = (pick(rng, (1, n)), pick(rng, (1, heads)), queries, before + keys)
+        more = tame(rng, more, F32)
+    inputs = [*(tame(rng, own, F32) for own in dims), bias, mask, more, *(past or [])]
+    return case("MultiHeadAttention", inputs, attributes, 1 if is_by_head or wide != size else 3)
+
+
+def packed_heads(rng, opset):
+    """Parts packed by head, which ONNX Runtime's CPU does not take, by what it makes of them
+    apart."""
+    n, queries, keys, heads, size = full(rng, 5, 1, 4)
+    is_all = rng.random() < 0.5
+    keys = queries if is_all else keys
+    q, k, v = (tame(rng, (n, length, heads, size), F32) for length in (queries, keys, keys))
+    bias = tame(rng, (3 * heads * size,), F32) if rng.random() < 0.5 else None
+    apart = [x.reshape(*x.shape[:2], -1) for x in (q, k, v)]
+    made = case("MultiHeadAttention", [*apart, bias], {"num_heads": heads})
+    expected = by_onnxruntime(made)
+    packed = [np.stack([q, k, v], 3), None] if is_all else [apart[0], np.stack([k, v], 3)]
+    made = case("MultiHeadAttention", [*packed, None, bias], {"num_heads": heads})
+    made.expected = expected
+    return made
+
+
+def by_onnxruntime(made):
+    import judged
+    return judged.by_onnxruntime(judged.model_of(made, 21), made)
+
+
 def norm(x, weight, epsilon):
     return x / np.sqrt(np.mean(x * x, -1, keepdims=True) + epsilon) * weight
 
@@ -172,6 +230,7 @@ def normed_group_query(rng, opset):
 
 OPERATORS = [
     (PREFIX + "Attention", attention), (PREFIX + "QAttention", quantized_attention),
+    (PREFIX + "MultiHeadAttention", multi_head), (PREFIX + "MultiHeadAttention", packed_heads),
     (PREFIX + "GroupQueryAttention", group_query),
     (PREFIX + "GroupQueryAttention", normed_group_query),
 ]

@@ -44,16 +44,41 @@ def biased(op, needs_bias):
     return PREFIX + op, build
 
 
-def fused_matmul(rng, opset):
-    m, k, n = full(rng, 3)
-    batch = shape(rng, 0, 2)
-    ta, tb = (int(rng.integers(2)) for _ in range(2))
-    a, b = ((k, m) if ta else (m, k)), ((n, k) if tb else (k, n))
-    attributes = {"transA": ta, "transB": tb}
+def fused_matmul(op):
+    def build(rng, opset):
+        m, k, n = full(rng, 3)
+        batch = shape(rng, 0, 2)
+        ta, tb = (int(rng.integers(2)) for _ in range(2))
+        a, b = ((k, m) if ta else (m, k)), ((n, k) if tb else (k, n))
+        attributes, dims = {"transA": ta, "transB": tb}, [(*batch, *a), (*batch, *b)]
+        if rng.random() < 0.7:
+            attributes["alpha"] = float(np.float32(rng.normal()))
+        for at, name in enumerate(("transBatchA", "transBatchB")):
+            if op == "FusedMatMul" and rng.random() < 0.6:
+                attributes[name] = int(rng.integers(2))
+                if attributes[name]:
+                    own = dims[at]
+                    dims[at] = (own[-2], *own[:-2], own[-1])
+        return case(op, [tame(rng, own, F32) for own in dims], attributes)
+    return PREFIX + op, build
+
+
+def trilu(rng, opset):
+    dims = (*shape(rng, 0, 2), *full(rng, 2))
+    k = np.array(rng.integers(-3, 4), np.int64) if rng.random() < 0.7 else None
+    attributes = {"upper": int(rng.integers(2))} if rng.random() < 0.7 else {}
+    return maybe_fixed(rng, case("Trilu", [values(rng, dims, F32), k], attributes), 1)
+
+
+def grid_sample(rng, opset):
+    n, channels, height, width, rows, columns = full(rng, 6, 1, 4)
+    attributes = {"align_corners": int(rng.integers(2))}
     if rng.random() < 0.7:
-        attributes["alpha"] = float(np.float32(rng.normal()))
-    return case("FusedMatMul", [tame(rng, (*batch, *a), F32), tame(rng, (*batch, *b), F32)],
-                attributes)
+        attributes["mode"] = pick(rng, ("bilinear", "nearest", "bicubic"))
+    if rng.random() < 0.7:
+        attributes["padding_mode"] = pick(rng, ("zeros", "border", "reflection"))
+    grid = rng.uniform(-1, 1, (n, rows, columns, 2)).astype(F32)
+    return case("GridSample", [tame(rng, (n, channels, height, width), F32), grid], attributes)
 
 
 ACTIVATIONS = {"Relu": 0, "Sigmoid": 0, "Tanh": 0, "LeakyRelu": 1, "HardSigmoid": 2}
@@ -111,10 +136,12 @@ def embeddings(rng, opset):
               tame(rng, (places, width), F32),
               tame(rng, (segments, width), F32) if has_kinds else None,
               tame(rng, (width,), F32), tame(rng, (width,), F32)]
+    mask = rng.integers(0, 3, (n, length)).astype(np.int32) if rng.random() < 0.6 else None
+    inputs.append(mask)
     if rng.random() < 0.4:
-        inputs += [None, rng.integers(0, places, (n, length)).astype(np.int32)]
+        inputs.append(rng.integers(0, places, (n, length)).astype(np.int32))
     attributes = {"epsilon": 0.125} if rng.random() < 0.6 else {}
-    return Case("EmbedLayerNormalization", inputs, attributes, 3, domain=DOMAIN, skipped=(1,))
+    return case("EmbedLayerNormalization", inputs, attributes, 3)
 
 
 def skip_norm(op, has_beta):
@@ -150,26 +177,6 @@ def rotary(rng, opset):
     return case("RotaryEmbedding",
                 [tame(rng, dims, F32), places.astype(np.int64), np.cos(angles).astype(F32),
                  np.sin(angles).astype(F32)], attributes)
-
-
-def multi_head_attention(rng, opset):
-    n, queries, keys, heads, size = full(rng, 5, 1, 4)
-    width = heads * size
-    q, k, v = (tame(rng, (n, length, width), F32) for length in (queries, keys, keys))
-    bias = tame(rng, (3 * width,), F32) if rng.random() < 0.4 else None
-    attributes = {"num_heads": heads}
-    if rng.random() < 0.5:
-        attributes["scale"] = float(np.float32(rng.uniform(0.1, 2)))
-    mask = None
-    if rng.random() < 0.5:
-        mask = rng.integers(0, 2, (n, keys)).astype(np.int32)
-        mask[:, 0] = 1
-        if rng.random() < 0.7:
-            attributes["mask_filter_value"] = float(pick(rng, (-5.0, -10000.0, -1.5)))
-    if rng.random() < 0.3 and queries <= keys:
-        attributes["unidirectional"] = 1
-    more = tame(rng, (n, heads, queries, keys), F32) if rng.random() < 0.3 else None
-    return case("MultiHeadAttention", [q, k, v, bias, mask, more], attributes)
 
 
 def quantize(rng, opset):
@@ -301,12 +308,13 @@ def simplified_norm(rng, opset):
 OPERATORS = [
     activation("Gelu"), activation("QuickGelu", "alpha"),
     biased("BiasGelu", True), biased("FastGelu", False),
-    (PREFIX + "FusedMatMul", fused_matmul), (PREFIX + "FusedGemm", fused_gemm),
+    fused_matmul("FusedMatMul"), fused_matmul("TransposeMatMul"), (PREFIX + "Trilu", trilu),
+    (PREFIX + "GridSample", grid_sample), (PREFIX + "FusedGemm", fused_gemm),
     (PREFIX + "FusedConv", fused_conv), (PREFIX + "ExpandDims", expand_dims),
     (PREFIX + "EmbedLayerNormalization", embeddings),
     skip_norm("SkipLayerNormalization", True),
     skip_norm("SkipSimplifiedLayerNormalization", False),
-    (PREFIX + "RotaryEmbedding", rotary), (PREFIX + "MultiHeadAttention", multi_head_attention),
+    (PREFIX + "RotaryEmbedding", rotary),
     (PREFIX + "QuantizeLinear", quantize), (PREFIX + "DequantizeLinear", dequantize),
     qlinear("QLinearAdd"), qlinear("QLinearMul"), (PREFIX + "QGemm", qgemm),
     (PREFIX + "MatMulIntegerToFloat", integer_to_float),

@@ -21,6 +21,7 @@ mod elementwise;
 mod exponent;
 mod flex;
 mod fused;
+mod fused_matmul;
 mod generate;
 mod gradient;
 mod grid;
@@ -36,6 +37,7 @@ mod linear_attention;
 mod loss;
 mod microsoft;
 mod ml;
+mod multi_head;
 mod normalization;
 mod pooling;
 mod qlinear;
@@ -127,6 +129,7 @@ const FAMILIES: &[&[Row]] = &[
     elementwise::ROWS,
     flex::ROWS,
     fused::ROWS,
+    fused_matmul::ROWS,
     generate::ROWS,
     gradient::ROWS,
     grid::ROWS,
@@ -140,6 +143,7 @@ const FAMILIES: &[&[Row]] = &[
     loss::ROWS,
     microsoft::ROWS,
     ml::ROWS,
+    multi_head::ROWS,
     normalization::ROWS,
     pooling::ROWS,
     qlinear::ROWS,

@@ -26,8 +26,8 @@ pub(super) const ROWS: &[Row] = &[
     }),
 ];
 
-/// The places that a crop reads along one axis, `[regions, count]`, from its corners `[regions, 1]`:
-/// the outermost on the corners, a single one between them.
+/// The places that a crop reads along one axis, `[regions, count]`, from its corners
+/// `[regions, 1]`: the outermost on the corners, a single one between them.
 fn places(
     ctx: &mut RowCtx<'_, '_>,
     [begin, end]: [ValueId; 2],

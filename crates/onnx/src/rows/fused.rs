@@ -1,12 +1,13 @@
 //! Operators of `com.microsoft` that an optimizer makes of others: an operator with its
-//! activation, embeddings with their norm, attention with its projections' bias.
+//! activation, embeddings with their norm.
 
 use alula_ir::{Attrs, ValueId};
 use alula_ops::contraction::{CONV, MATMUL};
 use alula_ops::elementwise::activation::{ELU, HARD_SIGMOID, LEAKY_RELU, RELU, SIGMOID, SOFTPLUS};
-use alula_ops::elementwise::arithmetic::{EQ, GE, TANH};
+use alula_ops::elementwise::arithmetic::{EQ, TANH};
 use alula_ops::elementwise::choice::CLIP;
-use alula_ops::normalization::{LAYER_NORM, RMS_NORM, SOFTMAX};
+use alula_ops::normalization::{LAYER_NORM, RMS_NORM};
+use alula_ops::reduce::REDUCE_SUM;
 use alula_tensor::{DType, Dim};
 
 use super::compose::Value;
@@ -68,11 +69,6 @@ pub(super) const ROWS: &[Row] = &[
             "scale",
         ],
         rotary_embedding,
-    ),
-    row(
-        "MultiHeadAttention",
-        &["mask_filter_value", "num_heads", "scale", "unidirectional"],
-        multi_head_attention,
     ),
     // Older exporters leave this one in the main domain, too.
     Row {
@@ -158,7 +154,7 @@ fn fused_gemm(ctx: &mut RowCtx<'_, '_>) -> Built {
 }
 
 /// Two inputs of which neither means anything without the other.
-fn both(ctx: &RowCtx<'_, '_>, at: [usize; 2]) -> Result<Option<[ValueId; 2]>, RowError> {
+pub(super) fn both(ctx: &RowCtx<'_, '_>, at: [usize; 2]) -> Result<Option<[ValueId; 2]>, RowError> {
     match at.map(|position| ctx.optional(position)) {
         [Some(first), Some(second)] => Ok(Some([first, second])),
         [None, None] => Ok(None),
@@ -195,15 +191,31 @@ fn embed_layer_norm(ctx: &mut RowCtx<'_, '_>) -> Built {
     let attrs = Attrs::new().with("epsilon", ctx.float_or("epsilon", 1e-12));
     let (scale, bias) = (ctx.input(5)?, ctx.input(6)?);
     let y = ctx.push(&LAYER_NORM, &[sum, scale, bias], attrs)?;
-    if ctx.wants(1) {
-        return Err(RowError::Unsupported(
-            "an index of the mask as output".to_owned(),
-        ));
+    let mut results = vec![y];
+    if ctx.num_outputs() > 1 {
+        results.push(mask_index(ctx, ids)?);
+        results.push(sum);
     }
-    // Nothing uses the second result.
-    let mut results = vec![y, y, sum];
     results.truncate(ctx.num_outputs().max(1));
     Ok(results)
+}
+
+/// How many words of each sequence a mask lets count, or 0 without one.
+fn mask_index(ctx: &mut RowCtx<'_, '_>, ids: ValueId) -> Value {
+    let batch = ctx.ty(ids)?.shape[0].clone();
+    match ctx.optional(7) {
+        Some(mask) => {
+            ctx.need_rank(7, 2)?;
+            let one = ctx.number(mask, 1.0)?;
+            let counts = ctx.op(&EQ, &[mask, one])?;
+            let counts = ctx.cast(counts, DType::I32)?;
+            ctx.reduce(&REDUCE_SUM, counts, vec![1], false)
+        }
+        None => {
+            let zero = ctx.scalar(DType::I32, 0.0)?;
+            ctx.expand(zero, vec![batch])
+        }
+    }
 }
 
 /// Positions are one offset or given for each token.
@@ -262,123 +274,4 @@ fn rotary_embedding(ctx: &mut RowCtx<'_, '_>) -> Built {
     };
     let y = rotate(ctx, x, (cos, sin), &how)?;
     Ok(vec![ctx.view(y, ty.shape)?])
-}
-
-/// `[batch, length, heads * size]`, with its part of the bias, as `[batch, heads, length, size]`.
-fn heads_of(ctx: &mut RowCtx<'_, '_>, x: ValueId, bias: Option<ValueId>, heads: i64) -> Value {
-    let x = match bias {
-        Some(bias) => ctx.add(x, bias)?,
-        None => x,
-    };
-    let ty = ctx.ty(x)?;
-    let [batch, length, width] = <[Dim; 3]>::try_from(ty.shape.clone()).map_err(|_| {
-        RowError::Unsupported(format!(
-            "{ty}, where [batch, length, heads * size] is meant"
-        ))
-    })?;
-    let size = width.floor_div(&Dim::new(heads));
-    let x = ctx.view(x, vec![batch, length, Dim::new(heads), size])?;
-    ctx.permute(x, &[0, 2, 1, 3])
-}
-
-/// Attention over heads that lie in the last axis. Queries, keys and values are given apart.
-fn multi_head_attention(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let heads = ctx.int("num_heads").filter(|heads| *heads > 0);
-    let heads = heads.ok_or_else(|| RowError::Invalid("num_heads is absent".to_owned()))?;
-    let q = ctx.input(0)?;
-    let (Some(k), Some(v)) = (ctx.optional(1), ctx.optional(2)) else {
-        return Err(RowError::Unsupported("packed keys or values".to_owned()));
-    };
-    let q_ty = ctx.ty(q)?;
-    let width = |ctx: &mut RowCtx<'_, '_>, x: ValueId| -> Result<Dim, RowError> {
-        let ty = ctx.ty(x)?;
-        match ty.rank() {
-            3 => Ok(ty.shape[2].clone()),
-            _ => Err(RowError::Unsupported(format!(
-                "{ty}, which has not three axes"
-            ))),
-        }
-    };
-    let (qk_width, v_width) = (width(ctx, q)?, width(ctx, v)?);
-    let mut biases = [None; 3];
-    if let Some(bias) = ctx.optional(3) {
-        let ends = [
-            Dim::new(0),
-            qk_width.clone(),
-            qk_width.clone() * Dim::new(2),
-            qk_width * Dim::new(2) + v_width.clone(),
-        ];
-        for (k, own) in biases.iter_mut().enumerate() {
-            *own = Some(ctx.part(bias, 0, ends[k].clone(), ends[k + 1].clone())?);
-        }
-    }
-    let q = heads_of(ctx, q, biases[0], heads)?;
-    let mut k = heads_of(ctx, k, biases[1], heads)?;
-    let own_keys = ctx.ty(k)?.shape[2].clone();
-    let mut v = heads_of(ctx, v, biases[2], heads)?;
-    if let Some([past_k, past_v]) = both(ctx, [6, 7])? {
-        k = ctx.join(&[past_k, k], 2)?;
-        v = ctx.join(&[past_v, v], 2)?;
-    }
-    if (8..ctx.num_inputs()).any(|position| ctx.optional(position).is_some()) {
-        return Err(RowError::Unsupported(
-            "a shared buffer of the past".to_owned(),
-        ));
-    }
-    let scale = match (ctx.float_or("scale", 0.0), ctx.ty(q)?.shape[3].as_const()) {
-        (0.0, Some(size)) => 1.0 / (size as f64).sqrt(),
-        (0.0, None) => return Err(RowError::Unsupported(format!("{q_ty} of an unknown size"))),
-        (scale, _) => scale,
-    };
-    let turned = Attrs::new().with("transpose_b", true);
-    let scores = ctx.push(&MATMUL, &[q, k], turned)?;
-    let mut scores = ctx.times(scores, scale)?;
-    let (queries, keys) = (ctx.ty(q)?.shape[2].clone(), ctx.ty(k)?.shape[2].clone());
-    let filter = ctx.float_or("mask_filter_value", -10000.0);
-    if ctx.flag("unidirectional", false) {
-        // Each query has its key, behind those of the past: who comes after whom is open otherwise.
-        let who = ctx.name().to_owned();
-        let required = ctx.graph().require(own_keys.clone(), queries.clone(), &who);
-        required.map_err(|_| {
-            let reason = format!("unidirectional with {queries} queries and {own_keys} keys");
-            RowError::Unsupported(reason)
-        })?;
-        let row = ctx.iota(DType::I64, queries.clone())?;
-        let row = ctx.view(row, vec![queries.clone(), Dim::new(1)])?;
-        let before = ctx.dim(keys.clone() - queries)?;
-        let row = ctx.add(row, before)?;
-        let column = ctx.iota(DType::I64, keys.clone())?;
-        let seen = ctx.op(&GE, &[row, column])?;
-        let never = ctx.number(scores, f64::NEG_INFINITY)?;
-        scores = ctx.select(seen, scores, never)?;
-    }
-    if let Some(mask) = ctx.optional(4) {
-        let ty = ctx.ty(mask)?;
-        if ty.rank() != 2 {
-            return Err(RowError::Unsupported(format!(
-                "mask {ty}, which is not by key"
-            )));
-        }
-        let zero = ctx.number(mask, 0.0)?;
-        let hidden = ctx.op(&EQ, &[mask, zero])?;
-        let to = vec![ty.shape[0].clone(), Dim::new(1), Dim::new(1), keys];
-        let hidden = ctx.view(hidden, to)?;
-        let (less, none) = (ctx.number(scores, filter)?, ctx.number(scores, 0.0)?);
-        let offset = ctx.select(hidden, less, none)?;
-        scores = ctx.add(scores, offset)?;
-    }
-    if let Some(bias) = ctx.optional(5) {
-        scores = ctx.add(scores, bias)?;
-    }
-    let weights = ctx.push(&SOFTMAX, &[scores], Attrs::new().with("axis", -1_i64))?;
-    let mixed = ctx.op(&MATMUL, &[weights, v])?;
-    let mixed = ctx.permute(mixed, &[0, 2, 1, 3])?;
-    let to = vec![q_ty.shape[0].clone(), q_ty.shape[1].clone(), v_width];
-    let y = ctx.view(mixed, to)?;
-    if ctx.wants(3) {
-        return Err(RowError::Unsupported("scores as output".to_owned()));
-    }
-    let mut results = vec![y, k, v];
-    results.truncate(ctx.num_outputs().max(1));
-    Ok(results)
 }

@@ -8,7 +8,7 @@ use alula_tensor::Dim;
 use super::compose::one_of;
 use super::sampling::{Line, Outside, channels_second, pixels_first, sample, taps, wide};
 use super::shape::read_dims;
-use super::{Built, Row, RowCtx, RowError, row};
+use super::{Built, Row, RowCtx, RowError, microsoft_row, row};
 
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
@@ -16,6 +16,11 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "GridSample",
         &[16, 20, 22],
+        &["align_corners", "mode", "padding_mode"],
+        grid_sample,
+    ),
+    microsoft_row(
+        "GridSample",
         &["align_corners", "mode", "padding_mode"],
         grid_sample,
     ),
@@ -72,13 +77,13 @@ fn affine_grid(ctx: &mut RowCtx<'_, '_>) -> Built {
     Ok(vec![ctx.view(grid, to)?])
 }
 
-/// Version 16 is for images only, and says bilinear and bicubic.
+/// Version 16 and the vendor's are for images only, and say bilinear and bicubic.
 fn grid_sample(ctx: &mut RowCtx<'_, '_>) -> Built {
     let (x, grid) = (ctx.input(0)?, ctx.input(1)?);
     let (ty, places) = (ctx.ty(x)?, ctx.ty(grid)?);
     let rank = ty.rank().saturating_sub(2);
     let (words, default) = match ctx.version {
-        16 => (["nearest", "bilinear", "bicubic"], "bilinear"),
+        1 | 16 => (["nearest", "bilinear", "bicubic"], "bilinear"),
         _ => (["nearest", "linear", "cubic"], "linear"),
     };
     let mode = ctx.str_or("mode", default);

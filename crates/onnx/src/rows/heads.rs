@@ -154,21 +154,10 @@ fn attention(ctx: &mut RowCtx<'_, '_>, product: ValueId, places: &Places) -> Bui
     let scores = ctx.push(&MATMUL, &[q, k], Attrs::new().with("transpose_b", true))?;
     let mut scores = ctx.times(scores, scale)?;
     if ctx.flag("unidirectional", false) {
-        let row = ctx.iota(DType::I64, length.clone())?;
-        let row = ctx.view(row, vec![length.clone(), Dim::new(1)])?;
-        let before = ctx.dim(keys.clone() - length.clone())?;
-        let row = ctx.add(row, before)?;
-        let column = ctx.iota(DType::I64, keys.clone())?;
-        let seen = ctx.op(&GE, &[row, column])?;
-        let never = ctx.number(scores, f64::NEG_INFINITY)?;
-        scores = ctx.select(seen, scores, never)?;
+        scores = causal(ctx, scores, [&length, &keys])?;
     }
     if let Some(mask) = ctx.optional(places.mask) {
-        let hidden = hidden(ctx, mask, [&batch, &length, &keys])?;
-        let filter = ctx.float_or("mask_filter_value", -10000.0);
-        let (less, none) = (ctx.number(scores, filter)?, ctx.number(scores, 0.0)?);
-        let offset = ctx.select(hidden, less, none)?;
-        scores = ctx.add(scores, offset)?;
+        scores = masked(ctx, scores, mask, [&batch, &length, &keys])?;
     }
     if let Some(bias) = places.bias.and_then(|bias| ctx.optional(bias)) {
         scores = ctx.add(scores, bias)?;
@@ -216,6 +205,36 @@ fn widths(ctx: &RowCtx<'_, '_>, width: &Dim, heads: i64) -> Result<[Dim; 3], Row
             "qkv_hidden_sizes {given:?} for a width of {width} and {heads} heads"
         ))),
     }
+}
+
+/// Scores of later keys taken to minus infinity: the last query is at the last key.
+pub(super) fn causal(
+    ctx: &mut RowCtx<'_, '_>,
+    scores: ValueId,
+    [queries, keys]: [&Dim; 2],
+) -> Value {
+    let row = ctx.iota(DType::I64, queries.clone())?;
+    let row = ctx.view(row, vec![queries.clone(), Dim::new(1)])?;
+    let before = ctx.dim(keys.clone() - queries.clone())?;
+    let row = ctx.add(row, before)?;
+    let column = ctx.iota(DType::I64, keys.clone())?;
+    let seen = ctx.op(&GE, &[row, column])?;
+    let never = ctx.number(scores, f64::NEG_INFINITY)?;
+    ctx.select(seen, scores, never)
+}
+
+/// Scores of keys that a mask hides, less by `mask_filter_value`.
+pub(super) fn masked(
+    ctx: &mut RowCtx<'_, '_>,
+    scores: ValueId,
+    mask: ValueId,
+    extents: [&Dim; 3],
+) -> Value {
+    let hidden = hidden(ctx, mask, extents)?;
+    let filter = ctx.float_or("mask_filter_value", -10000.0);
+    let (less, none) = (ctx.number(scores, filter)?, ctx.number(scores, 0.0)?);
+    let offset = ctx.select(hidden, less, none)?;
+    ctx.add(scores, offset)
 }
 
 /// What a mask hides, to go with scores: by key, by query and key, or by the ends (and then the

@@ -57,16 +57,6 @@ pub(super) const ROWS: &[Row] = &[
         ],
         quantized_lstm,
     ),
-    row("FusedMatMul", &["alpha", "transA", "transB"], |ctx| {
-        let (a, b) = (ctx.input(0)?, ctx.input(1)?);
-        let attrs = Attrs::new()
-            .with("transpose_a", ctx.flag("transA", false))
-            .with("transpose_b", ctx.flag("transB", false));
-        let product = ctx.push(&MATMUL, &[a, b], attrs)?;
-        let dtype = ctx.ty(product)?.dtype;
-        let alpha = ctx.scalar(dtype, ctx.float_or("alpha", 1.0))?;
-        Ok(vec![ctx.push(&MUL, &[product, alpha], Attrs::new())?])
-    }),
     row("BiasGelu", &[], |ctx| {
         let (x, bias) = (ctx.input(0)?, ctx.input(1)?);
         let sum = ctx.push(&ADD, &[x, bias], Attrs::new())?;

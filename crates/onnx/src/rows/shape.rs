@@ -11,7 +11,7 @@ use alula_ops::shape::{
 };
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
-use super::{Built, Row, RowCtx, RowError, anywhere, axes, row};
+use super::{Built, Row, RowCtx, RowError, anywhere, axes, microsoft_row, row};
 
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
@@ -82,6 +82,7 @@ pub(super) const ROWS: &[Row] = &[
         space_to_depth,
     ),
     row("Trilu", &[14], &["upper"], trilu),
+    microsoft_row("Trilu", &["upper"], trilu),
     row("EyeLike", &[9, 22], &["dtype", "k"], eye_like),
     row(
         "ReverseSequence",
