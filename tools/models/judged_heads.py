@@ -114,7 +114,7 @@ def packed_heads(rng, opset):
     n, queries, keys, heads, size = full(rng, 5, 1, 4)
     is_all = rng.random() < 0.5
     keys = queries if is_all else keys
-    q, k, v = (tame(rng, (n, length, heads, size), F32) for length in (queries, keys, keys))
+    q, k, v = (tame(rng, (n, length, heads, size), F32) / 2 for length in (queries, keys, keys))
     bias = tame(rng, (3 * heads * size,), F32) if rng.random() < 0.5 else None
     apart = [x.reshape(*x.shape[:2], -1) for x in (q, k, v)]
     made = case("MultiHeadAttention", [*apart, bias], {"num_heads": heads})

@@ -161,7 +161,62 @@ def gathered_nibbles(rng, opset):
     return made
 
 
+def embeddings(rng, opset):
+    n, length, width, words, places, segments = full(rng, 6, 2, 6)
+    places, dtype = max(places, length), pick(rng, (U8, I8))
+    has_kinds = rng.random() < 0.6
+    inputs = [rng.integers(0, words, (n, length)).astype(np.int32),
+              rng.integers(0, segments, (n, length)).astype(np.int32) if has_kinds else None]
+    tables = [bytes_(rng, dims, dtype)
+              for dims in ((words, width), (places, width), (segments, width), (width,), (width,))]
+    scales = [scale(rng) for _ in range(5)]
+    zeros = [bytes_(rng, (), dtype) for _ in range(5)]
+    if not has_kinds:
+        tables[2] = scales[2] = zeros[2] = None
+    mask = rng.integers(0, 2, (n, length)).astype(np.int32) if rng.random() < 0.6 else None
+    attributes = {"epsilon": 0.125} if rng.random() < 0.6 else {}
+    return case("QEmbedLayerNormalization", [*inputs, *tables, mask, *scales, *zeros],
+                attributes, 2)
+
+
+FP4 = (0, 0.00520833333, 0.66666667, 1, 0.33333333, 0.5, 0.16666667, 0.25)
+NF4 = (-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+       -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725,
+       0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
+       0.7229568362236023, 1)
+
+
+def matmul_bnb4(rng, opset):
+    """Codes of a matrix that is flat, so that blocks run on from row to row. ONNX Runtime does not
+    take the product without transB right, so that there is a formula as well.
+    """
+    n, block = int(rng.integers(1, 5)), 16
+    k = 16 * int(rng.integers(1, 4)) if rng.random() < 0.7 else 2 * int(rng.integers(1, 9))
+    turned = int(rng.random() < 0.8)
+    attributes = {"K": k, "N": n, "block_size": block, "quant_type": int(rng.integers(2))}
+    if not turned or rng.random() < 0.5:
+        attributes["transB"] = turned
+    inputs = [tame(rng, (*shape(rng, 0, 1), *full(rng, 1), k if turned else n), F32),
+              bytes_(rng, ((n * k + 1) // 2,)), scale(rng, (-(-n * k // block),))]
+    made = case("MatMulBnb4", inputs, attributes)
+    made.fixed = [False, True, rng.random() < 0.5]
+    table = np.array(NF4 if attributes["quant_type"] else (*FP4, *(-x for x in FP4)))
+    codes = np.stack([inputs[1] >> 4, inputs[1] & 15], 1).reshape(-1)[:n * k]
+    weight = (table[codes] * np.repeat(inputs[2], block)[:n * k]).reshape(n, k)
+    made.expected = [(inputs[0] @ (weight.T if turned else weight)).astype(F32)]
+    return made
+
+
+def ngrams(rng, opset):
+    n, length, words = full(rng, 3, 1, 7)
+    return case("NGramRepeatBlock", [ints(rng.integers(0, min(words, 3), (n, length))),
+                                     tame(rng, (n, words), F32)],
+                {"ngram_size": int(rng.integers(1, 5))})
+
+
 OPERATORS = [
+    (PREFIX + "QEmbedLayerNormalization", embeddings), (PREFIX + "MatMulBnb4", matmul_bnb4),
+    (PREFIX + "NGramRepeatBlock", ngrams),
     quantized_map("QLinearSigmoid"), quantized_map("QLinearLeakyRelu", "alpha"),
     (PREFIX + "QLinearSoftmax", quantized_softmax), (PREFIX + "QLinearConcat", quantized_concat),
     (PREFIX + "QLinearWhere", quantized_where), (PREFIX + "QLinearAveragePool", quantized_pool),

@@ -5,6 +5,7 @@ mod anywhere;
 mod attention;
 mod axes;
 mod blocks;
+mod bnb;
 mod channels_last;
 mod compose;
 mod constant;
@@ -38,6 +39,7 @@ mod loss;
 mod microsoft;
 mod ml;
 mod multi_head;
+mod ngrams;
 mod normalization;
 mod pooling;
 mod qlinear;
@@ -117,6 +119,7 @@ pub const fn microsoft_row(
 const FAMILIES: &[&[Row]] = &[
     attention::ROWS,
     blocks::ROWS,
+    bnb::ROWS,
     channels_last::ROWS,
     constant::ROWS,
     contraction::ROWS,
@@ -144,6 +147,7 @@ const FAMILIES: &[&[Row]] = &[
     microsoft::ROWS,
     ml::ROWS,
     multi_head::ROWS,
+    ngrams::ROWS,
     normalization::ROWS,
     pooling::ROWS,
     qlinear::ROWS,

@@ -7,12 +7,13 @@ use alula_ops::elementwise::activation::{ELU, HARD_SIGMOID, LEAKY_RELU, RELU, SI
 use alula_ops::elementwise::arithmetic::{EQ, TANH};
 use alula_ops::elementwise::choice::CLIP;
 use alula_ops::normalization::{LAYER_NORM, RMS_NORM};
+use alula_ops::quantization::DEQUANTIZE_LINEAR;
 use alula_ops::reduce::REDUCE_SUM;
 use alula_tensor::{DType, Dim};
 
 use super::compose::Value;
 use super::contraction::conv_attrs;
-use super::shape::normal_axis;
+use super::shape::{as_scalar, normal_axis};
 use super::state::{Rotation, rotate};
 use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
 
@@ -57,8 +58,23 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "EmbedLayerNormalization",
         &["epsilon", "mask_index_type"],
-        embed_layer_norm,
+        |ctx| {
+            let tables = [2, 3, 4, 5, 6].map(|position| ctx.optional(position));
+            let places = ctx.optional(8);
+            embed_layer_norm(ctx, tables, places)
+        },
     ),
+    row("QEmbedLayerNormalization", &["epsilon"], |ctx| {
+        let mut tables = [None; 5];
+        for (k, table) in tables.iter_mut().enumerate() {
+            if let Some(codes) = ctx.optional(2 + k) {
+                let (scale, zero) = (ctx.input(8 + k)?, ctx.input(13 + k)?);
+                let (scale, zero) = (as_scalar(ctx, scale)?, as_scalar(ctx, zero)?);
+                *table = Some(ctx.op(&DEQUANTIZE_LINEAR, &[codes, scale, zero])?);
+            }
+        }
+        embed_layer_norm(ctx, tables, None)
+    }),
     row(
         "RotaryEmbedding",
         &[
@@ -167,29 +183,42 @@ pub(super) fn both(ctx: &RowCtx<'_, '_>, at: [usize; 2]) -> Result<Option<[Value
     }
 }
 
-/// The norm of the sum of word, position and segment embeddings.
-fn embed_layer_norm(ctx: &mut RowCtx<'_, '_>) -> Built {
+/// The norm of the sum of word, position and segment embeddings, of which each has a table, as
+/// have scale and shift. Places count from 0 where they are not given.
+fn embed_layer_norm(
+    ctx: &mut RowCtx<'_, '_>,
+    tables: [Option<ValueId>; 5],
+    places: Option<ValueId>,
+) -> Built {
     let ids = ctx.input(0)?;
-    let (words, positions) = (ctx.input(2)?, ctx.input(3)?);
+    let [
+        Some(words),
+        Some(positions),
+        segments,
+        Some(scale),
+        Some(bias),
+    ] = tables
+    else {
+        return Err(RowError::Invalid("a table is absent".to_owned()));
+    };
     let ty = ctx.ty(ids)?;
     let [_, length] = <[Dim; 2]>::try_from(ty.shape.clone())
         .map_err(|_| RowError::Invalid(format!("{ty} is not [batch, length]")))?;
     ctx.demand_within(ids, words, 0)?;
     let mut sum = ctx.gather(words, ids, 0)?;
-    let places = match ctx.optional(8) {
+    let places = match places {
         Some(places) => places,
         None => ctx.iota(DType::I64, length)?,
     };
     ctx.demand_within(places, positions, 0)?;
     let places = ctx.gather(positions, places, 0)?;
     sum = ctx.add(sum, places)?;
-    if let Some([ids, segments]) = both(ctx, [1, 4])? {
+    if let (Some([ids, _]), Some(segments)) = (both(ctx, [1, 4])?, segments) {
         ctx.demand_within(ids, segments, 0)?;
         let segments = ctx.gather(segments, ids, 0)?;
         sum = ctx.add(sum, segments)?;
     }
     let attrs = Attrs::new().with("epsilon", ctx.float_or("epsilon", 1e-12));
-    let (scale, bias) = (ctx.input(5)?, ctx.input(6)?);
     let y = ctx.push(&LAYER_NORM, &[sum, scale, bias], attrs)?;
     let mut results = vec![y];
     if ctx.num_outputs() > 1 {
