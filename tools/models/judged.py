@@ -47,14 +47,17 @@ def model_of(case, opset):
         names.pop()
     node = helper.make_node(case.op, names, outputs, domain=case.domain, **case.attributes)
     inputs, constants = [], []
-    for name, x, fixed in zip(names, case.inputs, case.fixed):
+    for position, (name, x, fixed) in enumerate(zip(names, case.inputs, case.fixed)):
         if not name:
             continue
         if fixed:
             constants.append(numpy_helper.from_array(x, name))
             continue
         dtype = helper.np_dtype_to_tensor_dtype(x.dtype)
-        inputs.append(helper.make_tensor_value_info(name, dtype, x.shape))
+        dims, letters = list(x.shape), case.symbols.get(position, "")
+        for axis, letter in enumerate(letters[:x.ndim]):
+            dims[axis] = dims[axis] if letter == "_" else letter
+        inputs.append(helper.make_tensor_value_info(name, dtype, dims))
     values = [helper.make_empty_tensor_value_info(name) for name in outputs if name]
     graph = helper.make_graph([node], case.op, inputs, values, constants)
     opsets = [helper.make_opsetid("", opset)]

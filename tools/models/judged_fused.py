@@ -13,7 +13,7 @@ from onnx import helper
 from judged_microsoft import PREFIX, bytes_, case
 from judged_networks import window
 from judged_quantized import last_of
-from judged_values import F32, F64, I8, U8, full, maybe_fixed, pick, shape, tame
+from judged_values import F32, F64, I8, U8, full, maybe_fixed, maybe_open, pick, shape, tame
 
 
 def by_formula(made, *outputs):
@@ -156,13 +156,14 @@ def crops(rng, opset):
         rng.integers(0, n, (count,)).astype(np.int32),
         np.array(full(rng, 2, 1, 5), np.int32)], attributes)
     made.fixed[3] = rng.random() < 0.7
-    return made
+    return maybe_open(rng, made, {0: "n_hw", 1: "r", 2: "r"})
 
 
 def inverse(rng, opset):
     n, dtype = int(rng.integers(0, 6)), pick(rng, (F32, F64))
     x = tame(rng, (*shape(rng, 0, 2), n, n), dtype)
-    return case("Inverse", [x + np.eye(n, dtype=dtype) * pick(rng, (0, 4))])
+    made = case("Inverse", [x + np.eye(n, dtype=dtype) * pick(rng, (0, 4))])
+    return maybe_open(rng, made, {0: "abcd"[:x.ndim - 2] + "nn"}) if n else made
 
 
 def real_transform(rng, opset):

@@ -2,7 +2,7 @@
 import numpy as np
 
 from judged_microsoft import PREFIX, bytes_, case, scale
-from judged_values import F32, I8, U8, full, ints, pick, tame
+from judged_values import F32, I8, U8, full, ints, maybe_open, pick, tame
 
 
 def attributes_of(rng, heads):
@@ -51,7 +51,10 @@ def attention(rng, opset):
     total = sum(widths)
     inputs = [tame(rng, (n, length, inner), F32), tame(rng, (inner, total), F32),
               tame(rng, (total,), F32) if rng.random() < 0.8 else None, mask, past, more]
-    return case("Attention", inputs, attributes, 2 if widths[0] == widths[2] else 1)
+    made = case("Attention", inputs, attributes, 2 if widths[0] == widths[2] else 1)
+    if mask is not None and mask.shape == (n,):
+        return maybe_open(rng, made, {0: "bs", 3: "b", 4: "_b_p"})
+    return maybe_open(rng, made, {0: "_s", 4: "___p"})
 
 
 def quantized_attention(rng, opset):
@@ -105,7 +108,10 @@ def multi_head(rng, opset):
         more = (pick(rng, (1, n)), pick(rng, (1, heads)), queries, before + keys)
         more = tame(rng, more, F32)
     inputs = [*(tame(rng, own, F32) for own in dims), bias, mask, more, *(past or [])]
-    return case("MultiHeadAttention", inputs, attributes, 1 if is_by_head or wide != size else 3)
+    made = case("MultiHeadAttention", inputs, attributes, 1 if is_by_head or wide != size else 3)
+    if is_by_head:
+        return maybe_open(rng, made, {0: "bs", 1: "b_k", 2: "b_k"})
+    return maybe_open(rng, made, {0: "bs", 1: "bk", 2: "bk", 4: "b", 6: "b_p", 7: "b_p"})
 
 
 def packed_heads(rng, opset):
@@ -203,7 +209,7 @@ def group_query(rng, opset):
               np.array(total, np.int32), *tables, more, sink]
     made = case("GroupQueryAttention", inputs, attributes, 3)
     made.fixed[6] = rng.random() < 0.5
-    return made
+    return maybe_open(rng, made, {0: "bs", 1: "bs", 2: "bs", 3: "b_p", 4: "b_p", 5: "b", 9: "bs"})
 
 
 def normed_group_query(rng, opset):

@@ -5,8 +5,8 @@ import numpy as np
 
 from judged_microsoft import PREFIX, bytes_, case, scale
 from judged_networks import window
-from judged_values import (BOOL, F16, F32, I8, I32, U8, axis_of, full, ints, maybe_fixed, partner,
-                           pick, shape, some_axes, tame, values)
+from judged_values import (BOOL, F16, F32, I8, I32, U8, axis_of, full, ints, maybe_fixed,
+                           maybe_open, partner, pick, shape, some_axes, tame, values)
 
 
 def steps(rng, dtype, is_needed=False):
@@ -209,9 +209,10 @@ def matmul_bnb4(rng, opset):
 
 def ngrams(rng, opset):
     n, length, words = full(rng, 3, 1, 7)
-    return case("NGramRepeatBlock", [ints(rng.integers(0, min(words, 3), (n, length))),
+    made = case("NGramRepeatBlock", [ints(rng.integers(0, min(words, 3), (n, length))),
                                      tame(rng, (n, words), F32)],
                 {"ngram_size": int(rng.integers(1, 5))})
+    return maybe_open(rng, made, {0: "bs", 1: "bv"})
 
 
 OPERATORS = [

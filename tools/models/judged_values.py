@@ -31,6 +31,7 @@ class Case:
     skipped: tuple = ()                             # outputs that are not asked for
     opset: int | None = None                        # instead of the one that is drawn
     expected: list | None = None                    # outputs by a formula of the maker's
+    symbols: dict = field(default_factory=dict)     # names of extents, a letter or _ for each axis
 
     def __post_init__(self):
         self.inputs = [None if x is None else np.asarray(x) for x in self.inputs]
@@ -117,6 +118,13 @@ def maybe_fixed(rng, case, *positions):
         for position in positions:
             if position < len(case.inputs) and case.inputs[position] is not None:
                 case.fixed[position] = True
+    return case
+
+
+def maybe_open(rng, case, symbols):
+    """Extents are symbols half of the time, by position: `b_s` names the first and the third."""
+    if rng.random() < 0.5:
+        case.symbols = symbols
     return case
 
 

@@ -259,12 +259,14 @@ fn hidden(
             ctx.view(hidden, to)
         }
         [count] => {
-            let bounds = count.clone() - batch.clone();
-            let has_begins = bounds == *batch && !bounds.is(0);
-            if !has_begins && !bounds.is(0) {
-                return Err(RowError::Unsupported(format!(
-                    "mask {ty} for a batch of {batch}"
-                )));
+            let has_begins = *count == batch.clone() * Dim::new(2) && !batch.is(0);
+            if !has_begins {
+                // Where it cannot be told, there is one end for each sequence.
+                let who = ctx.name().to_owned();
+                let required = ctx.graph().require(count.clone(), batch.clone(), &who);
+                required.map_err(|_| {
+                    RowError::Unsupported(format!("mask {ty} for a batch of {batch}"))
+                })?;
             }
             let at = ctx.iota(ty.dtype, keys.clone())?;
             let to = vec![batch.clone(), one.clone(), one.clone(), one];

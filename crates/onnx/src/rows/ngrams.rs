@@ -35,12 +35,12 @@ fn block_repeats(ctx: &mut RowCtx<'_, '_>) -> Built {
     ctx.demand_within(next, scores, 1)?;
     let mut repeats = None;
     for k in 0..size - 1 {
-        let begin = Dim::new(k);
+        let (begin, back) = (Dim::new(k), Dim::new(size - 1 - k));
         let own = ctx.part(tokens, 1, begin.clone(), begin + runs.clone())?;
-        // One of the last tokens, `[batch, 1]` or none.
-        let back = Dim::new(size - 1 - k);
-        let begin = (length.clone() - back).maximum(&Dim::new(0));
-        let last = ctx.part(tokens, 1, begin.clone(), begin + Dim::new(1))?;
+        // One of the last tokens, `[batch, 1]`.
+        let place = ctx.dim((length.clone() - back).maximum(&Dim::new(0)))?;
+        let last = ctx.gather(tokens, place, 1)?;
+        let last = ctx.unsqueeze(last, 1)?;
         let same = ctx.op(&EQ, &[own, last])?;
         repeats = Some(match repeats {
             Some(repeats) => ctx.op(&AND, &[repeats, same])?,
