@@ -161,6 +161,23 @@ def gathered_nibbles(rng, opset):
     return made
 
 
+def gathered_floats(rng, opset):
+    """A table of floats of 8 bits, whose scales may be those of all rows or of whole axes."""
+    import ml_dtypes
+    dtype = pick(rng, (ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2))
+    block = int(pick(rng, (0, 16)))
+    dims = (*full(rng, 1), 16 * int(rng.integers(1, 4)))
+    data = tame(rng, dims, F32).astype(dtype)
+    rows = dims[0] if rng.random() < 0.6 else 1
+    scales = scale(rng, (rows, dims[1] // block if block else 1))
+    indices = ints(rng.integers(-dims[0], dims[0], shape(rng, 0, 2)))
+    made = case("GatherBlockQuantized", [data, indices, scales],
+                {"block_size": block, "quantize_axis": 1})
+    made.fixed[0] = made.fixed[2] = True
+    made.expected = [(data.astype(F32) * np.repeat(scales, block or dims[1], 1))[indices]]
+    return made
+
+
 def embeddings(rng, opset):
     n, length, width, words, places, segments = full(rng, 6, 2, 6)
     places, dtype = max(places, length), pick(rng, (U8, I8))
@@ -225,4 +242,5 @@ OPERATORS = [
     (PREFIX + "QLinearReduceMean", quantized_reduce), (PREFIX + "QLinearConv", quantized_conv),
     (PREFIX + "GatherBlockQuantized", gathered_blocks),
     (PREFIX + "GatherBlockQuantized", gathered_nibbles),
+    (PREFIX + "GatherBlockQuantized", gathered_floats),
 ]

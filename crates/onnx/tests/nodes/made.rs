@@ -14,7 +14,8 @@ const OPSET: i64 = 25;
 const MICROSOFT: &str = "com.microsoft";
 const LEARNING: &str = "ai.onnx.ml";
 
-fn case(name: &str, at: usize, graph: GraphProto, inputs: Vec<Value>) -> Case {
+/// A graph as a model.
+pub(crate) fn model(graph: GraphProto) -> ModelProto {
     let opset = |domain: &str, version| OperatorSetIdProto {
         domain: Some(domain.to_owned()),
         version: Some(version),
@@ -22,12 +23,16 @@ fn case(name: &str, at: usize, graph: GraphProto, inputs: Vec<Value>) -> Case {
     let domains = [(TRAINING, 1), (MICROSOFT, 1), (LEARNING, 4)];
     let mut opsets = vec![opset("", OPSET)];
     opsets.extend(domains.map(|(domain, version)| opset(domain, version)));
-    let model = ModelProto {
+    ModelProto {
         ir_version: Some(11),
         opset_import: opsets,
         graph: Some(graph),
         ..ModelProto::default()
-    };
+    }
+}
+
+fn case(name: &str, at: usize, graph: GraphProto, inputs: Vec<Value>) -> Case {
+    let model = model(graph);
     let inputs = Inputs::Values(inputs);
     let outputs = run(&model, &inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
     Case {

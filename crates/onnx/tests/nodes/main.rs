@@ -5,6 +5,7 @@ mod attributes;
 #[expect(dead_code, reason = "the tests of rows use the rest")]
 mod build;
 mod cases;
+mod demands;
 mod made;
 mod ranks;
 mod types;
