@@ -49,7 +49,9 @@ pub(super) fn inline(
     let body = compute
         .pool
         .import(&consumer.pool, consumer.body, &mut with);
-    let compute = compute.finish(body);
+    let mut compute = compute.finish(body);
+    compute.equal.extend_from_slice(&producer.equal);
+    compute.equal.extend_from_slice(&consumer.equal);
     Defined {
         compute,
         operands: merged.values,
