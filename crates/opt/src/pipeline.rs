@@ -49,12 +49,7 @@ const STEPS: &[Step] = &[
 ];
 
 /// Steps when nothing changes any more.
-const LAST_STEPS: &[Step] = &[
-    Step::Rules("form"),
-    Step::Fold,
-    Step::Rules("annotation"),
-    Step::Sparse,
-];
+const LAST_STEPS: &[Step] = &[Step::Rules("form"), Step::Rules("annotation"), Step::Sparse];
 
 impl Step {
     const fn name(self) -> &'static str {
