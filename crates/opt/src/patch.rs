@@ -128,7 +128,7 @@ impl Patch<'_> {
         }
     }
 
-    /// The same operator with the same attributes on other operands.
+    /// The same operator with the same attributes on other operands, under its own name.
     ///
     /// # Errors
     /// As [`Patch::apply`].
@@ -138,7 +138,10 @@ impl Patch<'_> {
         operands: &[Option<ValueId>],
     ) -> Result<Vec<ValueId>, Miss> {
         let node = self.graph.node(node).clone();
-        self.push_op(node.op, operands, node.attrs, node.results.len())
+        let name = std::mem::replace(&mut self.name, node.name);
+        let made = self.push_op(node.op, operands, node.attrs, node.results.len());
+        self.name = name;
+        made
     }
 
     /// The node of a value again, with the value quantized by an annotation.

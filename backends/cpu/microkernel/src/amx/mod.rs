@@ -41,6 +41,10 @@ pub(crate) struct Operands {
     pub(crate) rows_past: bool,
     pub(crate) cols_past: bool,
     /// What the next register tile reads of B, to be fetched meanwhile.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "a hint to the tiles")
+    )]
     pub(crate) next: *const u8,
     /// Sums, `[32][32]` words.
     pub(crate) out: *mut u8,
