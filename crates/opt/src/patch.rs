@@ -128,7 +128,7 @@ impl Patch<'_> {
         }
     }
 
-    /// The same operator with the same attributes on other operands, under its own name.
+    /// The same operator with the same attributes on other operands.
     ///
     /// # Errors
     /// As [`Patch::apply`].
@@ -138,10 +138,19 @@ impl Patch<'_> {
         operands: &[Option<ValueId>],
     ) -> Result<Vec<ValueId>, Miss> {
         let node = self.graph.node(node).clone();
-        let name = std::mem::replace(&mut self.name, node.name);
-        let made = self.push_op(node.op, operands, node.attrs, node.results.len());
+        self.push_op(node.op, operands, node.attrs, node.results.len())
+    }
+
+    /// [`Patch::with_operands`] of a node that is only moved: it keeps its name.
+    ///
+    /// # Errors
+    /// As [`Patch::apply`].
+    pub fn moved(&mut self, node: NodeId, operand: ValueId) -> Result<ValueId, Miss> {
+        let own = self.graph.node(node).name.clone();
+        let name = std::mem::replace(&mut self.name, own);
+        let made = self.with_operands(node, &[Some(operand)]);
         self.name = name;
-        made
+        Ok(made?[0])
     }
 
     /// The node of a value again, with the value quantized by an annotation.

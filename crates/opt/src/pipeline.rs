@@ -4,7 +4,8 @@
 //! attention) come before the algebra that would break them; quantization is propagated before
 //! batch normalizations are folded, and transpositions are cleaned up last. All of it is repeated
 //! while something changes, because each step makes work for the others. In the end, operators take
-//! the form that back ends are fast in, and types are annotated with what is quantized and what is sparse: rules see operators, back ends see types.
+//! the form that back ends are fast in, and types are annotated with what is quantized and what is
+//! sparse: rules see operators, back ends see types.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

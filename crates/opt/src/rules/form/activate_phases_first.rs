@@ -17,13 +17,13 @@ fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
     let mut made = patch.with_operands(found.root, &[Some(conv)])?[0];
     for name in ["s", "t", "p"] {
         let node = found.node(patch.graph(), name);
-        made = patch.with_operands(node, &[Some(made)])?[0];
+        made = patch.moved(node, made)?;
     }
     // What is cut off is cut last.
     let moved = patch.graph().node(found.root).operands[0];
     let cut = moved.and_then(|moved| patch.graph().producer(moved));
     match cut.filter(|&cut| patch.graph().node(cut).op.name == "slice") {
-        Some(cut) => Ok(patch.with_operands(cut, &[Some(made)])?[0]),
+        Some(cut) => patch.moved(cut, made),
         None => Ok(made),
     }
 }
