@@ -391,7 +391,7 @@ impl CpuContract {
         let channels = sizes.extent(&map.channels)?;
         let [x, y] = sizes.offsets(&map.channel)?;
         let mut y_strides = sizes.offsets(&map.out)?;
-        let order = if (x, y) == (1, 1) {
+        let order = if map.is_channels_last() {
             ChannelOrder::Last
         } else {
             // The stride of an axis of extent 1 is never taken.
@@ -431,7 +431,7 @@ pub(super) fn pack_depthwise(
         filters: Filters::Depthwise {
             channels: sizes.extent(&map.channels)?,
             taps: kh.checked_mul(kw).ok_or(ContractError::TooLarge)?,
-            transpose: sizes.offsets(&map.channel)? == [1, 1],
+            transpose: map.is_channels_last(),
         },
     })
 }

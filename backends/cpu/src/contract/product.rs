@@ -120,6 +120,15 @@ pub struct DepthwiseMap {
     pub offsets: [Dim; 3],
 }
 
+impl DepthwiseMap {
+    /// Whether channels follow one another in the images and in the result. That is known when the
+    /// epilogue is compiled, which gets its tiles accordingly; an image of one element, which only
+    /// a run knows of, does not make it so.
+    pub fn is_channels_last(&self) -> bool {
+        self.channel.iter().all(|stride| stride.is(1))
+    }
+}
+
 /// The axis along which a bias varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BiasAxis {
