@@ -10,7 +10,7 @@ mod split;
 
 pub use plan::BatchReduceGemm;
 pub(crate) use plan::{
-    ALIGN, Blocks, GROUP_MAX, Needed, Sizes, check, check_window, extents, reach,
+    ALIGN, Blocks, GROUP_MAX, Needed, Sizes, check, check_window, cutter, extents, reach,
 };
 pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;

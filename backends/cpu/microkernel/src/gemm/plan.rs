@@ -26,6 +26,16 @@ pub(super) const ZERO_ROW: usize = 2048;
 /// Alignment of scratch areas, in bytes.
 pub(crate) const ALIGN: usize = 64;
 
+/// Cuts parts off a worker's scratch, one behind the other from its first aligned byte on.
+pub(crate) fn cutter(scratch: *mut u8) -> impl FnMut(usize) -> *mut u8 {
+    let mut at = scratch.wrapping_add(scratch.align_offset(ALIGN).min(ALIGN));
+    move |bytes| {
+        let part = at;
+        at = at.wrapping_add(bytes);
+        part
+    }
+}
+
 /// A checked and blocked product. Immutable; share it between threads.
 #[derive(Clone, Debug)]
 pub struct BatchReduceGemm {

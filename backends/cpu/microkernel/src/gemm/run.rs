@@ -8,7 +8,7 @@ use crate::{
     gemm::{
         kernel::{Family, Finish, Tile, family},
         pack_a::{ZEROS, pack_rows},
-        plan::{ALIGN, BatchReduceGemm},
+        plan::{BatchReduceGemm, cutter},
         rows::{ROWS_MAX, fill_starts},
         spec::{Bias, CStore, Init, Products},
     },
@@ -218,12 +218,7 @@ impl BatchReduceGemm {
 
     fn split(&self, scratch: *mut u8) -> Scratch {
         let sizes = self.scratch();
-        let mut at = scratch.wrapping_add(scratch.align_offset(ALIGN).min(ALIGN));
-        let mut take = |bytes: usize| {
-            let part = at;
-            at = at.wrapping_add(bytes);
-            part
-        };
+        let mut take = cutter(scratch);
         Scratch {
             pointers: take(sizes.pointers).cast(),
             c_rows: take(sizes.rows).cast(),

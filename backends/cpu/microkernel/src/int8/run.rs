@@ -9,7 +9,7 @@ use super::{
 use crate::{
     epilogue::{EpilogueTile, Hook},
     error::KernelError,
-    gemm::{ALIGN, Bias, CStore, GROUP_MAX, Init, ROWS_MAX, SharedScratch, fill_starts},
+    gemm::{Bias, CStore, GROUP_MAX, Init, ROWS_MAX, SharedScratch, cutter, fill_starts},
     pool::Pool,
 };
 
@@ -209,12 +209,7 @@ impl IntGemm {
     /// Cuts one worker's scratch, `scratch_bytes` long.
     fn split(&self, scratch: *mut u8) -> Scratch {
         let sizes = self.scratch();
-        let mut at = scratch.wrapping_add(scratch.align_offset(ALIGN).min(ALIGN));
-        let mut take = |bytes: usize| {
-            let part = at;
-            at = at.wrapping_add(bytes);
-            part
-        };
+        let mut take = cutter(scratch);
         Scratch {
             words: take(sizes.words).cast(),
             pointers: take(sizes.pointers).cast(),
@@ -224,6 +219,33 @@ impl IntGemm {
             pack: take(sizes.pack),
             tile: take(sizes.tile).cast(),
             outside: take(sizes.outside),
+        }
+    }
+
+    /// Fills what all tiles of a block share: where rows lie in C and in the tile, and what is read
+    /// outside of images.
+    ///
+    /// # Safety
+    /// The scratch is cut for blocks of at least as many rows.
+    pub(super) unsafe fn begin_block(
+        &self,
+        o: &IntGemmOperands,
+        block: &Block,
+        scratch: &Scratch,
+        first_row: usize,
+        rows: usize,
+    ) {
+        let ld = block.panels.len() * self.layout.nr;
+        // SAFETY: the scratch has as many rows, and as many bytes outside as this plan asks for.
+        unsafe {
+            let c_rows = std::slice::from_raw_parts_mut(scratch.c_rows, rows);
+            self.spec.c_rows.fill(first_row, c_rows);
+            let tile_rows = std::slice::from_raw_parts_mut(scratch.tile_rows, rows);
+            for (r, slot) in tile_rows.iter_mut().enumerate() {
+                *slot = (r * ld) as isize;
+            }
+            // What lies outside of an image counts as the zero point: it contributes nothing.
+            ptr::write_bytes(scratch.outside, o.a_zero as u8, self.scratch().outside);
         }
     }
 
@@ -237,17 +259,9 @@ impl IntGemm {
         }
         let first_row = self.tile_row(block.tiles.start);
         let rows = self.tile_row(block.tiles.end) - first_row;
-        let ld = block.panels.len() * self.layout.nr;
         // SAFETY: the scratch parts were sized for the tallest block.
         unsafe {
-            let c_rows = std::slice::from_raw_parts_mut(scratch.c_rows, rows);
-            self.spec.c_rows.fill(first_row, c_rows);
-            let tile_rows = std::slice::from_raw_parts_mut(scratch.tile_rows, rows);
-            for (r, slot) in tile_rows.iter_mut().enumerate() {
-                *slot = (r * ld) as isize;
-            }
-            // What lies outside of an image counts as the zero point: it contributes nothing.
-            ptr::write_bytes(scratch.outside, o.a_zero as u8, self.scratch().outside);
+            self.begin_block(o, block, scratch, first_row, rows);
             let a = o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch));
             let mut out = scratch.pointers;
             for tile in block.tiles.clone() {

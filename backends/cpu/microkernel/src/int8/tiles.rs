@@ -69,17 +69,9 @@ impl IntGemm {
         let _tiles = (self.spec.isa == Isa::Amx).then(|| unsafe { crate::amx::Tiles::configure() });
         let first_row = block.tiles.start * SIDE;
         let rows = (block.tiles.end * SIDE).min(self.spec.m) - first_row;
-        let ld = block.panels.len() * self.layout.nr;
         // SAFETY: the scratch parts were sized for the tallest block.
         unsafe {
-            let c_rows = std::slice::from_raw_parts_mut(scratch.c_rows, rows);
-            self.spec.c_rows.fill(first_row, c_rows);
-            let tile_rows = std::slice::from_raw_parts_mut(scratch.tile_rows, rows);
-            for (r, slot) in tile_rows.iter_mut().enumerate() {
-                *slot = (r * ld) as isize;
-            }
-            // What lies outside of an image counts as the zero point: it contributes nothing.
-            ptr::write_bytes(scratch.outside, o.a_zero as u8, self.scratch().outside);
+            self.begin_block(o, block, scratch, first_row, rows);
             let a = o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch));
             for row in (0..rows).step_by(TILE_ROWS) {
                 let here = (rows - row).min(TILE_ROWS);

@@ -13,7 +13,7 @@ use crate::{
     gemm::{
         kernel::{Tile, family},
         pack_a::{ZEROS, pack_rows},
-        plan::{ALIGN, BatchReduceGemm},
+        plan::{BatchReduceGemm, cutter},
         rows::fill_starts,
         run::{Block, GemmOperands, TileAt},
         spec::Init,
@@ -332,12 +332,7 @@ impl BatchReduceGemm {
 
     fn cut(&self, scratch: *mut u8) -> Scratch {
         let sizes = self.split_scratch();
-        let mut at = scratch.wrapping_add(scratch.align_offset(ALIGN).min(ALIGN));
-        let mut take = |bytes: usize| {
-            let part = at;
-            at = at.wrapping_add(bytes);
-            part
-        };
+        let mut take = cutter(scratch);
         Scratch {
             parts: take(sizes.parts),
             whole: take(sizes.whole).cast(),
