@@ -41,6 +41,7 @@ mod ml;
 mod multi_head;
 mod ngrams;
 mod normalization;
+mod pivots;
 mod pooling;
 mod qlinear;
 mod quantization;
