@@ -7,6 +7,7 @@ use alula_tensor::{DType, Dim, Scalar, Tensor};
 
 use super::compose::{Value, one_of};
 use super::contraction::matmul;
+use super::microsoft::sizes_of_blocks;
 use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
 
 /// The family's rows.
@@ -54,13 +55,7 @@ const NF4: [f32; 16] = [
 ];
 
 fn product(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let need = |ctx: &RowCtx<'_, '_>, name: &str| {
-        ctx.int(name)
-            .and_then(|value| usize::try_from(value).ok())
-            .filter(|value| *value > 0)
-            .ok_or_else(|| RowError::Invalid(format!("attribute {name} must be positive")))
-    };
-    let (k, n, block) = (need(ctx, "K")?, need(ctx, "N")?, need(ctx, "block_size")?);
+    let [k, n, block] = sizes_of_blocks(ctx)?;
     if ctx.int_or("training_mode", 0) != 0 {
         let reason = "attribute training_mode is not 0";
         return Err(RowError::Unsupported(reason.to_owned()));

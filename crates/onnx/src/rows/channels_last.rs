@@ -7,8 +7,8 @@ use alula_ops::normalization::{GROUP_NORM, SOFTMAX};
 use alula_ops::pooling::MAX_POOL;
 use alula_tensor::Dim;
 
-use super::contraction::conv_attrs;
-use super::fused::activated;
+use super::contraction::{CONV_ATTRS, conv_attrs};
+use super::fused::{FUSED_CONV_ATTRS, activated};
 use super::pooling::pool_attrs;
 use super::sampling::{channels_last, channels_second};
 use super::shape::normal_axis;
@@ -34,44 +34,20 @@ pub(super) const ROWS: &[Row] = &[
             Ok(vec![channels_last(ctx, y)?])
         },
     ),
-    row(
-        "NhwcConv",
-        &[
-            "auto_pad",
-            "dilations",
-            "group",
-            "kernel_shape",
-            "pads",
-            "strides",
-        ],
-        |ctx| {
-            let y = conv(ctx)?;
-            Ok(vec![channels_last(ctx, y)?])
-        },
-    ),
-    row(
-        "NhwcFusedConv",
-        &[
-            "activation",
-            "activation_params",
-            "auto_pad",
-            "dilations",
-            "group",
-            "kernel_shape",
-            "pads",
-            "strides",
-        ],
-        |ctx| {
-            let y = conv(ctx)?;
-            let mut y = channels_last(ctx, y)?;
-            if let Some(more) = ctx.optional(3) {
-                y = ctx.add(y, more)?;
-            }
-            let numbers = ctx.floats("activation_params").unwrap_or_default();
-            let numbers = [0, 1].map(|k| numbers.get(k).copied());
-            Ok(vec![activated(ctx, y, &numbers)?])
-        },
-    ),
+    row("NhwcConv", CONV_ATTRS, |ctx| {
+        let y = conv(ctx)?;
+        Ok(vec![channels_last(ctx, y)?])
+    }),
+    row("NhwcFusedConv", FUSED_CONV_ATTRS, |ctx| {
+        let y = conv(ctx)?;
+        let mut y = channels_last(ctx, y)?;
+        if let Some(more) = ctx.optional(3) {
+            y = ctx.add(y, more)?;
+        }
+        let numbers = ctx.floats("activation_params").unwrap_or_default();
+        let numbers = [0, 1].map(|k| numbers.get(k).copied());
+        Ok(vec![activated(ctx, y, &numbers)?])
+    }),
     row(
         "GroupNorm",
         &["activation", "channels_last", "epsilon", "groups"],

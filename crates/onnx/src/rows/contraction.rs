@@ -10,7 +10,8 @@ use super::quantization::{integer_conv, integer_product};
 use super::window::{AutoPad, Window};
 use super::{Built, Row, RowCtx, RowError, row};
 
-const CONV_ATTRS: &[&str] = &[
+/// What a convolution and those made of one take.
+pub(super) const CONV_ATTRS: &[&str] = &[
     "auto_pad",
     "dilations",
     "group",

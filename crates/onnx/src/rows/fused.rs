@@ -17,22 +17,21 @@ use super::shape::{as_scalar, normal_axis};
 use super::state::{Rotation, rotate};
 use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
 
+/// [`CONV_ATTRS`](super::contraction::CONV_ATTRS), and what follows the convolution.
+pub(super) const FUSED_CONV_ATTRS: &[&str] = &[
+    "activation",
+    "activation_params",
+    "auto_pad",
+    "dilations",
+    "group",
+    "kernel_shape",
+    "pads",
+    "strides",
+];
+
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
-    row(
-        "FusedConv",
-        &[
-            "activation",
-            "activation_params",
-            "auto_pad",
-            "dilations",
-            "group",
-            "kernel_shape",
-            "pads",
-            "strides",
-        ],
-        fused_conv,
-    ),
+    row("FusedConv", FUSED_CONV_ATTRS, fused_conv),
     row(
         "FusedGemm",
         &[

@@ -219,15 +219,20 @@ pub(super) fn unpacked(bytes: &[u8], dtype: DType, rows: usize, count: usize) ->
     Some(tensor)
 }
 
-/// `a` times the transpose of a weight stored in blocks of 2, 4 or 8 bits with a scale each.
-fn matmul_n_bits(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let need = |ctx: &RowCtx<'_, '_>, name: &str| {
+/// `K`, `N` and `block_size` of a product with a weight stored in blocks.
+pub(super) fn sizes_of_blocks(ctx: &RowCtx<'_, '_>) -> Result<[usize; 3], RowError> {
+    let need = |name: &str| {
         ctx.int(name)
             .and_then(|value| usize::try_from(value).ok())
             .filter(|value| *value > 0)
             .ok_or_else(|| RowError::Invalid(format!("attribute {name} must be positive")))
     };
-    let (k, n, block) = (need(ctx, "K")?, need(ctx, "N")?, need(ctx, "block_size")?);
+    Ok([need("K")?, need("N")?, need("block_size")?])
+}
+
+/// `a` times the transpose of a weight stored in blocks of 2, 4 or 8 bits with a scale each.
+fn matmul_n_bits(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let [k, n, block] = sizes_of_blocks(ctx)?;
     let bits = ctx.int_or("bits", 4);
     let dtype = match bits {
         2 => DType::U2,

@@ -9,7 +9,7 @@ use alula_ops::reduce::{REDUCE_MAX, REDUCE_MIN};
 use alula_ops::shape::EXPAND;
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
-use super::contraction::{conv_attrs, matmul, matmul_integer, reshape};
+use super::contraction::{CONV_ATTRS, conv_attrs, matmul, matmul_integer, reshape};
 use super::sampling::{channels_last, channels_second};
 use super::{Built, Row, RowCtx, RowError, row};
 
@@ -38,19 +38,7 @@ pub(super) const ROWS: &[Row] = &[
         Ok(dynamic_quantize(ctx, x)?.to_vec())
     }),
     row("QLinearMatMul", &[10, 21], &[], qlinear_matmul),
-    row(
-        "QLinearConv",
-        &[10],
-        &[
-            "auto_pad",
-            "dilations",
-            "group",
-            "kernel_shape",
-            "pads",
-            "strides",
-        ],
-        qlinear_conv,
-    ),
+    row("QLinearConv", &[10], CONV_ATTRS, qlinear_conv),
 ];
 
 /// Axis and block size of an operator with both, as far as the version has them.
