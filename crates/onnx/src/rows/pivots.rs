@@ -94,7 +94,7 @@ pub(super) fn for_each_column(
 pub(super) struct Pivot {
     /// The matrices with the column's own row where the chosen one was.
     pub(super) matrices: ValueId,
-    /// The chosen row, `[B, 1, W]`: that at or below the diagonal with the column's largest element.
+    /// The chosen row, `[B, 1, W]`: that at or below the diagonal with the largest element there.
     pub(super) row: ValueId,
     /// Where it was, `[B, 1]`.
     pub(super) at: ValueId,
