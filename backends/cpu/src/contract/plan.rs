@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::axes::{Maps, collapse, unit};
 use super::choice::{Wanted, choose};
+use super::product::channels_are_last;
 use super::tile::{self, TileAxes, TileEpilogue};
 use super::window::{self, WindowAxis};
 use super::{
@@ -322,7 +323,7 @@ fn depthwise_form(
         of(&maps.c, h.position),
         of(&maps.c, w.position),
     ];
-    let last = channels.iter().all(|stride| stride.is(1));
+    let last = channels_are_last(&channels);
     // A row of one column has any stride.
     let adjacent = |stride: &Dim, extent: &Dim| stride.is(1) || extent.is(1);
     let columns = adjacent(&map.strides[2], &map.input[1]) && adjacent(&out[2], &map.out[1]);

@@ -121,12 +121,17 @@ pub struct DepthwiseMap {
 }
 
 impl DepthwiseMap {
-    /// Whether channels follow one another in the images and in the result. That is known when the
-    /// epilogue is compiled, which gets its tiles accordingly; an image of one element, which only
-    /// a run knows of, does not make it so.
+    /// [`channels_are_last`] of its own.
     pub fn is_channels_last(&self) -> bool {
-        self.channel.iter().all(|stride| stride.is(1))
+        channels_are_last(&self.channel)
     }
+}
+
+/// Whether channels, with these strides in the images and in the result, follow one another. That
+/// is known when the epilogue is compiled, which gets its tiles accordingly; an image of one
+/// element, which only a run knows of, does not make it so.
+pub(super) fn channels_are_last(strides: &[Dim; 2]) -> bool {
+    strides.iter().all(|stride| stride.is(1))
 }
 
 /// The axis along which a bias varies.
