@@ -151,6 +151,7 @@ pub enum ScalarOp {
     Acosh,
     Atanh,
     Erf,
+    Erfc,
     Not,
     IsNan,
     IsInf,
@@ -181,13 +182,13 @@ pub enum ScalarOp {
 
 impl ScalarOp {
     /// Every operator, in declaration order.
-    pub const ALL: [ScalarOp; 51] = {
+    pub const ALL: [ScalarOp; 52] = {
         use ScalarOp::*;
         [
             Neg, Abs, Sign, Floor, Ceil, Round, Trunc, Sqrt, Exp, Log, Expm1, Log1p, Sin, Cos, Tan,
-            Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Erf, Not, IsNan, IsInf, Add,
-            Sub, Mul, Div, Rem, FloorDiv, FloorMod, Pow, Min, Max, And, Or, Xor, Shl, Shr, Eq, Ne,
-            Lt, Le, Gt, Ge, Fma, Select,
+            Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Erf, Erfc, Not, IsNan, IsInf,
+            Add, Sub, Mul, Div, Rem, FloorDiv, FloorMod, Pow, Min, Max, And, Or, Xor, Shl, Shr, Eq,
+            Ne, Lt, Le, Gt, Ge, Fma, Select,
         ]
     };
 
@@ -207,7 +208,7 @@ impl ScalarOp {
         match self {
             Neg | Abs | Sign | Floor | Ceil | Round | Trunc | Sqrt | Exp | Log | Expm1 | Log1p
             | Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh | Tanh | Asinh | Acosh | Atanh
-            | Erf | Not | IsNan | IsInf => 1,
+            | Erf | Erfc | Not | IsNan | IsInf => 1,
             Add | Sub | Mul | Div | Rem | FloorDiv | FloorMod | Pow | Min | Max | And | Or
             | Xor | Shl | Shr | Eq | Ne | Lt | Le | Gt | Ge => 2,
             Fma | Select => 3,
@@ -241,8 +242,8 @@ impl ScalarOp {
         use ScalarOp::*;
         match self {
             Floor | Ceil | Round | Trunc | Sqrt | Exp | Log | Expm1 | Log1p | Sin | Cos | Tan
-            | Asin | Acos | Atan | Sinh | Cosh | Tanh | Asinh | Acosh | Atanh | Erf | IsNan
-            | IsInf | Fma => matches!(class, DTypeClass::Float),
+            | Asin | Acos | Atan | Sinh | Cosh | Tanh | Asinh | Acosh | Atanh | Erf | Erfc
+            | IsNan | IsInf | Fma => matches!(class, DTypeClass::Float),
             Not | And | Or | Xor => !matches!(class, DTypeClass::Float | DTypeClass::String),
             Shl | Shr => matches!(class, DTypeClass::Signed | DTypeClass::Unsigned),
             Eq | Ne | Select => !matches!(class, DTypeClass::String),
@@ -287,6 +288,7 @@ impl ScalarOp {
             ScalarOp::Acosh => ("acosh", "inverse hyperbolic cosine"),
             ScalarOp::Atanh => ("atanh", "inverse hyperbolic tangent"),
             ScalarOp::Erf => ("erf", "error function"),
+            ScalarOp::Erfc => ("erfc", "1 - erf(a) without cancellation"),
             ScalarOp::Not => ("not", "logical not of a bool, all bits of an integer"),
             ScalarOp::IsNan => ("is_nan", "whether a is NaN; result bool"),
             ScalarOp::IsInf => ("is_inf", "whether a is an infinity; result bool"),

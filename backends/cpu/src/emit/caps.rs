@@ -22,7 +22,7 @@ pub fn is_native(op: ScalarOp, dtype: DType) -> bool {
         Fma => CpuFeatures::host_has_fma(),
         Rem | FloorMod => class != DTypeClass::Float,
         Exp | Log | Expm1 | Log1p | Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh | Tanh
-        | Asinh | Acosh | Atanh | Erf | Pow => false,
+        | Asinh | Acosh | Atanh | Erf | Erfc | Pow => false,
     }
 }
 

@@ -16,7 +16,7 @@ pub fn is_native(op: ScalarOp, dtype: DType) -> bool {
         | Div | Min | Max | And | Or | Xor | Shl | Shr | Eq | Ne | Lt | Le | Gt | Ge | Fma => true,
         Sign | Rem | FloorDiv | FloorMod => !is_float,
         Exp | Log | Expm1 | Log1p | Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh | Tanh
-        | Asinh | Acosh | Atanh | Erf | Pow => false,
+        | Asinh | Acosh | Atanh | Erf | Erfc | Pow => false,
     }
 }
 

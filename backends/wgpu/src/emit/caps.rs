@@ -13,7 +13,7 @@ pub fn is_native(op: ScalarOp, dtype: DType) -> bool {
     }
     match op {
         // Expanded in `f32` by legalization, or by squaring for integers.
-        Exp | Log | Tanh | Erf => false,
+        Exp | Log | Tanh | Erf | Erfc => false,
         Pow => dtype.is_float(),
         Neg | Abs | Sign | Floor | Ceil | Round | Trunc | Sqrt | Expm1 | Log1p | Sin | Cos
         | Tan | Asin | Acos | Atan | Sinh | Cosh | Asinh | Acosh | Atanh | Not | IsNan | IsInf

@@ -307,6 +307,7 @@ pub(super) fn op_work(op: ScalarOp) -> u64 {
         | ScalarOp::Acosh
         | ScalarOp::Atanh
         | ScalarOp::Erf
+        | ScalarOp::Erfc
         | ScalarOp::Pow => 12,
         ScalarOp::Div | ScalarOp::Sqrt | ScalarOp::Rem | ScalarOp::FloorDiv => 4,
         _ => 1,

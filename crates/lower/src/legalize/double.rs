@@ -5,6 +5,7 @@ use alula_tensor::{DType, ScalarOp};
 
 use super::angles::{acos, asin, atan, sin_cos, tan};
 use super::code::Code;
+use super::complement::{erfc_double, erfc_of_size};
 use super::power::{exact_product, pow};
 use super::single::{special_logs, special_remainders};
 
@@ -46,6 +47,7 @@ pub(super) fn expand(
         (ScalarOp::Acosh, &[x]) => acosh(code, x),
         (ScalarOp::Atanh, &[x]) => atanh(code, x),
         (ScalarOp::Erf, &[x]) => erf(code, x),
+        (ScalarOp::Erfc, &[x]) => erfc_double(code, x),
         (ScalarOp::Pow, &[x, y]) => pow(code, x, y),
         (ScalarOp::Rem, &[a, b]) => remainder(code, a, b),
         (ScalarOp::Fma, &[a, b, c]) => {
@@ -64,21 +66,21 @@ pub(super) fn clamp(code: &mut Code<'_>, x: ValueId, least: f64, greatest: f64) 
 }
 
 /// The lesser of `x` and a constant; NaN stays, as it is not above.
-fn at_most(code: &mut Code<'_>, x: ValueId, greatest: f64) -> ValueId {
+pub(super) fn at_most(code: &mut Code<'_>, x: ValueId, greatest: f64) -> ValueId {
     let greatest = code.float(F, greatest);
     let is_high = code.lt(greatest, x);
     code.select(is_high, greatest, x)
 }
 
 /// `e^x = 2^n * (1 + p)`: `p`, and the two factors of the power of two.
-struct Power {
-    p: ValueId,
-    a: ValueId,
-    b: ValueId,
+pub(super) struct Power {
+    pub(super) p: ValueId,
+    pub(super) a: ValueId,
+    pub(super) b: ValueId,
 }
 
-/// Splits `e^x` for `x` from -746 to 710.
-fn power(code: &mut Code<'_>, x: ValueId) -> Power {
+/// Splits `e^(x - rest)` for `x` from -760 to 710; the rest is what `x` lost in rounding.
+pub(super) fn power(code: &mut Code<'_>, x: ValueId, rest: Option<ValueId>) -> Power {
     let (inverse, anchor) = (
         code.float(F, std::f64::consts::LOG2_E),
         code.float(F, ANCHOR),
@@ -87,9 +89,12 @@ fn power(code: &mut Code<'_>, x: ValueId) -> Power {
     let shifted = code.add(scaled, anchor);
     let n = code.sub(shifted, anchor);
     let (high, low) = (code.float(F, LN2_HIGH), code.float(F, LN2_LOW));
-    let (whole, rest) = (code.mul(n, high), code.mul(n, low));
+    let (whole, small) = (code.mul(n, high), code.mul(n, low));
     let r = code.sub(x, whole);
-    let r = code.sub(r, rest);
+    let mut r = code.sub(r, small);
+    if let Some(rest) = rest {
+        r = code.sub(r, rest);
+    }
     // The Taylor series from r^2 / 2 on.
     let mut coefficients = vec![0.5];
     for k in 3..=14 {
@@ -125,7 +130,7 @@ fn power_of_two(code: &mut Code<'_>, anchored: ValueId) -> ValueId {
 
 pub(super) fn exp(code: &mut Code<'_>, x: ValueId) -> ValueId {
     let x = clamp(code, x, -746.0, 710.0);
-    let Power { p, a, b } = power(code, x);
+    let Power { p, a, b } = power(code, x, None);
     let one = code.float(F, 1.0);
     let mantissa = code.add(p, one);
     let value = code.mul(mantissa, a);
@@ -134,7 +139,7 @@ pub(super) fn exp(code: &mut Code<'_>, x: ValueId) -> ValueId {
 
 fn exp_minus_one(code: &mut Code<'_>, x: ValueId) -> ValueId {
     let limited = clamp(code, x, -746.0, 710.0);
-    let Power { p, a, b } = power(code, limited);
+    let Power { p, a, b } = power(code, limited, None);
     let one = code.float(F, 1.0);
     // Beyond 2^53 the one does not count, and the power of two may be infinite by itself.
     let scale = code.mul(a, b);
@@ -387,40 +392,7 @@ fn erf(code: &mut Code<'_>, x: ValueId) -> ValueId {
     );
     let p = code.mul(p, size);
     let near = code.add(size, p);
-    // 1 - e^-x^2 * g / (x + 1/2) with g smooth in (x - 5/2) / (x + 5/2); from 6 on this is 1.
-    let limited = at_most(code, size, 6.0);
-    let (k, half, one) = (code.float(F, 2.5), code.float(F, 0.5), code.float(F, 1.0));
-    let (above, below) = (code.sub(limited, k), code.add(limited, k));
-    let u = code.div(above, below);
-    let g = code.polynomial(
-        u,
-        &[
-            0.632_419_092_183_430_7,
-            -0.061_178_381_541_202_16,
-            -0.049_512_269_786_801_36,
-            0.078_814_959_511_611_48,
-            -0.051_483_528_019_230_74,
-            0.016_380_446_634_173_772,
-            0.000_465_946_405_937_301_6,
-            -0.002_191_039_164_851_325,
-            0.000_245_932_978_439_067_8,
-            0.000_316_062_070_430_621_3,
-            -4.424_073_904_544_348e-5,
-            -5.676_008_613_615_21e-5,
-            3.143_609_805_766_826_8e-6,
-            1.134_294_729_493_703e-5,
-            1.244_472_790_392_808_7e-6,
-            -2.086_399_806_209_610_6e-6,
-            -6.040_527_151_829_55e-7,
-            2.363_517_691_999_886_4e-7,
-        ],
-    );
-    let square = code.mul(limited, limited);
-    let minus = code.unary(ScalarOp::Neg, square);
-    let bell = exp(code, minus);
-    let raised = code.add(limited, half);
-    let g = code.div(g, raised);
-    let complement = code.mul(bell, g);
+    let (complement, one) = (erfc_of_size(code, size), code.float(F, 1.0));
     let far = code.sub(one, complement);
     let is_near = code.lt(size, one);
     let value = code.select(is_near, near, far);

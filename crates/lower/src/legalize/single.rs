@@ -8,6 +8,7 @@ use alula_tensor::{DType, ScalarOp};
 
 use super::angles::within_a_turn;
 use super::code::Code;
+use super::complement::erfc_single;
 
 const F: DType = DType::F32;
 const I: DType = DType::I32;
@@ -34,6 +35,7 @@ pub(super) fn expand(
         (ScalarOp::Log, &[x]) => log(code, x),
         (ScalarOp::Tanh, &[x]) => tanh(code, x),
         (ScalarOp::Erf, &[x]) => erf(code, x),
+        (ScalarOp::Erfc, &[x]) => erfc_single(code, x),
         (ScalarOp::Rem, &[a, b]) => remainder(code, a, b),
         (ScalarOp::Fma, &[a, b, c]) => multiply_add(code, a, b, c),
         (ScalarOp::Sin | ScalarOp::Cos | ScalarOp::Tan, &[x]) => {
@@ -86,14 +88,19 @@ fn clamp(code: &mut Code<'_>, x: ValueId, least: f64, greatest: f64) -> ValueId 
 }
 
 /// The lesser of `x` and a constant; NaN stays, as it is not above.
-fn at_most(code: &mut Code<'_>, x: ValueId, greatest: f64) -> ValueId {
+pub(super) fn at_most(code: &mut Code<'_>, x: ValueId, greatest: f64) -> ValueId {
     let greatest = code.float(F, greatest);
     let is_high = code.lt(greatest, x);
     code.select(is_high, greatest, x)
 }
 
-/// `e^x` is the first value times `2^n`; the second is `n` under the bits of [`ANCHOR`].
-fn split_power(code: &mut Code<'_>, x: ValueId) -> (ValueId, ValueId) {
+/// `e^(x - rest)` is the first value times `2^n`; the second is `n` under the bits of [`ANCHOR`].
+/// The rest is up to 0.1, and so what `x` lost in rounding may come in again.
+pub(super) fn split_power(
+    code: &mut Code<'_>,
+    x: ValueId,
+    rest: Option<ValueId>,
+) -> (ValueId, ValueId) {
     let (inverse, anchor) = (
         code.float(F, std::f64::consts::LOG2_E),
         code.float(F, ANCHOR),
@@ -102,9 +109,12 @@ fn split_power(code: &mut Code<'_>, x: ValueId) -> (ValueId, ValueId) {
     let shifted = code.add(scaled, anchor);
     let n = code.sub(shifted, anchor);
     let (high, low) = (code.float(F, LN2_HIGH), code.float(F, LN2_LOW));
-    let (whole, rest) = (code.mul(n, high), code.mul(n, low));
+    let (whole, small) = (code.mul(n, high), code.mul(n, low));
     let r = code.sub(x, whole);
-    let r = code.sub(r, rest);
+    let mut r = code.sub(r, small);
+    if let Some(rest) = rest {
+        r = code.sub(r, rest);
+    }
     let p = code.polynomial(
         r,
         &[
@@ -124,7 +134,7 @@ fn split_power(code: &mut Code<'_>, x: ValueId) -> (ValueId, ValueId) {
 
 /// `e^x` where the result is a normal number: `|x|` up to 87.
 fn exp_bounded(code: &mut Code<'_>, x: ValueId) -> ValueId {
-    let (mantissa, bits) = split_power(code, x);
+    let (mantissa, bits) = split_power(code, x, None);
     let rebias = code.int(I, 127 - i128::from((ANCHOR as f32).to_bits()));
     let shift = code.int(I, 23);
     let biased = code.add(bits, rebias);
@@ -136,14 +146,19 @@ fn exp_bounded(code: &mut Code<'_>, x: ValueId) -> ValueId {
 /// The power of two goes in as two factors, so that results reach the subnormals and infinity.
 fn exp(code: &mut Code<'_>, x: ValueId) -> ValueId {
     let x = clamp(code, x, -104.0, 88.8);
-    let (mantissa, bits) = split_power(code, x);
+    let (mantissa, bits) = split_power(code, x, None);
+    scaled(code, mantissa, bits)
+}
+
+/// `value * 2^n`, of `n` under the bits of [`ANCHOR`] from -300 to 250.
+pub(super) fn scaled(code: &mut Code<'_>, value: ValueId, bits: ValueId) -> ValueId {
     let base = code.int(I, i128::from((ANCHOR as f32).to_bits()));
     let n = code.sub(bits, base);
     let shift = code.int(I, 1);
     let half = code.apply(ScalarOp::Shr, &[n, shift]);
     let other = code.sub(n, half);
     let (a, b) = (power_of_two(code, half), power_of_two(code, other));
-    let value = code.mul(mantissa, a);
+    let value = code.mul(value, a);
     code.mul(value, b)
 }
 

@@ -139,31 +139,29 @@ rows! {
         [AttrSpec::bool("tanh", false, "`x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))`")]
         |x, a| if a.bool("tanh") {
             let cubic = x + 0.044_715 * x * x * x;
-            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * cubic).tanh())
+            x / (1.0 + (-2.0 * (2.0 / std::f64::consts::PI).sqrt() * cubic).exp())
         } else {
-            let scaled = Scalar::Float(x / std::f64::consts::SQRT_2);
-            0.5 * x * (1.0 + ScalarOp::Erf.eval(DType::F64, &[scaled]).to_f64())
+            let scaled = Scalar::Float(-x / std::f64::consts::SQRT_2);
+            0.5 * x * ScalarOp::Erfc.eval(DType::F64, &[scaled]).to_f64()
         },
-        |pool, x, dtype, attrs| {
-            let inner = if attrs.bool("tanh") {
-                let square = pool.mul(x, x);
-                let cube = pool.mul(square, x);
-                let factor = pool.float(dtype, 0.044_715);
-                let small = pool.mul(factor, cube);
-                let sum = pool.add(x, small);
-                let scale = pool.float(dtype, (2.0 / std::f64::consts::PI).sqrt());
-                let scaled = pool.mul(scale, sum);
-                pool.unary(ScalarOp::Tanh, scaled)
-            } else {
-                let scale = pool.float(dtype, std::f64::consts::FRAC_1_SQRT_2);
-                let scaled = pool.mul(x, scale);
-                pool.unary(ScalarOp::Erf, scaled)
-            };
-            let one = pool.float(dtype, 1.0);
-            let sum = pool.add(inner, one);
+        // Neither form adds to 1 what is nearly -1, as the definitions do.
+        |pool, x, dtype, attrs| if attrs.bool("tanh") {
+            let square = pool.mul(x, x);
+            let cube = pool.mul(square, x);
+            let factor = pool.float(dtype, 0.044_715);
+            let small = pool.mul(factor, cube);
+            let sum = pool.add(x, small);
+            let scale = pool.float(dtype, (8.0 / std::f64::consts::PI).sqrt());
+            let scaled = pool.mul(scale, sum);
+            let gate = sigmoid(pool, scaled, dtype);
+            pool.mul(x, gate)
+        } else {
+            let scale = pool.float(dtype, -std::f64::consts::FRAC_1_SQRT_2);
+            let scaled = pool.mul(x, scale);
+            let gate = pool.unary(ScalarOp::Erfc, scaled);
             let half = pool.float(dtype, 0.5);
             let halved = pool.mul(x, half);
-            pool.mul(halved, sum)
+            pool.mul(halved, gate)
         },
         "graph @e(%x: f32[2, 3]) { %a = gelu %x %y = gelu %a {tanh = true} return y: %y }";
     LEAKY_RELU "leaky_relu" "`x` where it is not negative, else `alpha * x`" infer_float
