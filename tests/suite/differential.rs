@@ -22,7 +22,7 @@ use alula_tests::differential::{
 use alula_tests::random::{Case, case};
 
 /// Graphs that once found something, which every run tries.
-const FOUND: [u64; 3] = [50_629, 51_865, 70_886];
+const FOUND: [u64; 5] = [50_629, 51_865, 70_886, 90_186, 90_909];
 
 /// Failures after which no more graphs are made.
 const FAILURES_MAX: usize = 20;

@@ -11,8 +11,9 @@ use alula_testkit::tolerance::ulp;
 use super::evaluate::State;
 use crate::random::Case;
 
-/// Runs with noise.
-const RUNS: u64 = 8;
+/// Runs with noise. At an edge each of them is the toss of a coin, and of hundreds of elements
+/// there one may well seem steady in eight.
+const RUNS: u64 = 16;
 /// Units in the last place by which numbers are off, and part of the tensor's largest.
 const UNITS: f64 = 16.0;
 const UNITS_OF_LARGEST: f64 = 4.0;
@@ -59,7 +60,7 @@ pub(super) fn spread(case: &Case, feed: usize, output: usize) -> Spread {
             *widest = widest.max(distance);
         }
     }
-    // Eight draws rarely meet the worst one.
+    // Draws rarely meet the worst one.
     Spread::Within(widest.into_iter().map(|spread| 2.0 * spread).collect())
 }
 
@@ -75,8 +76,13 @@ fn run(state: &mut State, random: &mut SplitMix64) -> Option<()> {
             .map(|id| (*id, state.values[id].clone()))
             .collect();
         if !exact {
-            for (id, value) in &kept {
-                state.values.insert(*id, shaken(value, random));
+            for (position, (id, value)) in kept.iter().enumerate() {
+                // A power of a negative number is NaN a hair beside a whole exponent, and NaN
+                // compares like no number near the right one.
+                let is_exponent = node.op.name == "pow" && position == 1;
+                if !(is_exponent && is_whole(value)) {
+                    state.values.insert(*id, shaken(value, random));
+                }
             }
         }
         let results = state.node(id).ok();
@@ -126,6 +132,12 @@ fn is_exact(op: &OpDef) -> bool {
         "max_pool",
     ];
     EXACT.contains(&op.name)
+}
+
+/// Whether all elements are whole numbers.
+fn is_whole(value: &HostValue) -> bool {
+    let tensor = value.as_tensor();
+    tensor.is_some_and(|tensor| tensor.to_f64s().iter().all(|x| x.fract() == 0.0))
 }
 
 fn shaken(value: &HostValue, random: &mut SplitMix64) -> HostValue {
