@@ -69,6 +69,8 @@ def arguments():
     judged = steps.add_parser("judged", help="generated operator cases, judged by two evaluators")
     judged.add_argument("--count", type=int, default=960, help="number of cases (default: 960)")
     judged.add_argument("--seed", type=int, default=0)
+    small = steps.add_parser("small", help="small models that isolate one cost (160 MB), for speed.py")
+    small.add_argument("names", nargs="*", metavar="MODEL", help="default: all")
     steps.add_parser("ptxas", help="NVIDIA's PTX assembler (37 MB)")
     steps.add_parser("all", help="venv, real, standard, conformance, judged, references, ptxas")
     return parser.parse_args()
@@ -91,6 +93,9 @@ def run(step, args):
     elif step == "references":
         import references
         references.run(names)
+    elif step == "small":
+        import small
+        small.run(names)
     elif step == "ptxas":
         ptxas()
     elif step == "export":

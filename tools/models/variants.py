@@ -60,15 +60,18 @@ def low_rank(rank):
     return lambda source, target: change_weights(source, target, {"MatMul"}, change)
 
 
-def static_int8(base, layout):
-    """Calibrated int8 with per-channel weights, as QDQ pairs or as QLinear operators."""
+def static_int8(base, layout, recipe=None):
+    """Calibrated int8 with per-channel weights, as QDQ pairs or as QLinear operators.
+
+    `recipe` is that of the inputs; by default of the standard model `base`.
+    """
     def make(source, target):
         import onnxruntime.quantization as q
 
         class Calibration(q.CalibrationDataReader):
             def __init__(self):
-                recipe = common.catalogue("standard")[base]["examples"][0]
-                self.feeds = iter([examples.example(f"calibration/{base}", k, recipe)
+                inputs = recipe or common.catalogue("standard")[base]["examples"][0]
+                self.feeds = iter([examples.example(f"calibration/{base}", k, inputs)
                                    for k in range(4)])
 
             def get_next(self):
