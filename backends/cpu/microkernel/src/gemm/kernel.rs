@@ -4,7 +4,12 @@
 //! inner loop keeps one pointer for each row and a single index that all rows share, so that any
 //! row table and any K stride cost the same.
 
-use crate::{isa::Isa, layout::SPLIT_COLS, simd::Simd};
+use crate::{
+    gemm::stream::{STREAMS, stream},
+    isa::Isa,
+    layout::SPLIT_COLS,
+    simd::Simd,
+};
 
 /// One register tile of work.
 pub(super) struct Tile {
@@ -19,10 +24,12 @@ pub(super) struct Tile {
     /// Packed B at the first tap and K of this block; `b_tap` elements between taps.
     pub(super) b: *const f32,
     pub(super) b_tap: usize,
+    /// Elements between panels, for tiles of several.
+    pub(super) b_panel: usize,
     /// C at the first column of this tile; rows at `c_rows[r]`.
     pub(super) c: *mut f32,
     pub(super) c_rows: *const isize,
-    /// Valid columns, `1..=nr`.
+    /// Valid columns, `1..=nr` of each panel.
     pub(super) cols: usize,
     /// Whether the value in C is added.
     pub(super) add: bool,
@@ -42,6 +49,7 @@ impl Tile {
             k: 0,
             b: std::ptr::null(),
             b_tap: 0,
+            b_panel: 0,
             c: std::ptr::null_mut(),
             c_rows: std::ptr::null(),
             cols: 0,
@@ -79,6 +87,8 @@ pub(super) struct Family {
     tiles: [&'static [TileFn]; 2],
     /// For products of at most `deep.len()` rows: K split over independent chains.
     deep: &'static [TileFn],
+    /// For wide products of at most `streams.len()` rows: 1, 2 or [`STREAMS`] panels at once.
+    streams: &'static [[TileFn; 3]],
     pub(super) deliver: DeliverFn,
 }
 
@@ -90,6 +100,13 @@ impl Family {
             return self.deep[rows - 1];
         }
         self.tiles[usize::from(cols > self.lanes)][rows - 1]
+    }
+
+    /// The kernels for several panels at once, where the whole product has so few rows and so many
+    /// panels that they pay.
+    pub(super) fn streaming(&self, rows: usize, panels: usize) -> Option<&'static [TileFn; 3]> {
+        let kernels = self.streams.get(rows.wrapping_sub(1));
+        kernels.filter(|_| panels >= 2 * STREAMS)
     }
 
     /// Whole products of at most this many rows take the split-K kernels.
@@ -141,7 +158,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const CHAINS: usize>(t
             let mut left = t.k;
             while left >= CHAINS {
                 for chain in acc.iter_mut() {
-                    step::<S, MR, NV>(chain, &rows, index, b);
+                    step::<S, MR, NV>(chain, &rows, index, |v| b.add(v * S::LANES));
                     b = b.add(nr);
                     index += t.a_k_stride;
                 }
@@ -149,7 +166,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const CHAINS: usize>(t
             }
             if CHAINS > 1 {
                 while left > 0 {
-                    step::<S, MR, NV>(&mut acc[0], &rows, index, b);
+                    step::<S, MR, NV>(&mut acc[0], &rows, index, |v| b.add(v * S::LANES));
                     b = b.add(nr);
                     index += t.a_k_stride;
                     left -= 1;
@@ -168,19 +185,22 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const CHAINS: usize>(t
     }
 }
 
-/// One K step: `acc[r][v] += A[r] * B[v]`.
+/// One K step: `acc[r][v] += A[r] * B[v]`, with vector `v` of B at `b(v)`.
+///
+/// # Safety
+/// The rows are valid at `index`, the vectors of B for reads; the CPU has the instruction set.
 #[inline(always)]
-unsafe fn step<S: Simd, const MR: usize, const NV: usize>(
+pub(super) unsafe fn step<S: Simd, const MR: usize, const NV: usize>(
     acc: &mut [[S::V; NV]; MR],
     rows: &[*const f32; MR],
     index: isize,
-    b: *const f32,
+    b: impl Fn(usize) -> *const f32,
 ) {
     // SAFETY: the caller vouches for the rows at `index` and for one packed row of B.
     unsafe {
         let mut bv = [S::splat(0.0); NV];
         for (v, slot) in bv.iter_mut().enumerate() {
-            *slot = S::load(b.add(v * S::LANES));
+            *slot = S::load(b(v));
         }
         for r in 0..MR {
             // `wrapping`: a row start may lie outside of the block when `a_first` is not zero.
@@ -193,8 +213,14 @@ unsafe fn step<S: Simd, const MR: usize, const NV: usize>(
 }
 
 /// Adds C, runs the built-in epilogue and stores. What most tiles need has no branch for a vector.
+///
+/// # Safety
+/// As a [`TileFn`].
 #[inline(always)]
-unsafe fn write<S: Simd, const MR: usize, const NV: usize>(t: &Tile, acc: [[S::V; NV]; MR]) {
+pub(super) unsafe fn write<S: Simd, const MR: usize, const NV: usize>(
+    t: &Tile,
+    acc: [[S::V; NV]; MR],
+) {
     let by_column = match &t.finish {
         None => !t.add,
         Some(finish) => !t.add && finish.bias_m.is_null() && finish.residual.is_null(),
@@ -358,13 +384,18 @@ unsafe fn finish_vector<S: Simd>(
 
 /// Makes the kernel table of one family: a function that enables the set for each row count.
 macro_rules! family {
-    ($name:ident, $simd:ty, $mr:expr, [$($rows:literal)*], [$(($deep:literal, $chains:literal))*]
-     $(, $feature:literal)?) => {
+    ($name:ident, $simd:ty, $mr:expr, [$($rows:literal)*], [$(($deep:literal, $chains:literal))*],
+     [$($few:literal)*] $(, $feature:literal)?) => {
         static $name: Family = {
             $(#[target_feature(enable = $feature)])?
             unsafe fn run<const MR: usize, const NV: usize, const CHAINS: usize>(t: &Tile) {
                 // SAFETY: the contract of `TileFn`; the set is enabled for this function.
                 unsafe { tile::<$simd, MR, NV, CHAINS>(t) }
+            }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn streams<const MR: usize, const V: usize>(t: &Tile) {
+                // SAFETY: the contract of `TileFn`; the set is enabled for this function.
+                unsafe { stream::<$simd, MR, V>(t) }
             }
             $(#[target_feature(enable = $feature)])?
             unsafe fn finish(t: &Tile, sums: *const f32, rows: usize) {
@@ -377,16 +408,21 @@ macro_rules! family {
                 lanes: <$simd as Simd>::LANES,
                 tiles: [&[$(run::<$rows, 1, 1>),*], &[$(run::<$rows, 2, 1>),*]],
                 deep: &[$(run::<$deep, 2, $chains>),*],
+                streams: &[$([
+                    streams::<$few, 2>,
+                    streams::<$few, 4>,
+                    streams::<$few, { 2 * STREAMS }>,
+                ]),*],
             }
         };
     };
 }
 
-family!(PORTABLE, crate::simd::Portable, 4, [1 2 3 4], [(1, 2)]);
+family!(PORTABLE, crate::simd::Portable, 4, [1 2 3 4], [(1, 2)], [1]);
 #[cfg(target_arch = "aarch64")]
-family!(NEON, crate::simd::Neon, 8, [1 2 3 4 5 6 7 8], [(1, 4) (2, 2)]);
+family!(NEON, crate::simd::Neon, 8, [1 2 3 4 5 6 7 8], [(1, 4) (2, 2)], [1 2]);
 #[cfg(target_arch = "x86_64")]
-family!(AVX2, crate::simd::Avx2, 6, [1 2 3 4 5 6], [(1, 4) (2, 2)], "avx2,fma");
+family!(AVX2, crate::simd::Avx2, 6, [1 2 3 4 5 6], [(1, 4) (2, 2)], [1], "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 family!(
     AVX512,
@@ -394,6 +430,7 @@ family!(
     14,
     [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
     [(1, 8) (2, 4) (3, 2)],
+    [1 2 3],
     "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"
 );
 

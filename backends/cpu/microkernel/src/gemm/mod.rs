@@ -7,6 +7,7 @@ mod rows;
 mod run;
 mod spec;
 mod split;
+mod stream;
 
 pub use plan::BatchReduceGemm;
 pub(crate) use plan::{

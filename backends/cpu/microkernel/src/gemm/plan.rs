@@ -6,7 +6,7 @@
 use crate::{
     error::KernelError,
     gemm::{
-        kernel::family,
+        kernel::{TileFn, family},
         spec::{ARows, CStore, GemmSpec, Init, Products, Window},
     },
     layout::PackedLayout,
@@ -102,6 +102,8 @@ impl BatchReduceGemm {
         let kernels = family(spec.isa);
         let taps = spec.taps();
         let panels = spec.b_layout().panels();
+        let pack_a = packs_a(&spec, panels);
+        let is_streamed = streams(&spec, panels, pack_a).is_some();
         let sizes = Sizes {
             m: spec.m,
             k: spec.k,
@@ -110,16 +112,23 @@ impl BatchReduceGemm {
             batch: spec.batch.count,
             mr: kernels.mr,
             row_bytes: spec.isa.tile_f32().1 * 4,
-            k_block: K_BLOCK,
+            // What streams sums K in parts of its own accord.
+            k_block: match is_streamed {
+                true => usize::MAX,
+                false => K_BLOCK,
+            },
         };
         let threads = threads.max(1);
-        let blocks = match spec.products {
+        let mut blocks = match spec.products {
             Products::Whole => Blocks::choose(&sizes, threads),
             Products::Six | Products::Three | Products::One => {
                 Blocks::choose_split(spec.m, taps * spec.k, panels, spec.batch.count, threads)
             }
         };
-        let pack_a = packs_a(&spec, panels);
+        if is_streamed {
+            // There is no next tile for which panels should stay near.
+            blocks.group = GROUP_MAX;
+        }
         Ok(Self {
             spec,
             taps,
@@ -143,7 +152,8 @@ impl BatchReduceGemm {
     /// Whether each element of C is stored once, finished. Elsewhere C holds partial sums for a
     /// while, which start from the residual if that is C.
     pub fn stores_once(&self) -> bool {
-        self.tiles_in_scratch() || sums_at_once(self.taps, self.spec.k)
+        let (taps, k) = (self.taps.max(1), self.spec.k.max(1));
+        self.tiles_in_scratch() || (self.blocks.taps, self.blocks.k) == (taps, k)
     }
 
     /// Independent tasks; they write disjoint parts of C.
@@ -167,6 +177,11 @@ impl BatchReduceGemm {
     pub fn flops(&self) -> f64 {
         let s = &self.spec;
         2.0 * s.m as f64 * s.n as f64 * s.k as f64 * self.taps as f64 * s.batch.count as f64
+    }
+
+    /// The kernels for several panels at once, if they serve: the same whatever the tasks.
+    pub(super) fn streaming(&self) -> Option<&'static [TileFn; 3]> {
+        streams(&self.spec, self.panels, self.pack_a)
     }
 
     /// Whether tiles are finished in scratch rather than in C.
@@ -243,11 +258,6 @@ impl Blocks {
     }
 }
 
-/// Whether a sum over so many taps and K is one block, so that no partial sum is stored.
-fn sums_at_once(taps: usize, k: usize) -> bool {
-    k_blocks(taps.max(1), k.max(1), K_BLOCK) == (taps.max(1), k.max(1))
-}
-
 /// Nearly equal parts of `most` or less: whole taps if K is short, else parts of one tap that are
 /// multiples of four.
 fn k_blocks(taps: usize, k: usize, most: usize) -> (usize, usize) {
@@ -257,6 +267,13 @@ fn k_blocks(taps: usize, k: usize, most: usize) -> (usize, usize) {
         let most = (most / k).clamp(1, taps);
         (taps.div_ceil(taps.div_ceil(most)), k)
     }
+}
+
+fn streams(spec: &GemmSpec, panels: usize, pack_a: bool) -> Option<&'static [TileFn; 3]> {
+    let is_plain = spec.products == Products::Whole && !pack_a;
+    family(spec.isa)
+        .streaming(spec.m, panels)
+        .filter(|_| is_plain)
 }
 
 /// Whether blocks of A are copied to tile order first.

@@ -11,6 +11,7 @@ use crate::{
         plan::{BatchReduceGemm, cutter},
         rows::{ROWS_MAX, fill_starts},
         spec::{Bias, CStore, Init, Products},
+        stream::STREAMS,
     },
     pool::Pool,
     transpose::transpose_block,
@@ -300,6 +301,11 @@ impl BatchReduceGemm {
         let accumulates = self.spec.init == Init::Accumulate && !self.tiles_in_scratch();
         let add = !first || accumulates || self.sums_onto(o);
         let shallow = self.spec.m <= kernels.shallow_rows();
+        let streaming = self.streaming();
+        let kernel = |rows: usize, cols: usize, wide: usize| match streaming {
+            Some(streams) => streams[wide],
+            None => kernels.tile(rows, cols, shallow),
+        };
         let panel_len = self.taps * self.spec.k * nr;
         // SAFETY: offsets below stay inside of the checked extents; scratch was sized for them.
         unsafe {
@@ -325,9 +331,13 @@ impl BatchReduceGemm {
                     for (r, slot) in packed_rows.iter_mut().enumerate().take(rows) {
                         *slot = packed.wrapping_add(r);
                     }
-                    for panel in group.clone() {
+                    let mut panel = group.start;
+                    while panel < group.end {
+                        let left = group.end - panel;
+                        let wide = streaming.map_or(0, |_| left.min(STREAMS).ilog2() as usize);
+                        let width = 1 << wide;
                         let col = panel * nr;
-                        let cols = (self.spec.n - col).min(nr);
+                        let cols = (self.spec.n - col).min(width * nr);
                         let (c, c_rows) = if self.tiles_in_scratch() {
                             let local_col = (panel - block.panels.start) * nr;
                             (scratch.tile.add(local_col), scratch.tile_rows)
@@ -345,6 +355,7 @@ impl BatchReduceGemm {
                             k: part.k.len(),
                             b: b.add(panel * panel_len),
                             b_tap: self.spec.k * nr,
+                            b_panel: panel_len,
                             c,
                             c_rows,
                             cols,
@@ -370,11 +381,12 @@ impl BatchReduceGemm {
                                 final_rows,
                             };
                             t.finish = self.finish(o, &at);
-                            kernels.tile(rows, cols, shallow)(&t);
+                            kernel(rows, cols, wide)(&t);
                             self.deliver(o, &at, &t);
                         } else {
-                            kernels.tile(rows, cols, shallow)(&t);
+                            kernel(rows, cols, wide)(&t);
                         }
+                        panel += width;
                     }
                 }
             }

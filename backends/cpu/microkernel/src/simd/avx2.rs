@@ -1,9 +1,9 @@
 //! AVX2 and FMA: 8 lanes, partial forms by a mask vector.
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps, _mm256_set1_ps,
-    _mm256_storeu_ps,
+    __m256, __m256i, _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_max_ps, _mm256_min_ps,
+    _mm256_set1_ps, _mm256_storeu_ps,
 };
 
 use super::Simd;
@@ -72,5 +72,10 @@ impl Simd for Avx2 {
     unsafe fn min(bound: __m256, x: __m256) -> __m256 {
         // SAFETY: see the head of this impl. The instruction returns its second operand on NaN.
         unsafe { _mm256_min_ps(bound, x) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(p: *const f32) {
+        // SAFETY: see the head of this impl; a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 }

@@ -1,8 +1,9 @@
 //! AVX-512: 16 lanes, partial forms by mask.
 
 use std::arch::x86_64::{
-    __m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps,
-    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    __m512, _MM_HINT_T0, _mm_prefetch, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_set1_ps,
+    _mm512_storeu_ps,
 };
 
 use super::Simd;
@@ -64,5 +65,10 @@ impl Simd for Avx512 {
     unsafe fn min(bound: __m512, x: __m512) -> __m512 {
         // SAFETY: see the head of this impl. The instruction returns its second operand on NaN.
         unsafe { _mm512_min_ps(bound, x) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(p: *const f32) {
+        // SAFETY: see the head of this impl; a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 }

@@ -44,4 +44,9 @@ pub(crate) trait Simd: Copy {
     unsafe fn max(bound: Self::V, x: Self::V) -> Self::V;
     /// The smaller of both; `x` where `x` is NaN.
     unsafe fn min(bound: Self::V, x: Self::V) -> Self::V;
+    /// Asks for the cache line at `p`, which may be any address.
+    #[inline(always)]
+    unsafe fn prefetch(p: *const f32) {
+        let _ = p;
+    }
 }

@@ -41,6 +41,29 @@ fn every_depth_is_right() {
 }
 
 #[test]
+fn few_rows_of_many_panels_are_right() {
+    for isa in Isa::available() {
+        let nr = isa.tile_f32().1;
+        for m in 1..=4 {
+            for panels in [7, 8, 9, 10, 11, 23] {
+                for k in [0, 1, 511, 513, 1100] {
+                    let n = panels * nr - panels % 5;
+                    let mut spec = GemmSpec::matmul(isa, m, k, n);
+                    spec.bias = [Bias::None, Bias::PerN, Bias::PerM][(m + panels) % 3];
+                    spec.residual = k % 2 == 1;
+                    spec.init = if k == 1100 {
+                        Init::Accumulate
+                    } else {
+                        Init::Zero
+                    };
+                    Case::new(spec, m * k, m * n).check(2);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_residual_may_be_the_result_at_every_depth() {
     for isa in Isa::available() {
         for (k, m) in [(0, 3), (7, 1), (512, 29), (513, 5), (2500, 3), (2500, 40)] {
