@@ -57,6 +57,23 @@ fn every_depth_is_right() {
 }
 
 #[test]
+fn few_rows_of_many_panels_are_right() {
+    for products in SPLIT {
+        for m in 1..=4 {
+            for panels in [3, 4, 5, 6, 7, 11] {
+                for k in [1, 31, 64, 1030] {
+                    let n = panels * 32 - panels % 5;
+                    let mut spec = matmul(products, [m, k, n]);
+                    spec.bias = [Bias::None, Bias::PerN, Bias::PerM][(m + panels) % 3];
+                    spec.residual = k % 2 == 1;
+                    Case::new(spec, m * k, m * n).check(2);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn taps_and_any_strides_of_a_and_c_are_right() {
     for products in SPLIT {
         for taps in [1, 2, 5] {

@@ -15,6 +15,8 @@ mod pack;
 mod plan;
 mod rows;
 mod run;
+#[cfg(target_arch = "x86_64")]
+mod stream;
 
 pub(crate) use pack::{pack_panel, unpack_panel};
 

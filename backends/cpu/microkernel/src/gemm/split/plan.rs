@@ -3,6 +3,7 @@
 use super::rows::STRIP;
 use crate::{
     gemm::plan::{ALIGN, BatchReduceGemm, Blocks},
+    isa::Isa,
     layout::{SPLIT_COLS, SPLIT_STEP, SPLIT_WORDS},
 };
 
@@ -10,6 +11,10 @@ use crate::{
 const STEPS_MAX: usize = 32;
 /// Register tiles along M to a block at most: the parts of A stay in the second-level cache.
 pub(super) const STRIPS_MAX: usize = 4;
+/// Rows that are too few for tiles.
+pub(super) const FEW_ROWS: usize = 3;
+/// Panels that are streamed at a time for few rows, at most.
+pub(super) const PANELS_MAX: usize = 4;
 
 /// Sizes of the parts of one worker's scratch, in bytes.
 pub(in crate::gemm) struct ScratchBytes {
@@ -34,6 +39,11 @@ impl BatchReduceGemm {
         (self.taps * self.spec.k).div_ceil(SPLIT_STEP)
     }
 
+    /// Whether panels are streamed, see `stream`: the same whatever the tasks and the values.
+    pub(super) fn has_few_rows(&self) -> bool {
+        self.spec.isa == Isa::Amx && self.spec.m <= FEW_ROWS
+    }
+
     pub(in crate::gemm) fn split_scratch(&self) -> ScratchBytes {
         let round = |bytes: usize| bytes.next_multiple_of(ALIGN);
         let parts = self.spec.products.parts();
@@ -47,9 +57,15 @@ impl BatchReduceGemm {
             pointers: round(rows * self.taps * size_of::<*const f32>()),
             rows: round(rows * size_of::<isize>()),
             parts: strips * steps * parts * SPLIT_WORDS * 4,
-            whole: guarded(rows * self.blocks.k * 4),
+            whole: match self.has_few_rows() {
+                true => round(FEW_ROWS * self.blocks.k * 4),
+                false => guarded(rows * self.blocks.k * 4),
+            },
             panel: guarded(self.blocks.k * SPLIT_COLS * 4),
-            sums: STRIP * SPLIT_COLS * 4,
+            sums: match self.has_few_rows() {
+                true => PANELS_MAX * STRIP * SPLIT_COLS * 4,
+                false => STRIP * SPLIT_COLS * 4,
+            },
             tile: if self.tiles_in_scratch() {
                 round(rows * cols * 4)
             } else {

@@ -26,24 +26,24 @@ use crate::{
 const WHOLE_ROWS: usize = 8;
 
 /// One worker's scratch, cut into its parts.
-struct Scratch {
+pub(super) struct Scratch {
     pointers: *mut *const f32,
     c_rows: *mut isize,
     tile_rows: *mut isize,
     parts: *mut u8,
-    whole: *mut f32,
+    pub(super) whole: *mut f32,
     panel: *mut f32,
-    sums: *mut f32,
+    pub(super) sums: *mut f32,
     tile: *mut f32,
 }
 
 /// One block of K: steps, and the taps and K in them.
 #[derive(Clone, Copy)]
-struct KBlock {
-    first_step: usize,
-    steps: usize,
+pub(super) struct KBlock {
+    pub(super) first_step: usize,
+    pub(super) steps: usize,
     /// Taps times K in it, without the zeros that fill up the last step.
-    depth: usize,
+    pub(super) depth: usize,
     is_first: bool,
     is_last: bool,
 }
@@ -91,6 +91,12 @@ impl BatchReduceGemm {
                 is_first: first_step == 0,
                 is_last: first_step + steps_here >= steps,
             };
+            #[cfg(target_arch = "x86_64")]
+            if self.has_few_rows() {
+                // SAFETY: as this function.
+                unsafe { self.run_few(o, block, scratch, part) };
+                continue;
+            }
             // SAFETY: as this function.
             unsafe { self.run_split_part(o, block, scratch, part) };
         }
@@ -109,9 +115,6 @@ impl BatchReduceGemm {
         let (parts, panel_len) = (self.spec.products.parts(), layout.panel_len());
         let first_row = block.tiles.start * STRIP;
         let end_row = (block.tiles.end * STRIP).min(self.spec.m);
-        let add =
-            !part.is_first || (self.spec.init == Init::Accumulate && !self.tiles_in_scratch());
-        let deliver = family(self.spec.isa).deliver;
         let mut found = [Found::NOTHING; STRIPS_MAX];
         let mut is_whole = [false; STRIPS_MAX];
         // SAFETY: offsets below stay inside of the checked extents; scratch was sized for them.
@@ -171,36 +174,61 @@ impl BatchReduceGemm {
                         }
                         self.multiply_whole(scratch, local, rows, part.depth, whole);
                     }
-                    let (c, c_rows) = if self.tiles_in_scratch() {
-                        let local_col = (panel - block.panels.start) * SPLIT_COLS;
-                        (scratch.tile.add(local_col), scratch.tile_rows)
-                    } else {
-                        let batch = self.spec.batch.c.at(block.batch);
-                        (o.c.0.offset(batch).add(col), scratch.c_rows)
-                    };
-                    let mut t = Tile {
-                        c,
-                        c_rows: c_rows.add(local).cast_const(),
-                        cols,
-                        add,
-                        ..Tile::empty()
-                    };
-                    if !part.is_last {
-                        deliver(&t, scratch.sums, rows);
-                        continue;
-                    }
-                    let at = TileAt {
-                        batch: block.batch,
-                        row,
-                        rows,
-                        col,
-                        final_rows: scratch.c_rows.add(local).cast_const(),
-                    };
-                    t.finish = self.finish(o, &at);
-                    deliver(&t, scratch.sums, rows);
-                    self.deliver(o, &at, &t);
+                    self.store_sums(o, block, scratch, part, (row, panel), scratch.sums);
                 }
             }
+        }
+    }
+
+    /// Stores the sums of a register tile, the one that begins at a row of the product and is of a
+    /// panel: onto what is in C after the first block of K, finished after the last.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run_split_part`]; the sums are `[row][32]`.
+    pub(super) unsafe fn store_sums(
+        &self,
+        o: &GemmOperands,
+        block: &Block,
+        scratch: &Scratch,
+        part: KBlock,
+        (row, panel): (usize, usize),
+        sums: *const f32,
+    ) {
+        let local = row - block.tiles.start * STRIP;
+        let rows = ((block.tiles.end * STRIP).min(self.spec.m) - row).min(STRIP);
+        let col = panel * SPLIT_COLS;
+        let deliver = family(self.spec.isa).deliver;
+        // SAFETY: offsets stay inside of the checked extents; scratch was sized for the block.
+        unsafe {
+            let (c, c_rows) = if self.tiles_in_scratch() {
+                let local_col = (panel - block.panels.start) * SPLIT_COLS;
+                (scratch.tile.add(local_col), scratch.tile_rows)
+            } else {
+                let batch = self.spec.batch.c.at(block.batch);
+                (o.c.0.offset(batch).add(col), scratch.c_rows)
+            };
+            let accumulates = self.spec.init == Init::Accumulate && !self.tiles_in_scratch();
+            let mut t = Tile {
+                c,
+                c_rows: c_rows.add(local).cast_const(),
+                cols: (self.spec.n - col).min(SPLIT_COLS),
+                add: !part.is_first || accumulates,
+                ..Tile::empty()
+            };
+            if !part.is_last {
+                deliver(&t, sums, rows);
+                return;
+            }
+            let at = TileAt {
+                batch: block.batch,
+                row,
+                rows,
+                col,
+                final_rows: scratch.c_rows.add(local).cast_const(),
+            };
+            t.finish = self.finish(o, &at);
+            deliver(&t, sums, rows);
+            self.deliver(o, &at, &t);
         }
     }
 
@@ -253,7 +281,13 @@ impl BatchReduceGemm {
     ///
     /// # Safety
     /// As [`BatchReduceGemm::run_split_part`].
-    unsafe fn copy_strip(&self, scratch: &Scratch, local: usize, rows: usize, part: KBlock) {
+    pub(super) unsafe fn copy_strip(
+        &self,
+        scratch: &Scratch,
+        local: usize,
+        rows: usize,
+        part: KBlock,
+    ) {
         let k = self.spec.k;
         let begin = part.first_step * SPLIT_STEP;
         let end = begin + part.depth;
@@ -289,7 +323,7 @@ impl BatchReduceGemm {
     ///
     /// # Safety
     /// As [`BatchReduceGemm::run_split_part`].
-    unsafe fn multiply_whole(
+    pub(super) unsafe fn multiply_whole(
         &self,
         scratch: &Scratch,
         local: usize,
