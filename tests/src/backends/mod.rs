@@ -3,21 +3,19 @@
 //! A [`Backend`] puts a kernel in its words and prints it; [`Devices`] runs what was printed. Tests
 //! that are about kernels go over all of [`Backend::ALL`] and name none.
 
-mod driver;
 mod interpreter;
 mod ptxas;
 
 use std::sync::Arc;
 
 use alula_cpu::{CpuDevice, CpuTarget, Dump, Unit};
-use alula_cuda::CudaDevice;
+use alula_cuda::{CudaDevice, InterpreterDriver};
 use alula_kernel::{Kernel, verify};
 use alula_lower::legalize::{Caps, legalize};
 use alula_program::{Device, DeviceError, KernelEntry, Module, Program};
 use alula_tensor::Storage;
 use alula_wgpu::WgpuDevice;
 
-pub use driver::InterpreterDriver;
 pub(crate) use interpreter::{Interpreter, entry};
 pub use ptxas::{assemble, find_ptxas};
 

@@ -101,7 +101,13 @@ pub(super) const EDGES: &[Edges] = &[
     },
     Edges {
         name: "alula-cuda",
-        normal: &["alula-kernel", "alula-program", "alula-tensor"],
+        // The interpreter under a feature: a driver that needs no GPU.
+        normal: &[
+            "alula-ptx-interpreter",
+            "alula-kernel",
+            "alula-program",
+            "alula-tensor",
+        ],
         dev: &[],
     },
     Edges {

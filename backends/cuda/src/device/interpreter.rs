@@ -2,8 +2,9 @@
 
 use std::sync::Mutex;
 
-use alula_cuda::{Driver, DriverError, FunctionId, ModuleId};
 use alula_ptx_interpreter::{Device, LaunchOptions, Module, ParamValue};
+
+use super::{Driver, DriverError, FunctionId, ModuleId};
 
 /// The interpreter as a driver. Memory is poisoned by the interpreter and cleared here, as the
 /// trait asks.
@@ -38,12 +39,12 @@ impl Driver for InterpreterDriver {
     }
 
     fn alloc(&self, bytes: usize) -> Result<u64, DriverError> {
-        let mut state = self.state.lock().expect("no test panics with the lock");
+        let mut state = self.state.lock().expect("no holder of the lock panics");
         Ok(state.device.alloc_with(&vec![0; bytes]))
     }
 
     fn free(&self, address: u64) {
-        let mut state = self.state.lock().expect("no test panics with the lock");
+        let mut state = self.state.lock().expect("no holder of the lock panics");
         state
             .device
             .free(address)
@@ -51,24 +52,24 @@ impl Driver for InterpreterDriver {
     }
 
     fn upload(&self, address: u64, from: &[u8]) -> Result<(), DriverError> {
-        let mut state = self.state.lock().expect("no test panics with the lock");
+        let mut state = self.state.lock().expect("no holder of the lock panics");
         state.device.write(address, from).map_err(failed)
     }
 
     fn download(&self, address: u64, into: &mut [u8]) -> Result<(), DriverError> {
-        let state = self.state.lock().expect("no test panics with the lock");
+        let state = self.state.lock().expect("no holder of the lock panics");
         state.device.read(address, into).map_err(failed)
     }
 
     fn load(&self, ptx: &str) -> Result<ModuleId, DriverError> {
         let module = Module::parse(ptx).map_err(failed)?;
-        let mut state = self.state.lock().expect("no test panics with the lock");
+        let mut state = self.state.lock().expect("no holder of the lock panics");
         state.modules.push(module);
         Ok(ModuleId(state.modules.len() - 1))
     }
 
     fn function(&self, module: ModuleId, name: &str) -> Result<FunctionId, DriverError> {
-        let mut state = self.state.lock().expect("no test panics with the lock");
+        let mut state = self.state.lock().expect("no holder of the lock panics");
         let found = state
             .modules
             .get(module.0)
@@ -85,7 +86,7 @@ impl Driver for InterpreterDriver {
         threads: u32,
         params: &[u64],
     ) -> Result<(), DriverError> {
-        let mut state = self.state.lock().expect("no test panics with the lock");
+        let mut state = self.state.lock().expect("no holder of the lock panics");
         state.launches += 1;
         let State {
             device,
