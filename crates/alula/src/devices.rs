@@ -23,7 +23,7 @@ pub fn devices() -> Vec<DeviceInfo> {
             is_available: cfg!(feature = "emit"),
             description: "reference evaluation of every operator, slow".to_owned(),
         },
-        Target::Cpu | Target::Wgpu | Target::Cuda => match open(target, 0) {
+        Target::Cpu | Target::Wgpu | Target::Cuda => match open_device(target, 0) {
             Ok(device) => DeviceInfo {
                 target,
                 is_available: true,
@@ -39,8 +39,12 @@ pub fn devices() -> Vec<DeviceInfo> {
     Target::ALL.into_iter().map(describe).collect()
 }
 
-/// The device of a target, with at most so many threads (0: one for each core).
-pub(crate) fn open(target: Target, threads: usize) -> Result<Box<dyn Device>, Error> {
+/// The device of a target, with at most so many threads (0: one for each core), for models to share
+/// by [`Model::session_on`](crate::Model::session_on). The reference has none.
+///
+/// # Errors
+/// [`Error::Missing`], or what the back end says.
+pub fn open_device(target: Target, threads: usize) -> Result<Box<dyn Device>, Error> {
     let threads = match threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -56,4 +60,13 @@ pub(crate) fn open(target: Target, threads: usize) -> Result<Box<dyn Device>, Er
             target: other,
         }),
     }
+}
+
+/// A device that interprets the PTX of [`Target::Cuda`]: slow, but it needs no GPU.
+#[cfg(feature = "interpreter")]
+pub fn ptx_interpreter() -> Box<dyn Device> {
+    let driver = alula_cuda::InterpreterDriver::default();
+    Box::new(alula_cuda::CudaDevice::with_driver(std::sync::Arc::new(
+        driver,
+    )))
 }

@@ -58,7 +58,9 @@ mod builder;
 
 #[cfg(feature = "emit")]
 pub use builder::{CompileReport, ModelBuilder, check};
-pub use devices::{DeviceInfo, devices};
+#[cfg(feature = "interpreter")]
+pub use devices::ptx_interpreter;
+pub use devices::{DeviceInfo, devices, open_device};
 pub use error::{Error, ErrorKind};
 pub use model::{Model, is_artifact};
 #[cfg(feature = "emit")]
@@ -75,7 +77,7 @@ pub use alula_lower::quant::{Fate, Native, Part as FatePart};
 pub use alula_onnx as onnx;
 #[cfg(feature = "emit")]
 pub use alula_opt as opt;
-pub use alula_program::{Port as ProgramPort, Program};
+pub use alula_program::{Device, Port as ProgramPort, Program, Step as ProgramStep};
 pub use alula_runtime::{
     Limits, Outcome, Profile, RunError, RunOptions, SessionError, SessionOptions, TensorRef,
 };

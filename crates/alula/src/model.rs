@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alula_artifact::{Artifact, Verify};
-use alula_program::Program;
+use alula_program::{Device, Program};
 use alula_runtime::SessionOptions;
 
 use crate::{Error, Session, Target, devices};
@@ -208,22 +208,52 @@ impl Model {
     pub fn session_for(&self, target: Target) -> Result<Session, Error> {
         let form = self.forms.iter().find(|form| form.target() == target);
         match form {
-            None => Err(Error::Session(alula_runtime::SessionError::NoTarget {
-                target: target.to_string(),
-                present: self.targets().iter().map(Target::to_string).collect(),
-            })),
+            None => Err(self.lacks(target)),
             #[cfg(feature = "emit")]
             Some(Form::Reference(graph)) => Ok(Session::reference(graph.as_ref().clone())),
             Some(Form::Program(_, program)) => {
-                let device = devices::open(target, self.threads)?;
-                let session = alula_runtime::Session::new(
-                    Arc::clone(program),
-                    device.as_ref(),
-                    self.session.clone(),
-                )?;
-                Ok(Session::loaded(session, target))
+                let device = devices::open_device(target, self.threads)?;
+                self.loaded(program, target, device.as_ref())
             }
         }
+    }
+
+    /// Loads the model on a device that is open already, such as one that models share.
+    ///
+    /// ```
+    /// use alula::{Model, Target};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("model.onnx");
+    /// # std::fs::write(&path, alula::doc_model())?;
+    /// let device = alula::open_device(Target::Cpu, 1)?;
+    /// let session = Model::open(&path)?.session_on(Target::Cpu, device.as_ref())?;
+    /// assert_eq!(session.target(), Target::Cpu);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Session`], also where the device is another target's or there is no program.
+    pub fn session_on(&self, target: Target, device: &dyn Device) -> Result<Session, Error> {
+        let program = self.program(target).ok_or_else(|| self.lacks(target))?;
+        self.loaded(program, target, device)
+    }
+
+    fn loaded(
+        &self,
+        program: &Arc<Program>,
+        target: Target,
+        device: &dyn Device,
+    ) -> Result<Session, Error> {
+        let options = self.session.clone();
+        let session = alula_runtime::Session::new(Arc::clone(program), device, options)?;
+        Ok(Session::loaded(session, target))
+    }
+
+    fn lacks(&self, target: Target) -> Error {
+        Error::Session(alula_runtime::SessionError::NoTarget {
+            target: target.to_string(),
+            present: self.targets().iter().map(Target::to_string).collect(),
+        })
     }
 
     /// Bytes of the artifact that [`Model::save`] would write; `None` if there is nothing to store.
