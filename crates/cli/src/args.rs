@@ -6,6 +6,7 @@ use alula::{Fusion, Precision, Stage, Target};
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::examples;
+use crate::place::Place;
 
 /// Compile ONNX models to code for processors and GPUs, and run them.
 #[derive(Debug, Parser)]
@@ -321,9 +322,9 @@ pub(crate) struct Conformance {
     /// The folder that tools/models/setup.py filled; by default $ALULA_CACHE or ~/.cache/alula
     #[arg(long)]
     pub(crate) cache: Option<PathBuf>,
-    /// On what
+    /// On what: targets, or ptx for CUDA's code in the interpreter
     #[arg(long, value_delimiter = ',', default_value = "cpu")]
-    pub(crate) target: Vec<Target>,
+    pub(crate) target: Vec<Place>,
     /// Generated cases of single operators instead, which two other evaluators judge
     #[arg(long)]
     pub(crate) judged: bool,
@@ -333,7 +334,7 @@ pub(crate) struct Conformance {
     /// Write the outcome of each test to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) list: Option<PathBuf>,
-    /// Write the score to this file: a table of operators, and the reason of each refusal
+    /// Write the score to this file: a table of operators, and what each refusal lacks
     #[arg(long, value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
 }

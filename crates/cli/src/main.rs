@@ -12,6 +12,7 @@ mod log;
 mod manifest;
 mod measure;
 mod out;
+mod place;
 mod progress;
 mod rows;
 mod verbs;

@@ -8,9 +8,10 @@
 
 use std::path::Path;
 
-use alula::{DType, Model, Session, Target, Tensor, Value, ValueType, pb};
+use alula::{DType, ErrorKind, Model, ProgramStep, Session, Tensor, Value, ValueType, pb};
 
 use super::{Status, random};
+use crate::place::Opened;
 
 const ABSOLUTE: f64 = 1e-7;
 
@@ -20,8 +21,25 @@ const NEAR: f64 = 2.0;
 /// A status other than pass, and why.
 pub(super) type Bad = (Status, String);
 
-/// What a test that was not bad is, and how far it was off.
-pub(super) type Good = (Status, Distance);
+/// What becomes of a test.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Good {
+    pub(super) status: Status,
+    pub(super) distance: Distance,
+    /// Whether something of it runs on the host.
+    pub(super) has_host_steps: bool,
+}
+
+impl Good {
+    /// Of a test that gave nothing to measure.
+    pub(super) fn without_values(status: Status) -> Good {
+        Good {
+            status,
+            distance: Distance::default(),
+            has_host_steps: false,
+        }
+    }
+}
 
 /// How far floats are from their references.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,10 +63,15 @@ impl Distance {
     }
 }
 
-/// A model, compiled.
-pub(super) fn session(model: &Path, target: Target) -> Result<Session, Bad> {
-    let model = Model::builder(model).target(target).threads(1);
-    let session = model.compile().and_then(|model| model.session_for(target));
+/// A model, compiled. Whatever is not refused as unsupported is wrong.
+pub(super) fn session(model: &Path, place: &Opened) -> Result<Session, Bad> {
+    let model = Model::builder(model).target(place.target).threads(1);
+    let model = model.compile().map_err(|error| match error.kind() {
+        ErrorKind::Unsupported => (Status::Refused, error.to_string()),
+        ErrorKind::User | ErrorKind::Internal => (Status::Wrong, error.to_string()),
+    })?;
+    // What a device lacks is found as it loads.
+    let session = place.session(&model);
     session.map_err(|error| (Status::Refused, error.to_string()))
 }
 
@@ -62,24 +85,29 @@ pub(super) fn inputs<'s>(session: &'s Session, data: &Path) -> Result<Vec<(&'s s
 
 fn read(data: &Path, prefix: &str, position: usize, ty: &ValueType) -> Result<Value, Bad> {
     let path = data.join(format!("{prefix}_{position}.pb"));
-    pb::read(path, ty).map_err(|error| (Status::Refused, error.to_string()))
+    pb::read(path, ty).map_err(|error| (Status::Wrong, error.to_string()))
 }
 
-pub(super) fn judge(name: &str, folder: &Path, target: Target) -> Result<Good, Bad> {
-    let session = session(&folder.join("model.onnx"), target)?;
+pub(super) fn judge(name: &str, folder: &Path, place: &Opened) -> Result<Good, Bad> {
+    let session = session(&folder.join("model.onnx"), place)?;
+    let good = |status, distance| Good {
+        status,
+        distance,
+        has_host_steps: has_host_steps(&session),
+    };
     let mut worst = Distance::default();
     for set in 0.. {
         let data = folder.join(format!("test_data_set_{set}"));
         if !data.is_dir() {
             if set == 0 {
-                return Err((Status::Refused, "the test has no data".to_owned()));
+                return Err((Status::Wrong, "the test has no data".to_owned()));
             }
             break;
         }
         let (inputs, outputs, expected) = run(&session, &data)?;
         if let Some(statistics) = random::statistics(name) {
             statistics(&inputs, &outputs, &expected).map_err(|reason| (Status::Wrong, reason))?;
-            return Ok((Status::Random, worst));
+            return Ok(good(Status::Random, worst));
         }
         for ((name, actual), expected) in outputs.iter().zip(&expected) {
             let distance = compare(actual, expected)
@@ -87,7 +115,14 @@ pub(super) fn judge(name: &str, folder: &Path, target: Target) -> Result<Good, B
             worst = worst.or(distance);
         }
     }
-    Ok((Status::Pass, worst))
+    Ok(good(Status::Pass, worst))
+}
+
+fn has_host_steps(session: &Session) -> bool {
+    let program = session.loaded_program().map(|session| session.program());
+    let steps = program.into_iter().flat_map(|program| &program.plans);
+    let mut steps = steps.flat_map(|plan| &plan.steps);
+    steps.any(|step| matches!(step, ProgramStep::Host { .. }))
 }
 
 /// Inputs, outputs by name, and what they should be.
@@ -97,7 +132,7 @@ fn run(session: &Session, data: &Path) -> Result<Run, Bad> {
     let inputs = inputs(session, data)?;
     let outputs = session
         .run(&inputs)
-        .map_err(|error| (Status::Refused, error.to_string()))?;
+        .map_err(|error| (Status::Wrong, error.to_string()))?;
     let ports = session.outputs().iter().enumerate();
     let expected = ports.map(|(position, port)| read(data, "output", position, &port.ty));
     let expected = expected.collect::<Result<_, _>>()?;

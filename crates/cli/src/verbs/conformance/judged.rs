@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use alula::{Session, Target, Value, pb};
+use alula::{Session, Value, pb};
 use serde_json::json;
 
 use super::judge::{Bad, compare, inputs, session};
 use super::{Status, catch};
 use crate::args::{Conformance, Global};
 use crate::failure::Failure;
+use crate::place::Opened;
 use crate::{log, out};
 
 const JUDGES: [&str; 2] = ["onnxruntime", "reference"];
@@ -78,20 +79,21 @@ pub(super) fn run(cache: &Path, args: &Conformance, global: &Global) -> Result<(
     std::panic::set_hook(Box::new(|_| {}));
     let mut list = String::new();
     let mut crashed = 0;
-    for &target in &args.target {
+    for place in &args.target {
+        let opened = place.open()?;
         let mut counts: BTreeMap<Vote, usize> = BTreeMap::new();
         let bar = log::bar(cases.len());
         for (name, folder) in &cases {
             bar.set_message(name.clone());
-            let judged = catch(|| judged(folder, target));
+            let judged = catch(|| judged(folder, &opened));
             let (vote, reason) = judged.unwrap_or_else(|panic| (Vote::Crash, panic));
             bar.inc(1);
             *counts.entry(vote).or_default() += 1;
             let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-            let _ = writeln!(list, "{target} {} {name} {reason}", vote.name());
+            let _ = writeln!(list, "{place} {} {name} {reason}", vote.name());
             if global.json {
                 out::line(json!({
-                    "target": target.name(), "test": name, "status": vote.name(),
+                    "target": place.to_string(), "test": name, "status": vote.name(),
                     "reason": reason,
                 }));
             }
@@ -102,7 +104,7 @@ pub(super) fn run(cache: &Path, args: &Conformance, global: &Global) -> Result<(
             let count = |vote: Vote| format!("{} {}", counts.get(&vote).unwrap_or(&0), vote.name());
             let counts: Vec<String> = Vote::ALL.into_iter().map(count).collect();
             out::line(format_args!(
-                "{target}: {} of {}",
+                "{place}: {} of {}",
                 counts.join(", "),
                 cases.len()
             ));
@@ -133,15 +135,15 @@ fn cases(folder: &Path, only: &[String]) -> Vec<(String, PathBuf)> {
     cases
 }
 
-fn judged(folder: &Path, target: Target) -> (Vote, String) {
-    let (ours, judges) = match given(folder, target) {
+fn judged(folder: &Path, place: &Opened) -> (Vote, String) {
+    let (ours, judges) = match given(folder, place) {
         Ok(given) => given,
         Err((Status::Wrong, reason)) => return (Vote::Wrong, reason),
         Err((_, reason)) => return (Vote::Refused, reason),
     };
     let body = folder.join("expanded.onnx");
     if body.is_file()
-        && let Ok((_, expanded)) = outputs(&body, folder, target)
+        && let Ok((_, expanded)) = outputs(&body, folder, place)
         && let Some(why) = difference(&ours, &expanded)
     {
         return (
@@ -186,8 +188,8 @@ fn difference(ours: &[Value], theirs: &[Value]) -> Option<String> {
 type Outputs = Vec<Value>;
 
 /// Our outputs and those of each judge that has a vote.
-fn given(folder: &Path, target: Target) -> Result<(Outputs, Vec<(&'static str, Outputs)>), Bad> {
-    let (session, ours) = outputs(&folder.join("model.onnx"), folder, target)?;
+fn given(folder: &Path, place: &Opened) -> Result<(Outputs, Vec<(&'static str, Outputs)>), Bad> {
+    let (session, ours) = outputs(&folder.join("model.onnx"), folder, place)?;
     let mut judges = Vec::new();
     for judge in JUDGES {
         let data = folder.join(judge);
@@ -205,10 +207,12 @@ fn given(folder: &Path, target: Target) -> Result<(Outputs, Vec<(&'static str, O
 }
 
 /// A model's outputs of a case's inputs.
-fn outputs(model: &Path, folder: &Path, target: Target) -> Result<(Session, Outputs), Bad> {
-    let session = session(model, target)?;
+fn outputs(model: &Path, folder: &Path, place: &Opened) -> Result<(Session, Outputs), Bad> {
+    // Cases may break what an operator demands, which any of the three may refuse.
+    let refused = |(_, reason): Bad| (Status::Refused, reason);
+    let session = session(model, place).map_err(refused)?;
     let outputs = {
-        let inputs = inputs(&session, &folder.join("test_data_set_0"))?;
+        let inputs = inputs(&session, &folder.join("test_data_set_0")).map_err(refused)?;
         let outputs = session.run(&inputs);
         outputs.map_err(|error| (Status::Refused, error.to_string()))?
     };

@@ -11,7 +11,7 @@ const SIGMAS: f64 = 5.0;
 
 /// How a test's draws are judged, if it has any.
 pub(super) fn statistics(test: &str) -> Option<Statistics> {
-    let name = test.strip_prefix("node/test_")?;
+    let (_, name) = test.split_once("/test_")?;
     if name.starts_with("bernoulli") {
         return Some(bernoulli);
     }
