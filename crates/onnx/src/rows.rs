@@ -58,6 +58,7 @@ mod sequence_map;
 mod shape;
 mod signal;
 mod state;
+mod steps;
 mod text;
 mod tfidf;
 mod training;

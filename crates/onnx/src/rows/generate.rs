@@ -1,12 +1,12 @@
 //! Tensors made by counting: `Range`, `OneHot`.
 
 use alula_ir::{Attrs, ValueId};
-use alula_ops::elementwise::{arithmetic, choice};
+use alula_ops::elementwise::arithmetic;
 use alula_ops::shape::{AS_DIMS, ONE_HOT, RANGE, range_count};
-use alula_tensor::{DType, Dim, Scalar};
+use alula_tensor::Dim;
 
 use super::shape::{as_scalar, read_dim};
-use super::{Built, Row, RowCtx, RowError, row};
+use super::{Built, Row, RowCtx, RowError, row, steps};
 
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
@@ -47,36 +47,32 @@ fn known_count(
     {
         return range_count(start, limit, step).map(Some).ok_or_else(zero);
     }
+    let dtype = ctx.ty(delta)?.dtype;
     let floats = all.map(|value| ctx.as_constant(value).and_then(|tensor| tensor.get(0)));
-    if let [Some(start), Some(limit), Some(delta)] = floats.map(|v| v.map(Scalar::to_f64)) {
-        if delta == 0.0 {
+    if let [Some(start), Some(limit), Some(delta)] = floats {
+        if delta.to_f64() == 0.0 {
             return Err(zero());
         }
-        let count = ((limit - start) / delta).ceil().max(0.0);
-        return Ok(Some(Dim::new(count as i64)));
+        let count = steps::known_count(dtype, [start, limit, delta]);
+        return Ok(Some(Dim::new(count)));
     }
     Ok(None)
 }
 
-/// `max(ceil((limit - start) / delta), 0)`, computed in f64 by the model's own operators.
+/// The number of steps, computed by the model's own operators.
 fn count_at_run_time(
     ctx: &mut RowCtx<'_, '_>,
     start: ValueId,
     limit: ValueId,
     delta: ValueId,
 ) -> Result<Dim, RowError> {
-    let mut wide =
-        |value: ValueId, to: DType| ctx.push(&choice::CAST, &[value], Attrs::new().with("to", to));
-    let (start, limit) = (wide(start, DType::F64)?, wide(limit, DType::F64)?);
-    let delta = wide(delta, DType::F64)?;
-    let zero = ctx.scalar(DType::F64, 0.0)?;
-    let stays = ctx.push(&arithmetic::EQ, &[delta, zero], Attrs::new())?;
+    let zero = ctx.number(delta, 0.0)?;
+    let stays = ctx.op(&arithmetic::EQ, &[delta, zero])?;
     ctx.refuse(stays, "the step is 0")?;
-    let span = ctx.push(&arithmetic::SUB, &[limit, start], Attrs::new())?;
-    let ratio = ctx.push(&arithmetic::DIV, &[span, delta], Attrs::new())?;
-    let steps = ctx.push(&arithmetic::CEIL, &[ratio], Attrs::new())?;
-    let steps = ctx.push(&arithmetic::MAX, &[steps, zero], Attrs::new())?;
-    let count = ctx.push(&choice::CAST, &[steps], Attrs::new().with("to", DType::I64))?;
+    let compute = ctx.ty(delta)?.dtype.compute();
+    let mut wide = |value| ctx.cast(value, compute);
+    let (start, limit, delta) = (wide(start)?, wide(limit)?, wide(delta)?);
+    let count = steps::count(ctx, start, limit, delta)?;
     let count = ctx.push(&AS_DIMS, &[count], Attrs::new())?;
     match ctx.content(count).as_deref() {
         Some([count]) => Ok(count.clone()),
