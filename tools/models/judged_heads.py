@@ -108,7 +108,9 @@ def multi_head(rng, opset):
         more = (pick(rng, (1, n)), pick(rng, (1, heads)), queries, before + keys)
         more = tame(rng, more, F32)
     inputs = [*(tame(rng, own, F32) for own in dims), bias, mask, more, *(past or [])]
-    made = case("MultiHeadAttention", inputs, attributes, 1 if is_by_head or wide != size else 3)
+    many = 1 if is_by_head or wide != size else 3
+    many = 4 if many == 3 and rng.random() < 0.3 else many
+    made = case("MultiHeadAttention", inputs, attributes, many)
     if is_by_head:
         return maybe_open(rng, made, {0: "bs", 1: "b_k", 2: "b_k"})
     return maybe_open(rng, made, {0: "bs", 1: "bk", 2: "bk", 4: "b", 6: "b_p", 7: "b_p"})
@@ -207,7 +209,10 @@ def group_query(rng, opset):
         sink = tame(rng, (heads,), F32)
     inputs = [*parts, *(past or [None, None]), (before + length - 1).astype(np.int32),
               np.array(total, np.int32), *tables, more, sink]
-    made = case("GroupQueryAttention", inputs, attributes, 3)
+    many = 3
+    if rng.random() < 0.3:
+        attributes["qk_output"], many = int(rng.integers(1, 3)), 4
+    made = case("GroupQueryAttention", inputs, attributes, many)
     made.fixed[6] = rng.random() < 0.5
     return maybe_open(rng, made, {0: "bs", 1: "bs", 2: "bs", 3: "b_p", 4: "b_p", 5: "b", 9: "bs"})
 

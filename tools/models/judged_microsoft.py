@@ -270,6 +270,36 @@ def matmul_n_bits(rng, opset):
     return made
 
 
+def matmul_by_index(rng, opset):
+    """Blocks that say where they belong, as a quantizer leaves them that went by activation; zero
+    points that are no integers."""
+    made = matmul_n_bits(rng, opset)
+    while made.attributes["bits"] != 4:         # ONNX Runtime knows no others here
+        made = matmul_n_bits(rng, opset)
+    k, (n, blocks) = made.attributes["K"], made.inputs[2].shape
+    if rng.random() < 0.5:
+        made.inputs[3] = (rng.random((n, blocks)) * 15).astype(np.float32)
+    order = rng.permutation(np.arange(k) // 16) if rng.random() < 0.7 else None
+    made.inputs[4:5] = [order if order is None else order.astype(np.int32)]
+    made.fixed = [False, True, True] + [x is not None for x in made.inputs[3:5]]
+    made.fixed += [False] * (len(made.inputs) - 5)
+    made.expected = [by_formula(made)]
+    return made
+
+
+def by_formula(made):
+    a, weights, scales, zeros, order, *bias = made.inputs
+    (n, blocks), k = scales.shape, made.attributes["K"]
+    halves = lambda x, count: np.stack([x & 15, x >> 4], -1).reshape(n, -1)[:, :count]
+    if zeros is None:
+        zeros = np.full((n, blocks), 8)
+    elif zeros.dtype == U8:
+        zeros = halves(zeros, blocks)
+    order = np.arange(k) // 16 if order is None else order
+    real = (halves(weights.reshape(n, -1), k) - zeros.astype(F32)[:, order]) * scales[:, order]
+    return (a @ real.T + (bias[0] if bias else 0)).astype(F32)
+
+
 def dynamic_lstm(rng, opset):
     steps, batch, width, hidden = full(rng, 4, 1, 4)
     direction = pick(rng, ("forward", "reverse", "bidirectional"))
@@ -319,6 +349,7 @@ OPERATORS = [
     qlinear("QLinearAdd"), qlinear("QLinearMul"), (PREFIX + "QGemm", qgemm),
     (PREFIX + "MatMulIntegerToFloat", integer_to_float),
     (PREFIX + "DynamicQuantizeMatMul", dynamic_matmul), (PREFIX + "MatMulNBits", matmul_n_bits),
+    (PREFIX + "MatMulNBits", matmul_by_index),
     (PREFIX + "DynamicQuantizeLSTM", dynamic_lstm),
     ("SimplifiedLayerNormalization", simplified_norm),
 ]

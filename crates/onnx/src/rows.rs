@@ -27,6 +27,7 @@ mod generate;
 mod gradient;
 mod grid;
 mod group_query;
+mod group_scores;
 mod heads;
 mod host;
 mod image;
@@ -39,6 +40,7 @@ mod loss;
 mod microsoft;
 mod ml;
 mod multi_head;
+mod nbits;
 mod ngrams;
 mod normalization;
 mod pivots;
@@ -149,6 +151,7 @@ const FAMILIES: &[&[Row]] = &[
     microsoft::ROWS,
     ml::ROWS,
     multi_head::ROWS,
+    nbits::ROWS,
     ngrams::ROWS,
     normalization::ROWS,
     pooling::ROWS,

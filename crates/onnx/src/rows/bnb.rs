@@ -7,7 +7,7 @@ use alula_tensor::{DType, Dim, Scalar, Tensor};
 
 use super::compose::{Value, one_of};
 use super::contraction::matmul;
-use super::microsoft::sizes_of_blocks;
+use super::nbits::sizes_of_blocks;
 use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
 
 /// The family's rows.

@@ -2,15 +2,14 @@
 //! before is kept in a buffer of which each sequence has filled its own part.
 
 use alula_ir::{Attrs, ValueId};
-use alula_ops::contraction::MATMUL;
-use alula_ops::elementwise::arithmetic::{AND, GE, GT, LT, MAX, MIN, OR, TANH};
+use alula_ops::elementwise::arithmetic::{AND, GE, GT, LT, MAX, MIN, OR};
 use alula_ops::indexing::GATHER_ND;
-use alula_ops::normalization::{RMS_NORM, SOFTMAX};
-use alula_ops::shape::PAD;
+use alula_ops::normalization::RMS_NORM;
 use alula_tensor::{DType, Dim};
 
 use super::compose::Value;
-use super::heads::{heads, scale_of};
+use super::group_scores::{attend, noted};
+use super::heads::heads;
 use super::shape::read_dim;
 use super::state::{Rotation, rotate};
 use super::{Built, Row, RowCtx, RowError, microsoft_row as row};
@@ -42,7 +41,7 @@ pub(super) const ROWS: &[Row] = &[row(
 
 /// Refuses what is not built here.
 fn refuse(ctx: &RowCtx<'_, '_>) -> Result<(), RowError> {
-    for name in ["kv_cache_bit_width", "qk_output", "sliding_window_cache"] {
+    for name in ["kv_cache_bit_width", "sliding_window_cache"] {
         let given = ctx.int_or(name, 0);
         if given != 0 {
             return Err(RowError::Unsupported(format!(
@@ -63,19 +62,23 @@ fn refuse(ctx: &RowCtx<'_, '_>) -> Result<(), RowError> {
             return Err(RowError::Unsupported(format!("input {position} ({name})")));
         }
     }
-    match ctx.wants(3) {
-        true => Err(RowError::Unsupported("scores as output".to_owned())),
-        false => Ok(()),
+    match (ctx.int_or("qk_output", 0), ctx.wants(3)) {
+        (0, false) | (1 | 2, true) => Ok(()),
+        (given, is_wanted) => {
+            let scores = if is_wanted { "are" } else { "are no" };
+            let reason = format!("attribute qk_output is {given}, but scores {scores} an output");
+            Err(RowError::Invalid(reason))
+        }
     }
 }
 
 /// What the operands come to.
-struct Sizes {
-    batch: Dim,
-    length: Dim,
-    heads: i64,
-    kv_heads: i64,
-    size: Dim,
+pub(super) struct Sizes {
+    pub(super) batch: Dim,
+    pub(super) length: Dim,
+    pub(super) heads: i64,
+    pub(super) kv_heads: i64,
+    pub(super) size: Dim,
 }
 
 /// Queries `[batch, length, heads, size]`, and keys and values with heads of their own.
@@ -275,8 +278,12 @@ fn group_query(ctx: &mut RowCtx<'_, '_>) -> Built {
     let values = ctx.permute(values, &[0, 2, 1, 3])?;
     let q = ctx.permute(q, &[0, 2, 1, 3])?;
     let seen = seen(ctx, own, ends, &total)?;
-    let y = attend(ctx, [q, keys, values], seen, (&given, &total), &sizes)?;
+    let totals = (&given, &total);
+    let (y, scores) = attend(ctx, [q, keys, values], seen, totals, &sizes)?;
     let mut results = vec![y, keys, values];
+    if ctx.wants(3) {
+        results.push(noted(ctx, scores, [seen, ends], totals, &sizes)?);
+    }
     results.truncate(ctx.num_outputs().max(1));
     Ok(results)
 }
@@ -312,85 +319,4 @@ fn seen(ctx: &mut RowCtx<'_, '_>, own: ValueId, ends: ValueId, total: &Dim) -> V
     let mut to = ctx.ty(seen)?.shape;
     to.splice(1..1, [Dim::new(1), Dim::new(1)]);
     ctx.view(seen, to)
-}
-
-/// `[batch, length, heads * size]` of queries, keys and values with heads second.
-fn attend(
-    ctx: &mut RowCtx<'_, '_>,
-    [q, k, v]: [ValueId; 3],
-    seen: ValueId,
-    (given, total): (&Dim, &Dim),
-    sizes: &Sizes,
-) -> Value {
-    let one = Dim::new(1);
-    let (kv_heads, group) = (
-        Dim::new(sizes.kv_heads),
-        Dim::new(sizes.heads / sizes.kv_heads),
-    );
-    let (batch, length, size) = (&sizes.batch, &sizes.length, &sizes.size);
-    let of = |heads: &Dim, rows: &Dim| {
-        let shape = [batch, &kv_heads, heads, rows, size];
-        shape.map(Clone::clone).to_vec()
-    };
-    let q = ctx.view(q, of(&group, length))?;
-    let (k, v) = (ctx.view(k, of(&one, total))?, ctx.view(v, of(&one, total))?);
-    let scale = scale_of(ctx, size)?;
-    let scores = ctx.push(&MATMUL, &[q, k], Attrs::new().with("transpose_b", true))?;
-    let mut scores = ctx.times(scores, scale)?;
-    let cap = ctx.float_or("softcap", 0.0);
-    if cap > 0.0 {
-        let cap = ctx.number(scores, cap)?;
-        let share = ctx.div(scores, cap)?;
-        let bent = ctx.op(&TANH, &[share])?;
-        scores = ctx.mul(bent, cap)?;
-    }
-    if let Some(mut bias) = ctx.optional(10) {
-        ctx.need_rank(10, 4)?;
-        let mut to = ctx.ty(bias)?.shape;
-        if given != total {
-            // The buffer is longer than what the bias is of.
-            let mut pads = vec![Dim::new(0); 8];
-            pads[7] = total.clone() - to[3].clone();
-            to[3] = total.clone();
-            bias = ctx.push(&PAD, &[bias], Attrs::new().with("pads", pads))?;
-        }
-        let split = match to[1].is(1) {
-            true => [one.clone(), one.clone()],
-            false => [kv_heads.clone(), group.clone()],
-        };
-        to.splice(1..2, split);
-        let bias = ctx.view(bias, to)?;
-        scores = ctx.add(scores, bias)?;
-    }
-    let never = ctx.number(scores, f64::NEG_INFINITY)?;
-    scores = ctx.select(seen, scores, never)?;
-    let is_smooth = ctx.int_or("smooth_softmax", -1) == 1;
-    let sink = match ctx.optional(11) {
-        Some(sink) => {
-            ctx.need_rank(11, 1)?;
-            Some(ctx.view(
-                sink,
-                vec![kv_heads.clone(), group.clone(), one.clone(), one.clone()],
-            )?)
-        }
-        None if is_smooth => Some(ctx.number(scores, 0.0)?),
-        None => None,
-    };
-    if let Some(sink) = sink {
-        // One more key, of no value.
-        let to = [batch, &kv_heads, &group, length, &one];
-        let sink = ctx.expand(sink, to.map(Clone::clone).to_vec())?;
-        scores = ctx.join(&[scores, sink], 4)?;
-    }
-    let mut weights = ctx.push(&SOFTMAX, &[scores], Attrs::new().with("axis", -1_i64))?;
-    if sink.is_some() {
-        weights = ctx.part(weights, 4, Dim::new(0), total.clone())?;
-    }
-    let mixed = ctx.op(&MATMUL, &[weights, v])?;
-    let heads = Dim::new(sizes.heads);
-    let to = [batch, &heads, length, size].map(Clone::clone).to_vec();
-    let mixed = ctx.view(mixed, to)?;
-    let mixed = ctx.permute(mixed, &[0, 2, 1, 3])?;
-    let width = heads * size.clone();
-    ctx.view(mixed, vec![batch.clone(), length.clone(), width])
 }

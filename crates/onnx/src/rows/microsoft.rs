@@ -1,16 +1,14 @@
 //! Operators of the domain `com.microsoft`: quantized and fused forms, as what they are made of.
 
 use alula_ir::{Attrs, OpDef, ValueId};
-use alula_ops::contraction::MATMUL;
 use alula_ops::elementwise::activation::{GELU, SILU};
 use alula_ops::elementwise::arithmetic::{ADD, FMA, MUL};
-use alula_ops::elementwise::choice::CAST;
 use alula_ops::normalization::{LAYER_NORM, RMS_NORM};
-use alula_ops::quantization::{DEQUANTIZE_LINEAR, QUANTIZE_LINEAR};
+use alula_ops::quantization::QUANTIZE_LINEAR;
 use alula_ops::shape::{EXPAND, TRANSPOSE};
-use alula_tensor::{DType, Dim, Scalar, Tensor};
+use alula_tensor::{DType, Dim, Tensor};
 
-use super::contraction::{matmul, reshape};
+use super::contraction::reshape;
 use super::quantization::{
     dequantize, dynamic_quantize, integer_product, quantize, requantized, scaled_sums,
 };
@@ -39,11 +37,6 @@ pub(super) const ROWS: &[Row] = &[
         let value = real_product(ctx, [a, b], [Some(a_zero), b_zero], scale)?;
         biased(ctx, value, ctx.optional(4))
     }),
-    row(
-        "MatMulNBits",
-        &["K", "N", "accuracy_level", "bits", "block_size"],
-        matmul_n_bits,
-    ),
     row(
         "DynamicQuantizeLSTM",
         &[
@@ -217,84 +210,6 @@ pub(super) fn unpacked(bytes: &[u8], dtype: DType, rows: usize, count: usize) ->
         }
     }
     Some(tensor)
-}
-
-/// `K`, `N` and `block_size` of a product with a weight stored in blocks.
-pub(super) fn sizes_of_blocks(ctx: &RowCtx<'_, '_>) -> Result<[usize; 3], RowError> {
-    let need = |name: &str| {
-        ctx.int(name)
-            .and_then(|value| usize::try_from(value).ok())
-            .filter(|value| *value > 0)
-            .ok_or_else(|| RowError::Invalid(format!("attribute {name} must be positive")))
-    };
-    Ok([need("K")?, need("N")?, need("block_size")?])
-}
-
-/// `a` times the transpose of a weight stored in blocks of 2, 4 or 8 bits with a scale each.
-fn matmul_n_bits(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let [k, n, block] = sizes_of_blocks(ctx)?;
-    let bits = ctx.int_or("bits", 4);
-    let dtype = match bits {
-        2 => DType::U2,
-        4 => DType::U4,
-        8 => DType::U8,
-        _ => return Err(RowError::Unsupported(format!("attribute bits is {bits}"))),
-    };
-    if ctx.optional(4).is_some() {
-        return Err(RowError::Unsupported("input g_idx".to_owned()));
-    }
-    let bits = bits as usize;
-    let blocks = k.div_ceil(block);
-    let (a, weights, scales) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
-    let packed = ctx.as_constant(weights).ok_or_else(|| {
-        RowError::Unsupported("weights that are computed while the model runs".to_owned())
-    })?;
-    let short = |what: &str| RowError::Invalid(format!("{what} do not fit N = {n}, K = {k}"));
-    // The padding of the last block is dropped.
-    let codes = unpacked(packed.bytes(), dtype, n, k).ok_or_else(|| short("weights"))?;
-    let codes = ctx.constant(codes);
-    let shape = vec![Dim::new(n as i64), Dim::new(blocks as i64)];
-    let scales = reshape(ctx, scales, shape.clone())?;
-    let real_dtype = ctx.ty(scales)?.dtype;
-    let zero = match ctx.optional(3) {
-        None => {
-            let middle = vec![Scalar::Int(1 << (bits - 1)); n * blocks];
-            let zero = Tensor::from_scalars(dtype, &[n, blocks], &middle);
-            Some(ctx.constant(zero.map_err(|_| short("zero points"))?))
-        }
-        Some(zero) if ctx.ty(zero)?.dtype == DType::U8 => {
-            let packed = ctx.as_constant(zero).ok_or_else(|| {
-                RowError::Unsupported("zero points computed while the model runs".to_owned())
-            })?;
-            let zeros = unpacked(packed.bytes(), dtype, n, blocks);
-            Some(ctx.constant(zeros.ok_or_else(|| short("zero points"))?))
-        }
-        Some(_) => {
-            let reason = "zero points that are no integers";
-            return Err(RowError::Unsupported(reason.to_owned()));
-        }
-    };
-    let attrs = Attrs::new().with("axis", 1_i64).with("block", block as i64);
-    let name = ctx.name().to_owned();
-    let operands = [Some(codes), Some(scales), zero];
-    let mut weight = ctx
-        .graph()
-        .push(&DEQUANTIZE_LINEAR, &operands, attrs, &name)?[0];
-    let a_dtype = ctx.ty(a)?.dtype;
-    if real_dtype != a_dtype {
-        weight = ctx.push(&CAST, &[weight], Attrs::new().with("to", a_dtype))?;
-    }
-    let product = if ctx.rank(a)? == 1 {
-        let columns = transposed(ctx, weight, true)?;
-        matmul(ctx, a, columns)?
-    } else {
-        ctx.push(
-            &MATMUL,
-            &[a, weight],
-            Attrs::new().with("transpose_b", true),
-        )?
-    };
-    biased(ctx, product, ctx.optional(5))
 }
 
 /// A scale or zero point of each direction, or of each column of it, as one of each column:

@@ -3,6 +3,7 @@
 
 use alula_ir::{Attrs, ValueId};
 use alula_ops::contraction::MATMUL;
+use alula_ops::elementwise::arithmetic::MAX;
 use alula_ops::normalization::SOFTMAX;
 use alula_tensor::Dim;
 
@@ -144,10 +145,12 @@ fn multi_head_attention(ctx: &mut RowCtx<'_, '_>) -> Built {
     let mixed = ctx.permute(mixed, &[0, 2, 1, 3])?;
     let width = v_ty.shape[3].clone() * Dim::new(count);
     let y = ctx.view(mixed, vec![batch, queries, width])?;
-    if ctx.wants(3) {
-        return Err(RowError::Unsupported("scores as output".to_owned()));
-    }
     let mut results = vec![y, k, v];
+    if ctx.wants(3) {
+        // What no query sees is told by the least number.
+        let least = ctx.number(scores, f64::from(f32::MIN))?;
+        results.push(ctx.op(&MAX, &[scores, least])?);
+    }
     results.truncate(ctx.num_outputs().max(1));
     Ok(results)
 }
