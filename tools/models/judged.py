@@ -29,10 +29,11 @@ import judged_heads
 import judged_learning
 import judged_microsoft
 import judged_quantized
+import judged_trees
 
 OPERATORS = (judged_cases.OPERATORS + judged_learning.OPERATORS + judged_microsoft.OPERATORS
              + judged_quantized.OPERATORS + judged_fused.OPERATORS
-             + judged_heads.OPERATORS)
+             + judged_heads.OPERATORS + judged_trees.OPERATORS)
 OPSETS = (21, 21, 18, 13)                 # both judges know these; drawn with these weights
 IR_VERSIONS = {13: 7, 18: 8, 21: 10, 23: 11}
 TYPES = {number: f"tensor({name.lower()})" for name, number in onnx.TensorProto.DataType.items()}

@@ -50,6 +50,7 @@ mod quantization;
 mod random;
 mod recurrent;
 mod reduce;
+mod regressor;
 mod resample;
 mod resampling;
 mod roi;
@@ -160,6 +161,7 @@ const FAMILIES: &[&[Row]] = &[
     random::ROWS,
     recurrent::ROWS,
     reduce::ROWS,
+    regressor::ROWS,
     resampling::ROWS,
     roi::ROWS,
     scan::ROWS,

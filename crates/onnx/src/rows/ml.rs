@@ -3,9 +3,11 @@
 use alula_ir::{Attrs, ValueId};
 use alula_ops::contraction::MATMUL;
 use alula_ops::elementwise::activation::SIGMOID;
-use alula_ops::elementwise::arithmetic::{EQ, GT, IS_NAN, LOG, SIGN, SQRT};
+use alula_ops::elementwise::arithmetic::{EQ, GT, IS_NAN, LOG, NOT, SIGN, SQRT};
+use alula_ops::host_ops::STRING_EQUAL;
 use alula_ops::normalization::SOFTMAX;
 use alula_ops::reduce::{REDUCE_L1, REDUCE_L2, REDUCE_MAX};
+use alula_ops::shape::PAD;
 use alula_tensor::{DType, Dim, Tensor};
 
 use super::compose::{Value, one_of};
@@ -65,6 +67,13 @@ pub(super) const ROWS: &[Row] = &[
             "replaced_value_int64",
         ],
         imputer,
+    ),
+    row("FeatureVectorizer", &[1], &["inputdimensions"], vectorizer),
+    row(
+        "OneHotEncoder",
+        &[1],
+        &["cats_int64s", "cats_strings", "zeros"],
+        one_hot_encoder,
     ),
     row(
         "LinearRegressor",
@@ -138,6 +147,72 @@ fn imputer(ctx: &mut RowCtx<'_, '_>) -> Built {
         }
     };
     Ok(vec![ctx.select(is_replaced, values, x)?])
+}
+
+/// Rows of several operands, one behind the other; each has as many columns as it is said to have,
+/// the last of them 0 where it has fewer.
+fn vectorizer(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let inputs = ctx.all_inputs()?;
+    let widths = ctx.ints("inputdimensions").unwrap_or_default();
+    if widths.len() != inputs.len() || widths.iter().any(|width| *width < 0) {
+        return Err(RowError::Invalid(format!(
+            "attribute inputdimensions is {widths:?} for {} operands",
+            inputs.len()
+        )));
+    }
+    let mut parts = Vec::new();
+    for (x, width) in inputs.into_iter().zip(widths) {
+        let mut x = ctx.cast(x, DType::F32)?;
+        if ctx.rank(x)? == 1 {
+            x = ctx.unsqueeze(x, 0)?;
+        }
+        let ty = ctx.ty(x)?;
+        let given = match ty.shape.as_slice() {
+            [_, given] => given.as_const(),
+            _ => return Err(RowError::Invalid(format!("features {ty}"))),
+        };
+        let given = given.ok_or_else(|| RowError::Unsupported(format!("features {ty}")))?;
+        if given < width {
+            let pads = [0, 0, 0, width - given].map(Dim::new).to_vec();
+            let zero = ctx.number(x, 0.0)?;
+            x = ctx.push(&PAD, &[x, zero], Attrs::new().with("pads", pads))?;
+        }
+        parts.push(ctx.part(x, 1, Dim::new(0), Dim::new(width))?);
+    }
+    Ok(vec![ctx.join(&parts, 1)?])
+}
+
+/// A new last axis that tells of each category whether the element is it; all of it is 0 if none
+/// is, which only `zeros` allows.
+fn one_hot_encoder(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let x = ctx.input(0)?;
+    let ty = ctx.ty(x)?;
+    let is_text = ty.dtype == DType::String;
+    let categories = match is_text {
+        true => ctx.strs("cats_strings").map(|words| {
+            let tensor = Tensor::from_strings(&[words.len()], words);
+            tensor.map_err(|error| RowError::Invalid(error.to_string()))
+        }),
+        false => ctx
+            .ints("cats_int64s")
+            .map(|numbers| Ok(Tensor::from_i64s(&numbers))),
+    };
+    let categories = categories
+        .ok_or_else(|| RowError::Invalid(format!("there are no categories of {}", ty.dtype)))??;
+    let categories = ctx.constant(categories);
+    let x = match is_text {
+        true => x,
+        false => ctx.cast(x, DType::I64)?,
+    };
+    let x = ctx.unsqueeze(x, ty.rank())?;
+    let op = if is_text { &STRING_EQUAL } else { &EQ };
+    let same = ctx.op(op, &[x, categories])?;
+    if !ctx.flag("zeros", true) {
+        let any = ctx.reduce(&REDUCE_MAX, same, vec![ty.rank() as i64], false)?;
+        let none = ctx.op(&NOT, &[any])?;
+        ctx.refuse(none, "an element is of no category")?;
+    }
+    Ok(vec![ctx.cast(same, DType::F32)?])
 }
 
 /// What scores become in the end.

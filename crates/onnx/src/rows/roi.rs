@@ -1,7 +1,7 @@
-//! `RoiAlign`: regions of images, resampled.
+//! `RoiAlign` and `MaxRoiPool`: regions of images, resampled.
 
 use alula_ir::{Attrs, ValueId};
-use alula_ops::elementwise::arithmetic::{AND, CEIL, GT, LT, MAX, NOT, OR};
+use alula_ops::elementwise::arithmetic::{ABS, AND, CEIL, FLOOR, GE, GT, LT, MAX, NOT, OR, SIGN};
 use alula_ops::indexing::GATHER_ND;
 use alula_ops::reduce::{REDUCE_MAX, REDUCE_SUM};
 use alula_tensor::{DType, Dim};
@@ -12,19 +12,103 @@ use super::shape::read_dim;
 use super::{Built, Row, RowCtx, RowError, row};
 
 /// The family's rows.
-pub(super) const ROWS: &[Row] = &[row(
-    "RoiAlign",
-    &[10, 16, 22],
-    &[
-        "coordinate_transformation_mode",
-        "mode",
-        "output_height",
-        "output_width",
-        "sampling_ratio",
-        "spatial_scale",
-    ],
-    roi_align,
-)];
+pub(super) const ROWS: &[Row] = &[
+    row(
+        "MaxRoiPool",
+        &[1, 22],
+        &["pooled_shape", "spatial_scale"],
+        max_roi_pool,
+    ),
+    row(
+        "RoiAlign",
+        &[10, 16, 22],
+        &[
+            "coordinate_transformation_mode",
+            "mode",
+            "output_height",
+            "output_width",
+            "sampling_ratio",
+            "spatial_scale",
+        ],
+        roi_align,
+    ),
+];
+
+/// Which pixels of an axis lie in each bin of each region, `[regions, bins, extent]`.
+fn bins(ctx: &mut RowCtx<'_, '_>, [begin, end]: [ValueId; 2], count: i64, extent: &Dim) -> Value {
+    let length = ctx.sub(end, begin)?;
+    let length = ctx.plus(length, 1.0)?;
+    let one = ctx.number(length, 1.0)?;
+    let length = ctx.op(&MAX, &[length, one])?;
+    let dtype = ctx.ty(length)?.dtype;
+    let divisor = ctx.number(length, count as f64)?;
+    let size = ctx.div(length, divisor)?;
+    let bin = ctx.iota(dtype, Dim::new(count))?;
+    let next = ctx.plus(bin, 1.0)?;
+    let (low, high) = (ctx.mul(bin, size)?, ctx.mul(next, size)?);
+    let (low, high) = (ctx.op(&FLOOR, &[low])?, ctx.op(&CEIL, &[high])?);
+    let (low, high) = (ctx.add(low, begin)?, ctx.add(high, begin)?);
+    let (low, high) = (ctx.unsqueeze(low, 2)?, ctx.unsqueeze(high, 2)?);
+    let pixel = ctx.iota(dtype, extent.clone())?;
+    let (after, before) = (ctx.op(&GE, &[pixel, low])?, ctx.op(&LT, &[pixel, high])?);
+    ctx.op(&AND, &[after, before])
+}
+
+/// The greatest pixel of each bin of each region, 0 where there is none. Corners of regions are
+/// rounded to pixels, and belong to them.
+fn max_roi_pool(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let (x, rois) = (ctx.input(0)?, ctx.input(1)?);
+    let (ty, rois_ty) = (ctx.ty(x)?, ctx.ty(rois)?);
+    let is_list = rois_ty.rank() == 2 && rois_ty.shape[1].is(5);
+    if ty.rank() != 4 || !is_list {
+        return Err(RowError::Invalid(format!("regions {rois_ty} of {ty}")));
+    }
+    let sizes = ctx.ints("pooled_shape").unwrap_or_default();
+    let &[high, broad] = sizes.as_slice() else {
+        return Err(RowError::Invalid(format!("pooled_shape {sizes:?}")));
+    };
+    if high < 1 || broad < 1 {
+        return Err(RowError::Invalid(format!("pooled_shape {sizes:?}")));
+    }
+    let dtype = wide(ty.dtype);
+    let (batch, rois) = {
+        let batch = ctx.part(rois, 1, Dim::new(0), Dim::new(1))?;
+        let batch = ctx.cast(batch, DType::I64)?;
+        let rois = ctx.cast(rois, dtype)?;
+        (ctx.view(batch, vec![rois_ty.shape[0].clone()])?, rois)
+    };
+    ctx.demand_within(batch, x, 0)?;
+    // Halves are rounded away from 0.
+    let scaled = ctx.times(rois, ctx.float_or("spatial_scale", 1.0))?;
+    let (size, sign) = (ctx.op(&ABS, &[scaled])?, ctx.op(&SIGN, &[scaled])?);
+    let size = ctx.plus(size, 0.5)?;
+    let size = ctx.op(&FLOOR, &[size])?;
+    let rounded = ctx.mul(size, sign)?;
+    let mut corner = |k: i64| ctx.part(rounded, 1, Dim::new(k), Dim::new(k + 1));
+    let [left, top, right, bottom] = [corner(1)?, corner(2)?, corner(3)?, corner(4)?];
+    let rows = bins(ctx, [top, bottom], high, &ty.shape[2])?;
+    let columns = bins(ctx, [left, right], broad, &ty.shape[3])?;
+    let images = ctx.gather(x, batch, 0)?;
+    let never = ctx.number(images, f64::NEG_INFINITY)?;
+    // `[R, C, H, 1, W]` in the columns `[R, 1, 1, bins, W]`, then `[R, C, 1, bins, H]` in the rows.
+    let images = ctx.unsqueeze(images, 3)?;
+    let columns = ctx.unsqueeze(columns, 1)?;
+    let columns = ctx.unsqueeze(columns, 1)?;
+    let inside = ctx.select(columns, images, never)?;
+    let lines = ctx.reduce(&REDUCE_MAX, inside, vec![4], false)?;
+    let lines = ctx.permute(lines, &[0, 1, 3, 2])?;
+    let lines = ctx.unsqueeze(lines, 2)?;
+    let rows = ctx.unsqueeze(rows, 1)?;
+    let rows = ctx.unsqueeze(rows, 3)?;
+    let inside = ctx.select(rows, lines, never)?;
+    let greatest = ctx.reduce(&REDUCE_MAX, inside, vec![4], false)?;
+    // Bins without a pixel.
+    let has_row = ctx.reduce(&REDUCE_MAX, rows, vec![4], false)?;
+    let has_column = ctx.reduce(&REDUCE_MAX, columns, vec![4], false)?;
+    let is_there = ctx.op(&AND, &[has_row, has_column])?;
+    let none = ctx.number(greatest, 0.0)?;
+    Ok(vec![ctx.select(is_there, greatest, none)?])
+}
 
 /// Regions of images, each divided into bins; a bin is the average or the greatest of samples.
 ///

@@ -40,19 +40,19 @@ pub(super) const ROWS: &[Row] = &[row(
 )];
 
 /// The trees as tables by place.
-struct Forest {
-    nodes: usize,
-    leaves: usize,
-    roots: Vec<i64>,
-    features: Vec<i64>,
-    modes: Vec<i64>,
-    splits: Tensor,
-    on_true: Vec<i64>,
-    on_false: Vec<i64>,
-    on_missing: Vec<i64>,
+pub(super) struct Forest {
+    pub(super) nodes: usize,
+    pub(super) leaves: usize,
+    pub(super) roots: Vec<i64>,
+    pub(super) features: Vec<i64>,
+    pub(super) modes: Vec<i64>,
+    pub(super) splits: Tensor,
+    pub(super) on_true: Vec<i64>,
+    pub(super) on_false: Vec<i64>,
+    pub(super) on_missing: Vec<i64>,
     /// Members of each place's set.
-    members: Vec<Vec<f64>>,
-    levels: usize,
+    pub(super) members: Vec<Vec<f64>>,
+    pub(super) levels: usize,
 }
 
 fn tensor(ctx: &RowCtx<'_, '_>, name: &str) -> Result<Tensor, RowError> {
@@ -176,8 +176,36 @@ impl Forest {
             members,
             levels: 0,
         };
-        forest.levels = levels(&forest)?;
+        forest.check()?;
         Ok(forest)
+    }
+
+    /// Counts the levels, which ends unless nodes lead back.
+    pub(super) fn check(&mut self) -> Result<(), RowError> {
+        if self.roots.is_empty() || self.features.iter().any(|feature| *feature < 0) {
+            return Err(RowError::Invalid(
+                "there is no tree, or a feature before the first".to_owned(),
+            ));
+        }
+        self.levels = levels(self)?;
+        Ok(())
+    }
+
+    /// The leaf of each tree, `[rows, trees]`, to which a row of features leads.
+    pub(super) fn walk(&self, ctx: &mut RowCtx<'_, '_>, x: ValueId) -> Value {
+        let rows = ctx.ty(x)?.shape[0].clone();
+        let roots = ctx.list(&self.roots);
+        let mut places = ctx.expand(roots, vec![rows, Dim::from(self.roots.len())])?;
+        let (on_true, on_false) = (ctx.list(&self.on_true), ctx.list(&self.on_false));
+        for _ in 0..self.levels {
+            let holds = self.decide(ctx, x, places)?;
+            let (yes, no) = (
+                ctx.gather(on_true, places, 0)?,
+                ctx.gather(on_false, places, 0)?,
+            );
+            places = ctx.select(holds, yes, no)?;
+        }
+        ctx.plus(places, -(self.nodes as f64))
     }
 
     /// Whether each row takes the true branch at its places.
@@ -258,19 +286,7 @@ fn tree_ensemble(ctx: &mut RowCtx<'_, '_>) -> Built {
         )));
     }
     let forest = Forest::read(ctx, targets.len())?;
-    let rows = ty.shape[0].clone();
-    let roots = ctx.list(&forest.roots);
-    let mut places = ctx.expand(roots, vec![rows, Dim::from(forest.roots.len())])?;
-    let (on_true, on_false) = (ctx.list(&forest.on_true), ctx.list(&forest.on_false));
-    for _ in 0..forest.levels {
-        let holds = forest.decide(ctx, x, places)?;
-        let (yes, no) = (
-            ctx.gather(on_true, places, 0)?,
-            ctx.gather(on_false, places, 0)?,
-        );
-        places = ctx.select(holds, yes, no)?;
-    }
-    let leaves = ctx.plus(places, -(forest.nodes as f64))?;
+    let leaves = forest.walk(ctx, x)?;
     let weights = weights.reshape(&[targets.len()]);
     let weights = weights.map_err(|error| RowError::Invalid(error.to_string()))?;
     let (weights, targets) = (ctx.constant(weights), ctx.list(&targets));
