@@ -90,6 +90,20 @@ def one_hot(rng, opset):
     return case("OneHotEncoder", [x], {"cats_int64s": numbers, "zeros": zeros})
 
 
+def category_mapper(rng, opset):
+    words, numbers = ["a", "bc", "", "d"], [3, -7, 0, 12]
+    attributes = {"cats_strings": words, "cats_int64s": numbers}
+    if rng.random() < 0.5:
+        attributes |= {"default_string": "none", "default_int64": 99}
+    dims = full(rng, int(rng.integers(1, 3)))
+    if rng.random() < 0.5:
+        x = rng.choice(np.array([*words, "other"], object), dims)
+    else:
+        x = rng.choice(np.array([*numbers, 5]), dims).astype(I64)
+    x.flat[0] = "other" if x.dtype == object else 5
+    return case("CategoryMapper", [x], attributes)
+
+
 def max_roi_pool(rng, opset):
     n, channels, height, width = full(rng, 4, 1, 6)
     x, count = values(rng, (n, channels, height, width), F32, 0), int(rng.integers(1, 4))
@@ -105,5 +119,5 @@ OPERATORS = [
     (PREFIX + "TreeEnsembleRegressor", tree_regressor),
     (PREFIX + "TreeEnsembleRegressor", wide_tree_regressor),
     (PREFIX + "FeatureVectorizer", vectorizer), (PREFIX + "OneHotEncoder", one_hot),
-    ("MaxRoiPool", max_roi_pool),
+    (PREFIX + "CategoryMapper", category_mapper), ("MaxRoiPool", max_roi_pool),
 ]

@@ -1,9 +1,12 @@
 //! Random numbers. Without a seed, the node's name is one, so that runs can be repeated.
 
 use alula_ir::{Attrs, OpDef};
-use alula_ops::elementwise::arithmetic::LT;
+use alula_ops::elementwise::arithmetic::{GE, LT, MIN};
 use alula_ops::elementwise::choice::CAST;
+use alula_ops::normalization::SOFTMAX;
 use alula_ops::random::{RANDOM_NORMAL, RANDOM_UNIFORM};
+use alula_ops::reduce::REDUCE_SUM;
+use alula_ops::shape::CUM_SUM;
 use alula_tensor::{DType, Dim};
 
 use super::{Built, Row, RowCtx, RowError, row};
@@ -35,6 +38,12 @@ pub(super) const ROWS: &[Row] = &[
         |ctx| like(ctx, &RANDOM_UNIFORM),
     ),
     row("Bernoulli", &[15, 22], &["dtype", "seed"], bernoulli),
+    row(
+        "Multinomial",
+        &[7, 22],
+        &["dtype", "sample_size", "seed"],
+        multinomial,
+    ),
 ];
 
 /// The bits of the seed, or a hash of the node's name (FNV-1a).
@@ -104,4 +113,38 @@ fn bernoulli(ctx: &mut RowCtx<'_, '_>) -> Built {
         &[is_one],
         Attrs::new().with("to", dtype),
     )?])
+}
+
+/// Classes of each row, drawn by the logarithms of their chances: as many chances as there are
+/// classes before it, summed up, are below a uniform number.
+fn multinomial(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let x = ctx.input(0)?;
+    let ty = ctx.ty(x)?;
+    let [rows, classes] = ty.shape.as_slice() else {
+        return Err(RowError::Invalid(format!("logarithms of chances {ty}")));
+    };
+    let dtype = ctx.dtype("dtype")?.unwrap_or(DType::I32);
+    if !matches!(dtype, DType::I32 | DType::I64) {
+        return Err(RowError::Invalid(format!("classes as {dtype}")));
+    }
+    let count = ctx.int_or("sample_size", 1);
+    if count < 0 {
+        return Err(RowError::Invalid(format!("sample_size {count}")));
+    }
+    let x = ctx.cast(x, ty.dtype.compute())?;
+    let chances = ctx.push(&SOFTMAX, &[x], Attrs::new().with("axis", -1_i64))?;
+    let sums = ctx.push(&CUM_SUM, &[chances], Attrs::new().with("axis", 1_i64))?;
+    let sums = ctx.unsqueeze(sums, 1)?;
+    let attrs = Attrs::new()
+        .with("shape", vec![rows.clone(), Dim::new(count), Dim::new(1)])
+        .with("dtype", ctx.ty(sums)?.dtype)
+        .with("seed", seed(ctx));
+    let drawn = ctx.push(&RANDOM_UNIFORM, &[], attrs)?;
+    let is_above = ctx.op(&GE, &[drawn, sums])?;
+    let is_above = ctx.cast(is_above, DType::I64)?;
+    let class = ctx.reduce(&REDUCE_SUM, is_above, vec![2], false)?;
+    // The sum of all chances may be rounded below the number.
+    let last = ctx.dim(classes.clone() - Dim::new(1))?;
+    let class = ctx.op(&MIN, &[class, last])?;
+    Ok(vec![ctx.cast(class, dtype)?])
 }

@@ -45,6 +45,17 @@ pub(super) const ROWS: &[Row] = &[
         Ok(vec![ctx.push(&REGEX_FULL_MATCH, &[x], attrs)?])
     }),
     ml::row(
+        "CategoryMapper",
+        &[1],
+        &[
+            "cats_int64s",
+            "cats_strings",
+            "default_int64",
+            "default_string",
+        ],
+        category_mapper,
+    ),
+    ml::row(
         "LabelEncoder",
         &[1, 2, 4],
         &[
@@ -127,6 +138,29 @@ fn default_of(ctx: &RowCtx<'_, '_>, dtype: DType) -> Result<Tensor, RowError> {
         DType::F32 => Ok(Tensor::scalar(ctx.float_or("default_float", -0.0) as f32)),
         other => Err(RowError::Invalid(format!("no default of {other} is given"))),
     }
+}
+
+/// Between strings and numbers, which stand at the same places of two lists.
+fn category_mapper(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let x = ctx.input(0)?;
+    let words = ctx.strs("cats_strings").unwrap_or_default();
+    let numbers = ctx.ints("cats_int64s").unwrap_or_default();
+    if words.len() != numbers.len() || words.is_empty() {
+        return Err(RowError::Invalid(format!(
+            "{} strings for {} numbers",
+            words.len(),
+            numbers.len()
+        )));
+    }
+    let words = made(Tensor::from_strings(&[words.len()], words))?;
+    let numbers = Tensor::from_i64s(&numbers);
+    let (keys, values) = match ctx.ty(x)?.dtype {
+        DType::String => (words, numbers),
+        _ => (numbers, words),
+    };
+    let default = default_of(ctx, values.dtype())?;
+    let [keys, values, default] = [keys, values, default].map(|tensor| ctx.constant(tensor));
+    Ok(vec![ctx.op(&LOOKUP, &[x, keys, values, default])?])
 }
 
 /// Version 1 maps between strings and their positions in one list.

@@ -118,6 +118,18 @@ fn random() -> Vec<Case> {
         let graph = nodes(&[], vec![node(op_type, "", "y", attributes)], "y");
         cases.push(case("made_random", 0, graph, vec![]));
     }
+    let attributes = vec![
+        int("dtype", Int64 as i64),
+        int("sample_size", 9),
+        float("seed", 7.0),
+    ];
+    let graph = nodes(
+        &[("x", tensor(Float, Some(&[1, 3])))],
+        vec![node("Multinomial", "x", "y", attributes)],
+        "y",
+    );
+    let x = floats(&[1, 3], &[0.0, 1.0, 0.5]);
+    cases.push(case("made_multinomial", 0, graph, vec![x]));
     cases
 }
 

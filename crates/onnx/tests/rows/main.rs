@@ -1,6 +1,7 @@
 //! What rows build, by the reference evaluation: operators that ONNX's own tests say little of.
 
 mod build;
+mod draws;
 mod ranges;
 
 use alula_onnx::proto::tensor_proto::DataType::{Bool, Float, Int64};
