@@ -34,7 +34,7 @@ pub enum ContractError {
         /// Which axes.
         what: &'static str,
     },
-    /// A buffer ends before its first element.
+    /// A buffer does not reach as far as it must, or begins before its start.
     #[error("{what} has {len} elements and begins at element {first}")]
     First {
         /// The buffer.
@@ -85,7 +85,8 @@ pub struct ContractOperands {
     pub hook: Option<Hook>,
 }
 
-/// What lies behind the first element.
+/// What lies behind the first element: nothing where that is behind the end, as of a part without
+/// elements. What a kernel needs it checks itself.
 fn behind<P>(
     what: &'static str,
     (pointer, len): (P, usize),
@@ -95,7 +96,8 @@ fn behind<P>(
     match usize::try_from(first) {
         Ok(0) => Ok((pointer, len)),
         Ok(first) if first <= len => Ok((shift(pointer, first), len - first)),
-        _ => Err(ContractError::First { what, first, len }),
+        Ok(_) => Ok((pointer, 0)),
+        Err(_) => Err(ContractError::First { what, first, len }),
     }
 }
 

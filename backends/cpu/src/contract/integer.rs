@@ -258,8 +258,9 @@ impl BoundInteger {
     ) -> Result<(), ContractError> {
         let (pointer, len) = operands.a;
         let first = self.first[0];
-        let at = usize::try_from(first).ok().filter(|&first| first <= len);
-        let at = at.ok_or(ContractError::First {
+        // A part without elements may begin behind the end: the kernel says what it needs.
+        let at = usize::try_from(first).map(|first| first.min(len));
+        let at = at.map_err(|_| ContractError::First {
             what: "the left side",
             first,
             len,

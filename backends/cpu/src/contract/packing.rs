@@ -306,16 +306,15 @@ impl Packing {
     }
 }
 
-/// What lies behind the first element.
+/// What lies behind the first element: nothing where that is behind the end, as of a part without
+/// elements.
 fn from_first<'s, T>(
     what: &'static str,
     source: &'s [T],
     first: isize,
 ) -> Result<&'s [T], ContractError> {
-    let rest = usize::try_from(first)
-        .ok()
-        .and_then(|first| source.get(first..));
-    rest.ok_or(ContractError::First {
+    let rest = usize::try_from(first).map(|first| source.get(first..).unwrap_or_default());
+    rest.map_err(|_| ContractError::First {
         what,
         first,
         len: source.len(),
