@@ -217,11 +217,11 @@ pub enum Rhs {
 pub enum LoopKind {
     /// One iteration after the other.
     Serial,
-    /// `width` neighbouring iterations at once, then the rest one by one. Iterations are
-    /// independent but for accumulators with a combining operator `op`: those keep `width`
-    /// partial values, each from the identity of `op`. After the last full group they are
+    /// `width` neighbouring iterations at once. Iterations are independent but for accumulators
+    /// with a combining operator `op`: those keep `width` partial values, each from the identity
+    /// of `op`, and iteration `i` updates partial `i % width`. After the last iteration they are
     /// combined by halves, `p[i] = op(p[i], p[i + n/2])` until one is left, then
-    /// `op(init, p[0])`; the rest of the iterations follow from there one by one.
+    /// `op(init, p[0])`.
     ///
     /// The width is a power of two above 1. Inside there are no branches and no other `Lanes`
     /// loop; serial loops inside have extents that were computed outside.

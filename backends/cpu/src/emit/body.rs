@@ -9,9 +9,9 @@ use super::printer::{Printer, Stride, Val};
 use super::repr::{Form, QUAD, Repr};
 use super::{cast, ops};
 
-impl Printer<'_, '_> {
+impl<'k> Printer<'k, '_> {
     /// Prints instructions in order.
-    pub(super) fn block(&mut self, block: &Block) -> Result<(), EmitError> {
+    pub(super) fn block(&mut self, block: &'k Block) -> Result<(), EmitError> {
         for inst in &block.0 {
             match inst {
                 Inst::Let { id, rhs } => {
@@ -32,7 +32,7 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
-    fn branch(&mut self, cond: ValueId, then: &Block) -> Result<(), EmitError> {
+    fn branch(&mut self, cond: ValueId, then: &'k Block) -> Result<(), EmitError> {
         let cond = self.uniform(cond)?;
         let (taken, after) = (self.b.create_block(), self.b.create_block());
         self.b.ins().brif(cond, taken, &[], after, &[]);
@@ -43,7 +43,7 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
-    fn rhs(&mut self, id: ValueId, rhs: &Rhs) -> Result<Val, EmitError> {
+    pub(super) fn rhs(&mut self, id: ValueId, rhs: &Rhs) -> Result<Val, EmitError> {
         let dtype = self.dtype(id)?;
         match rhs {
             Rhs::Const(literal) => Ok(Val::Uniform(self.literal(dtype, literal.0)?)),

@@ -1,19 +1,18 @@
 //! Loops: serial ones, and loops over lanes as groups of vectors with a serial rest.
 //!
 //! A `Lanes(w)` loop runs `w` iterations at once while that many are left, then one by one. If it
-//! carries nothing, groups may be wider than asked for. Accumulators keep `w` partial values from
-//! the identity, in the order of combination that `LoopKind::Lanes` fixes.
+//! carries nothing, groups may be wider than asked for; what accumulators keep is in `partials`.
 
-use alula_kernel::{Block, Carried, FoldOp, Inst, Loop, LoopKind};
+use alula_kernel::{Block, Carried, Inst, Loop, LoopKind};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlagsData, Value, types};
 
 use super::EmitError;
 use super::kinds::{Kind, Kinds};
-use super::lanes::extract;
 use super::ops;
+use super::partials::Partials;
 use super::printer::{Printer, Stride, Val};
-use super::repr::{Form, QUAD};
+use super::repr::QUAD;
 
 /// Bodies of at most this many instructions are printed for four quads at once, when iterations
 /// carry nothing.
@@ -23,7 +22,7 @@ const UNROLL_BY_2: usize = 40;
 
 impl<'k> Printer<'k, '_> {
     /// Prints a loop of any kind.
-    pub(super) fn print_loop(&mut self, l: &Loop) -> Result<(), EmitError> {
+    pub(super) fn print_loop(&mut self, l: &'k Loop) -> Result<(), EmitError> {
         match l.kind {
             LoopKind::Lanes(width) if self.quads == 0 => self.lanes_loop(l, width),
             LoopKind::Serial | LoopKind::Lanes(_) => {
@@ -52,7 +51,7 @@ impl<'k> Printer<'k, '_> {
         }
     }
 
-    fn carried_out(&mut self, l: &Loop, results: Vec<Vec<Value>>) -> Result<(), EmitError> {
+    fn carried_out(&mut self, l: &'k Loop, results: Vec<Vec<Value>>) -> Result<(), EmitError> {
         for (carried, parts) in l.carried.iter().zip(results) {
             let value = self.as_carried(carried, parts);
             self.set(carried.result, value)?;
@@ -63,7 +62,7 @@ impl<'k> Printer<'k, '_> {
     /// Iterations `start..end` one by one; carried values by accumulator.
     fn serial(
         &mut self,
-        l: &Loop,
+        l: &'k Loop,
         start: Value,
         end: Value,
         init: Vec<Vec<Value>>,
@@ -92,7 +91,7 @@ impl<'k> Printer<'k, '_> {
     /// A loop from `start` while `i < end`, in steps: `body` gets `i` and the carried values and
     /// returns the next ones. Returns the last. It looks at the flag after so many steps, if that
     /// is said.
-    fn counted(
+    pub(super) fn counted(
         &mut self,
         start: Value,
         end: Value,
@@ -161,14 +160,14 @@ impl<'k> Printer<'k, '_> {
     }
 
     /// `distance` ahead of `from`, but not beyond the end.
-    fn nearer(&mut self, from: Value, end: Value, distance: i64) -> Value {
+    pub(super) fn nearer(&mut self, from: Value, end: Value, distance: i64) -> Value {
         let left = self.b.ins().isub(end, from);
         let distance = ops::constant(&mut self.b, types::I64, distance);
         let ahead = self.b.ins().smin(left, distance);
         self.b.ins().iadd(from, ahead)
     }
 
-    fn lanes_loop(&mut self, l: &Loop, width: u32) -> Result<(), EmitError> {
+    fn lanes_loop(&mut self, l: &'k Loop, width: u32) -> Result<(), EmitError> {
         if !width.is_power_of_two() || width > 64 {
             return Err(self.unsupported(format!("a loop over {width} lanes")));
         }
@@ -183,69 +182,88 @@ impl<'k> Printer<'k, '_> {
             _ if width < QUAD => Err(format!("{width} lanes do not fill a vector")),
             kinds => kinds,
         };
-        let done = match kinds {
-            Ok(kinds) => self.vector_groups(l, kinds, width, zero, extent)?,
-            Err(reason) => {
-                tracing::debug!(kernel = %self.kernel.name, reason, "loop is not vectorised");
-                self.scalar_groups(l, width, zero, extent)?
+        if let Err(reason) = &kinds {
+            tracing::debug!(kernel = %self.kernel.name, reason, "loop is not vectorised");
+        }
+        if l.carried.is_empty() {
+            let start = match kinds {
+                Ok(kinds) => self.vector_groups(l, kinds, width, zero, extent)?,
+                Err(_) => zero,
+            };
+            if !self.is_multiple(extent, width) || start == zero {
+                self.serial(l, start, extent, Vec::new())?;
             }
+            return Ok(());
+        }
+        let partials = match kinds {
+            Ok(kinds) => self.vector_partials(l, kinds, width, zero, extent)?,
+            Err(_) => self.memory_partials(l, width, zero, extent, None)?,
         };
-        let (start, accs) = done;
-        let results = if self.is_multiple(extent, width) {
-            accs
-        } else {
-            let init = accs.into_iter().map(|value| vec![value]).collect();
-            self.serial(l, start, extent, init)?.concat()
-        };
-        self.carried_out(l, results.into_iter().map(|value| vec![value]).collect())
+        let mut results = Vec::new();
+        for (carried, partials) in l.carried.iter().zip(partials) {
+            results.push(vec![self.combine(carried, partials)?]);
+        }
+        self.carried_out(l, results)
     }
 
     /// Whether the extent is known to be a multiple of the width.
-    fn is_multiple(&self, extent: Value, width: u32) -> bool {
+    pub(super) fn is_multiple(&self, extent: Value, width: u32) -> bool {
         ops::as_iconst(&self.b, extent).is_some_and(|n| n >= 0 && n % i64::from(width) == 0)
     }
 
-    /// All full groups in vectors. Returns where the rest begins, and the accumulators there.
+    /// All full groups in vectors, of a loop that carries nothing. Returns where the rest begins.
     fn vector_groups(
         &mut self,
-        l: &Loop,
+        l: &'k Loop,
         kinds: Kinds<'k>,
         width: u32,
         zero: Value,
         extent: Value,
-    ) -> Result<(Value, Vec<Value>), EmitError> {
+    ) -> Result<Value, EmitError> {
         let known = ops::as_iconst(&self.b, extent);
         let mut start = zero;
         let outer = std::mem::replace(&mut self.kinds, kinds);
-        if l.carried.is_empty() {
-            let size = num_insts(&l.body);
-            let wide = match size {
-                _ if size <= UNROLL_BY_4 => QUAD * 4,
-                _ if size <= UNROLL_BY_2 => QUAD * 2,
-                _ => QUAD,
-            };
-            if wide > width && known.is_none_or(|n| n >= i64::from(wide)) {
-                start = self.groups(l, wide, start, extent, Vec::new())?.0;
-            }
+        let size = num_insts(&l.body);
+        let wide = match size {
+            _ if size <= UNROLL_BY_4 => QUAD * 4,
+            _ if size <= UNROLL_BY_2 => QUAD * 2,
+            _ => QUAD,
+        };
+        if wide > width && known.is_none_or(|n| n >= i64::from(wide)) {
+            start = self.groups(l, wide, start, extent, Vec::new())?.0;
         }
+        let (end, _) = self.groups(l, width, start, extent, Vec::new())?;
+        self.kinds = outer;
+        Ok(end)
+    }
+
+    /// Partial values of all iterations: full groups in vectors, the rest in memory.
+    fn vector_partials(
+        &mut self,
+        l: &'k Loop,
+        kinds: Kinds<'k>,
+        width: u32,
+        zero: Value,
+        extent: Value,
+    ) -> Result<Vec<Partials>, EmitError> {
+        let outer = std::mem::replace(&mut self.kinds, kinds);
         let init = l
             .carried
             .iter()
             .map(|carried| self.partials(carried, width));
         let init = init.collect::<Result<Vec<_>, _>>()?;
-        let (end, partials) = self.groups(l, width, start, extent, init)?;
-        let mut accs = Vec::new();
-        for (carried, parts) in l.carried.iter().zip(partials) {
-            accs.push(self.combine_lanes(carried, parts)?);
-        }
+        let (end, partials) = self.groups(l, width, zero, extent, init)?;
         self.kinds = outer;
-        Ok((end, accs))
+        if self.is_multiple(extent, width) {
+            return Ok(partials.into_iter().map(Partials::Parts).collect());
+        }
+        self.memory_partials(l, width, end, extent, Some(partials))
     }
 
     /// Full groups of `width` lanes from `start` on.
     fn groups(
         &mut self,
-        l: &Loop,
+        l: &'k Loop,
         width: u32,
         start: Value,
         extent: Value,
@@ -282,112 +300,6 @@ impl<'k> Printer<'k, '_> {
         let left = self.b.ins().smax(left, zero);
         let whole = self.b.ins().band_imm_s(left, -i64::from(width));
         self.b.ins().iadd(start, whole)
-    }
-
-    /// The partial values that an accumulator begins with.
-    fn partials(&mut self, carried: &Carried, width: u32) -> Result<Vec<Value>, EmitError> {
-        let repr = self.repr(self.dtype(carried.acc)?)?;
-        let identity = self.identity(carried)?;
-        let part = ops::splat(&mut self.b, Form::Vector, repr, identity);
-        Ok(vec![part; repr.parts() * (width / QUAD) as usize])
-    }
-
-    fn identity(&mut self, carried: &Carried) -> Result<Value, EmitError> {
-        let dtype = self.dtype(carried.acc)?;
-        let fold = carried.combine.unwrap_or(FoldOp::Add);
-        self.literal(dtype, fold.identity(dtype))
-    }
-
-    /// Combines partial values by halves.
-    fn combine_lanes(
-        &mut self,
-        carried: &Carried,
-        mut parts: Vec<Value>,
-    ) -> Result<Value, EmitError> {
-        let dtype = self.dtype(carried.acc)?;
-        let repr = self.repr(dtype)?;
-        let op = carried.combine.unwrap_or(FoldOp::Add).scalar_op();
-        let mut vectorised = true;
-        while vectorised && parts.len() > repr.parts() {
-            let half = parts.len() / 2;
-            let combined: Option<Vec<Value>> = (0..half)
-                .map(|i| {
-                    let pair = [parts[i], parts[i + half]];
-                    ops::apply(&mut self.b, Form::Vector, op, dtype, &pair)
-                })
-                .collect();
-            match combined {
-                Some(combined) => parts = combined,
-                None => vectorised = false,
-            }
-        }
-        let lanes: Vec<Value> = parts
-            .chunks(repr.parts())
-            .flat_map(|quad| (0..QUAD as u8).map(move |lane| (quad, lane)))
-            .map(|(quad, lane)| extract(&mut self.b, repr, quad, lane))
-            .collect();
-        self.combine_scalars(carried, lanes)
-    }
-
-    /// Combines partial values by halves, and then with the value before the loop.
-    fn combine_scalars(
-        &mut self,
-        carried: &Carried,
-        mut lanes: Vec<Value>,
-    ) -> Result<Value, EmitError> {
-        let dtype = self.dtype(carried.acc)?;
-        let op = carried.combine.unwrap_or(FoldOp::Add).scalar_op();
-        while lanes.len() > 1 {
-            let half = lanes.len() / 2;
-            for i in 0..half {
-                lanes[i] = self.scalar(op, dtype, &[lanes[i], lanes[i + half]])?;
-            }
-            lanes.truncate(half);
-        }
-        let init = self.uniform(carried.init)?;
-        self.scalar(op, dtype, &[init, lanes[0]])
-    }
-
-    /// All full groups in scalar code, with the same partial values as vectors would have.
-    fn scalar_groups(
-        &mut self,
-        l: &Loop,
-        width: u32,
-        zero: Value,
-        extent: Value,
-    ) -> Result<(Value, Vec<Value>), EmitError> {
-        if l.carried.is_empty() {
-            return Ok((zero, Vec::new()));
-        }
-        let lanes = width as usize;
-        let mut init = Vec::new();
-        for carried in &l.carried {
-            let identity = self.identity(carried)?;
-            init.resize(init.len() + lanes, identity);
-        }
-        let end = self.groups_end(zero, extent, width);
-        let step = i64::from(width);
-        let step = (step, self.looks.iterations(l, step));
-        let results = self.counted(zero, end, step, init, |p, first, values| {
-            let mut next = values.to_vec();
-            for lane in 0..lanes {
-                let i = p.b.ins().iadd_imm_s(first, lane as i64);
-                p.set(l.var, Val::Uniform(i))?;
-                for (position, carried) in l.carried.iter().enumerate() {
-                    p.set(carried.acc, Val::Uniform(values[position * lanes + lane]))?;
-                }
-                p.block(&l.body)?;
-                for (position, carried) in l.carried.iter().enumerate() {
-                    next[position * lanes + lane] = p.uniform(carried.next)?;
-                }
-            }
-            Ok(next)
-        })?;
-        let mut accs = Vec::new();
-        for (carried, partials) in l.carried.iter().zip(results.chunks(lanes)) {
-            accs.push(self.combine_scalars(carried, partials.to_vec())?);
-        }
-        Ok((end, accs))
     }
 }
 

@@ -18,6 +18,7 @@ mod looks;
 mod loops;
 mod memory;
 mod ops;
+mod partials;
 mod printer;
 mod repr;
 mod target;

@@ -388,31 +388,26 @@ impl Machine<'_, '_, '_> {
     fn run_loop(&mut self, inner: &LoopOp, frame: &mut Frame) -> Result<(), InterpretError> {
         let extent = (frame.regs[inner.extent as usize] as i64).max(0);
         start_loop(inner, frame);
-        let width = inner.width as i64;
-        let whole = if width > 1 {
-            extent - extent % width
+        if inner.width > 1 {
+            self.run_lanes(inner, extent, frame)?;
         } else {
-            0
-        };
-        if width > 1 {
-            self.run_lanes(inner, whole, frame)?;
-        }
-        for iteration in whole..extent {
-            frame.regs[inner.var as usize] = iteration as u64;
-            self.step()?;
-            self.block(&inner.body, frame)?;
-            next_iteration(inner, frame);
+            for iteration in 0..extent {
+                frame.regs[inner.var as usize] = iteration as u64;
+                self.step()?;
+                self.block(&inner.body, frame)?;
+                next_iteration(inner, frame);
+            }
         }
         end_loop(inner, frame);
         Ok(())
     }
 
-    /// The full groups of a `Lanes` loop: partial accumulators start at the identity and are
-    /// combined, halves first, after the last group; then with the value before the loop.
+    /// The iterations of a `Lanes` loop: partial accumulators start at the identity and are
+    /// combined, halves first, after the last one; then with the value before the loop.
     fn run_lanes(
         &mut self,
         inner: &LoopOp,
-        whole: i64,
+        extent: i64,
         frame: &mut Frame,
     ) -> Result<(), InterpretError> {
         let mut partials = Vec::new();
@@ -423,7 +418,7 @@ impl Machine<'_, '_, '_> {
             };
             partials.push(vec![identity; inner.width]);
         }
-        for iteration in 0..whole {
+        for iteration in 0..extent {
             let lane = (iteration % inner.width as i64) as usize;
             frame.regs[inner.var as usize] = iteration as u64;
             for (carried, partial) in inner.carried.iter().zip(&partials) {

@@ -57,8 +57,9 @@ impl ParamSpec {
 pub enum Policy {
     /// Every output axis in the grid, folds serial: the plainest kernel.
     Naive,
-    /// Blocks of a few thousand scalar operations as grid points, and one contiguous axis (of the
-    /// result, or of a fold) as `Lanes` loops of this width, a power of two above 1.
+    /// Blocks of a few thousand scalar operations as grid points, and one contiguous axis as
+    /// `Lanes` loops: of this width, a power of two above 1, for an axis of the result, and of
+    /// several times as many for that of a fold.
     Cpu {
         /// Iterations at once.
         lanes: u32,

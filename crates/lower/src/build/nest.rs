@@ -134,10 +134,15 @@ fn plan_cpu(linear: Linear, lanes: u32, work: u64) -> Nest {
         grid,
         threads: None,
         loops,
-        fold_width: lanes,
+        fold_width: (lanes * FOLD_GROUPS).min(FOLD_WIDTH_MAX),
         reuses,
     }
 }
+
+/// Vectors that folds fill at once: sums in several of them do not wait for one another.
+const FOLD_GROUPS: u32 = 8;
+/// The greatest width of a fold.
+const FOLD_WIDTH_MAX: u32 = 64;
 
 /// The greatest power of two of at most `lanes` that a loop of this extent fills; 1 where that
 /// would be less than a vector of four.
