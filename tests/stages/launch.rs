@@ -108,7 +108,7 @@ pub(crate) fn print(text: &str, backend: Backend, devices: &Devices) -> Result<S
                 clif: true,
                 asm: false,
             };
-            let target = CpuTarget::host().map_err(|e| e.to_string())?;
+            let target = CpuTarget::narrow().map_err(|e| e.to_string())?;
             let emitted = alula_cpu::emit_kernel(&legal, &target, dump);
             let text = emitted.map(|e| e.clif.unwrap_or_default());
             text.map_err(|e| e.to_string())

@@ -7,19 +7,21 @@
 
 use alula_kernel::Kernel;
 use alula_tensor::{DType, ScalarOp};
-use cranelift_codegen::Context;
+use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, BlockArg, Function, InstBuilder, Signature, StackSlotData, StackSlotKind,
-    UserFuncName, Value, types,
+    AbiParam, BlockArg, ExternalName, Function, InstBuilder, Signature, StackSlotData,
+    StackSlotKind, UserFuncName, Value, types,
 };
+use cranelift_codegen::{Context, FinalizedRelocTarget};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::kinds::Kinds;
 use super::looks::Looks;
 use super::printer::{Printer, Val};
-use super::{CpuTarget, EmitError, Emitted, division, ops};
+use super::wide::{self, NAMESPACE, Wide, is_wide};
+use super::{CpuTarget, EmitError, Emitted, FUNCTION_ALIGN, division, ops};
 use crate::CpuKernel;
 
 /// What to return beside the code.
@@ -40,7 +42,8 @@ pub fn emit_kernel(kernel: &Kernel, target: &CpuTarget, dump: Dump) -> Result<Em
         kernel: kernel.name.clone(),
         detail,
     };
-    let mut context = Context::for_function(print(kernel, target)?);
+    let (function, wide) = print(kernel, target, dump)?;
+    let mut context = Context::for_function(function);
     let clif = dump.clif.then(|| context.func.display().to_string());
     context.set_disasm(dump.asm);
     let mut plane = ControlPlane::default();
@@ -49,14 +52,39 @@ pub fn emit_kernel(kernel: &Kernel, target: &CpuTarget, dump: Dump) -> Result<Em
         tracing::error!(kernel = %kernel.name, clif = %text, "code generation failed");
         fail(error.inner.to_string())
     })?;
-    let count = compiled.buffer.relocs().len();
+    let mut code = compiled.buffer.data().to_vec();
+    let (calls, mut asm) = (compiled.buffer.relocs().to_vec(), compiled.vcode.clone());
+    let starts = append(&mut code, &wide);
+    let names = context.func.params.user_named_funcs();
+    let mut count = 0;
+    for call in calls {
+        let callee = match &call.target {
+            FinalizedRelocTarget::ExternalName(ExternalName::User(name)) => names.get(*name),
+            _ => None,
+        };
+        let start = callee
+            .filter(|callee| callee.namespace == NAMESPACE && call.kind == Reloc::X86CallPCRel4)
+            .and_then(|callee| starts.get(callee.index as usize));
+        match start {
+            Some(&start) => {
+                let at = call.offset as usize;
+                let distance = start as i64 + call.addend - at as i64;
+                code[at..at + 4].copy_from_slice(&(distance as i32).to_le_bytes());
+            }
+            None => count += 1,
+        }
+    }
     if count > 0 {
         return Err(EmitError::Relocations {
             kernel: kernel.name.clone(),
             count,
         });
     }
-    let code = compiled.buffer.data().to_vec();
+    if let Some(asm) = &mut asm {
+        for (position, function) in wide.iter().enumerate() {
+            asm.push_str(&format!("wide{position}:\n{}", function.text));
+        }
+    }
     tracing::debug!(kernel = %kernel.name, bytes = code.len(), "kernel emitted");
     Ok(Emitted {
         kernel: CpuKernel {
@@ -69,12 +97,27 @@ pub fn emit_kernel(kernel: &Kernel, target: &CpuTarget, dump: Dump) -> Result<Em
         },
         code,
         clif,
-        asm: compiled.vcode.clone(),
+        asm,
     })
 }
 
-/// The kernel in the code generator's language.
-fn print(kernel: &Kernel, target: &CpuTarget) -> Result<Function, EmitError> {
+/// Places wide loops behind the code that calls them, and says where.
+fn append(code: &mut Vec<u8>, wide: &[wide::Function]) -> Vec<usize> {
+    let place = |function: &wide::Function| {
+        let start = code.len().next_multiple_of(FUNCTION_ALIGN);
+        code.resize(start, 0);
+        code.extend_from_slice(&function.code);
+        start
+    };
+    wide.iter().map(place).collect()
+}
+
+/// The kernel in the code generator's language, and its wide loops.
+fn print(
+    kernel: &Kernel,
+    target: &CpuTarget,
+    dump: Dump,
+) -> Result<(Function, Vec<wide::Function>), EmitError> {
     let mut signature = Signature::new(target.isa.default_call_conv());
     signature.params.extend([AbiParam::new(types::I64); 4]);
     let mut function = Function::with_name_signature(UserFuncName::user(0, 0), signature);
@@ -90,20 +133,25 @@ fn print(kernel: &Kernel, target: &CpuTarget) -> Result<Function, EmitError> {
         flag: None,
         kinds: Kinds::scalar(kernel),
         quads: 0,
+        wide: is_wide(target.features()).then(|| Wide {
+            functions: Vec::new(),
+            is_listed: dump.asm,
+        }),
     };
     if kernel.lanes != 1 || kernel.lane.is_some() {
         return Err(printer.unsupported(format!("workgroups of {} lanes", kernel.lanes)));
     }
     printer.function()?;
     printer.b.seal_all_blocks();
+    let wide = printer.wide.take().map(|wide| wide.functions);
     printer.b.finalize(target.isa.frontend_config());
-    Ok(function)
+    Ok((function, wide.unwrap_or_default()))
 }
 
 /// Bytes of stack that local arrays of one kernel may take.
 const LOCALS_BYTES_MAX: u32 = 1 << 18;
 
-impl Printer<'_, '_> {
+impl<'k> Printer<'k, '_> {
     fn function(&mut self) -> Result<(), EmitError> {
         let entry = self.b.create_block();
         self.b.append_block_params_for_function_params(entry);

@@ -43,6 +43,11 @@ impl<'k> Kinds<'k> {
         Ok(kinds)
     }
 
+    /// The kinds of all values.
+    pub(super) fn all(&self) -> &[Kind] {
+        &self.kinds
+    }
+
     /// The kind of one value.
     pub(super) fn get(&self, value: ValueId) -> Kind {
         self.kinds[value.0 as usize]

@@ -185,6 +185,12 @@ impl<'k> Printer<'k, '_> {
         if let Err(reason) = &kinds {
             tracing::debug!(kernel = %self.kernel.name, reason, "loop is not vectorised");
         }
+        if let Ok(kinds) = &kinds
+            && let Some(results) = self.wide_loop(l, kinds, extent)?
+        {
+            let results = results.into_iter().map(|value| vec![value]).collect();
+            return self.carried_out(l, results);
+        }
         if l.carried.is_empty() {
             let start = match kinds {
                 Ok(kinds) => self.vector_groups(l, kinds, width, zero, extent)?,

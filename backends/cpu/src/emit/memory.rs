@@ -32,7 +32,7 @@ impl Printer<'_, '_> {
     }
 
     /// The address of an element.
-    fn address(&mut self, buffer: BufferId, dtype: DType, index: Value) -> Value {
+    pub(super) fn address(&mut self, buffer: BufferId, dtype: DType, index: Value) -> Value {
         let base = match buffer {
             BufferId::Param(position) => self.params[position as usize],
             BufferId::Local(position) | BufferId::Shared(position) => {

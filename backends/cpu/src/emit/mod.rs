@@ -22,6 +22,7 @@ mod partials;
 mod printer;
 mod repr;
 mod target;
+mod wide;
 
 pub use assemble::{Assembled, Unit, assemble};
 pub use caps::{is_native, is_native_cast, is_native_storage};

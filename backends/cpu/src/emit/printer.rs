@@ -11,6 +11,7 @@ use super::lanes::{extract, pack, ramp, step};
 use super::looks::Looks;
 use super::ops::{constant, splat};
 use super::repr::{Form, QUAD, Repr};
+use super::wide::Wide;
 
 /// A value while lanes are printed. In scalar code everything is uniform.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub(super) struct Printer<'k, 'f> {
     pub(super) kinds: Kinds<'k>,
     /// Quads of the group that is being printed; 0 in scalar code.
     pub(super) quads: usize,
+    /// Wide loops that were printed, if the machine has them.
+    pub(super) wide: Option<Wide>,
 }
 
 impl<'k> Printer<'k, '_> {

@@ -6,7 +6,7 @@ use cranelift_codegen::isa::{self, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 
 use super::EmitError;
-use crate::CpuFeatures;
+use crate::{CpuFeatures, Isa};
 
 /// Extension names of Rust and the flags of the code generator.
 const FLAGS: [(&str, &str); 14] = [
@@ -34,13 +34,32 @@ pub struct CpuTarget {
 }
 
 impl CpuTarget {
-    /// This machine.
+    /// This machine, as far as the family that [`ISA_VARIABLE`](crate::ISA_VARIABLE) names goes.
     ///
     /// # Errors
-    /// [`EmitError::Target`] if the code generator does not know the architecture, or a baseline
-    /// extension is missing (SSE4.1 on x86-64: without it rounding would be a library call).
+    /// [`EmitError::Target`] if the code generator does not know the architecture, a baseline
+    /// extension is missing (SSE4.1 on x86-64: without it rounding would be a library call), or
+    /// the variable names no family of this machine.
     pub fn host() -> Result<CpuTarget, EmitError> {
-        CpuTarget::with_features(CpuFeatures::host())
+        let fail = |error: &dyn std::fmt::Display| EmitError::Target {
+            detail: error.to_string(),
+        };
+        match Isa::current().map_err(|error| fail(&error))? {
+            Isa::Avx512 | Isa::Amx => CpuTarget::with_features(CpuFeatures::host()),
+            Isa::Portable | Isa::Avx2 | Isa::Neon => CpuTarget::narrow(),
+        }
+    }
+
+    /// This machine without wide loops: everything is the code generator's.
+    ///
+    /// # Errors
+    /// As [`CpuTarget::host`].
+    pub fn narrow() -> Result<CpuTarget, EmitError> {
+        let mut features = CpuFeatures::host();
+        features
+            .extensions
+            .retain(|name| !name.starts_with("avx512"));
+        CpuTarget::with_features(features)
     }
 
     /// A machine with these features; the architecture must be this one.

@@ -164,6 +164,13 @@ impl Builder {
         result
     }
 
+    /// Instructions for a block of their own.
+    pub(crate) fn block(&mut self, fill: impl FnOnce(&mut Builder)) -> Block {
+        self.open.push(Block::default());
+        fill(self);
+        self.open.pop().expect("was pushed")
+    }
+
     pub(crate) fn branch(&mut self, cond: ValueId, then: impl FnOnce(&mut Builder)) {
         self.open.push(Block::default());
         then(self);
@@ -208,6 +215,8 @@ pub(crate) fn same(a: Scalar, b: Scalar) -> bool {
 pub(crate) struct Compiled {
     pub(crate) kernel: Kernel,
     pub(crate) module: CpuModule,
+    /// The same without wide loops.
+    narrow: CpuModule,
 }
 
 /// Compiles one kernel and loads it. A kernel that obeys the rules is expected.
@@ -218,19 +227,22 @@ pub(crate) fn compile(kernel: &Kernel) -> Compiled {
 
 /// As [`compile`], for kernels that only the back end allows.
 pub(crate) fn compile_unverified(kernel: &Kernel) -> Compiled {
-    let target = CpuTarget::host().expect("a target");
-    let emitted = emit_kernel(kernel, &target, Dump::default()).expect("the kernel is printed");
-    let code = link(&target, [emitted]);
-    // SAFETY: the code was just made.
-    let module = unsafe { CpuModule::load(&code) }.expect("the code loads");
+    let [module, narrow] = [CpuTarget::host(), CpuTarget::narrow()].map(|target| {
+        let target = target.expect("a target");
+        let emitted = emit_kernel(kernel, &target, Dump::default()).expect("the kernel is printed");
+        let code = link(&target, [emitted]);
+        // SAFETY: the code was just made.
+        unsafe { CpuModule::load(&code) }.expect("the code loads")
+    });
     Compiled {
         kernel: kernel.clone(),
         module,
+        narrow,
     }
 }
 
 /// Runs a kernel on buffers of bytes under a binding of symbols; the interpreter must agree bit
-/// for bit, except that any NaN equals any other.
+/// for bit, except that any NaN equals any other, and so must code without wide loops.
 pub(crate) fn run(compiled: &Compiled, symbols: &[(&str, i64)], buffers: &mut [Vec<u8>]) {
     let bind = |symbol: &Symbol| {
         symbols
@@ -243,22 +255,32 @@ pub(crate) fn run(compiled: &Compiled, symbols: &[(&str, i64)], buffers: &mut [V
     interpret::run(&compiled.kernel, &mut lent, &bind, Options::default()).expect("interpreted");
 
     let pool = Pool::new(1).expect("a pool");
-    let launch = Launch::new(&compiled.module, 0, &bind).expect("the sizes are known");
-    let given: Vec<Buffer> = buffers
-        .iter_mut()
-        .map(|bytes| Buffer::write(bytes))
-        .collect();
-    // SAFETY: the buffers are distinct and outlive the call.
-    unsafe { launch.run(&pool, 1, &given) }.expect("the launch is in order");
+    let mut narrow = buffers.to_vec();
+    for (module, buffers) in [
+        (&compiled.module, &mut *buffers),
+        (&compiled.narrow, &mut narrow),
+    ] {
+        let launch = Launch::new(module, 0, &bind).expect("the sizes are known");
+        let given: Vec<Buffer> = buffers
+            .iter_mut()
+            .map(|bytes| Buffer::write(bytes))
+            .collect();
+        // SAFETY: the buffers are distinct and outlive the call.
+        unsafe { launch.run(&pool, 1, &given) }.expect("the launch is in order");
+    }
+    agree(&compiled.kernel, buffers, &expected);
+    agree(&compiled.kernel, &narrow, &expected);
+}
 
-    for ((param, got), wanted) in compiled.kernel.params.iter().zip(&*buffers).zip(&expected) {
+fn agree(kernel: &Kernel, buffers: &[Vec<u8>], expected: &[Vec<u8>]) {
+    for ((param, got), wanted) in kernel.params.iter().zip(buffers).zip(expected) {
         let scalars = to_scalars(param.dtype, got);
         for (i, (a, b)) in scalars
             .into_iter()
             .zip(to_scalars(param.dtype, wanted))
             .enumerate()
         {
-            let name = &compiled.kernel.name;
+            let name = &kernel.name;
             assert!(
                 same(a, b),
                 "{name}: {}[{i}] is {a:?}, interpreted {b:?}",

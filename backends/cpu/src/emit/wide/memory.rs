@@ -1,0 +1,102 @@
+//! Loads and stores of neighbouring elements, one for each lane.
+
+use alula_kernel::{BufferId, ValueId};
+use alula_tensor::DTypeClass;
+use iced_x86::{Code, Instruction, MemoryOperand};
+
+use super::super::repr::is_signed;
+use super::assembler::{Mask, Rm, Zmm, memory, zmm};
+use super::body::{AT, Body, POINTERS, Place, TAIL};
+
+impl Body<'_> {
+    /// The memory of a group of elements.
+    fn elements(
+        &self,
+        copy: usize,
+        pointer: (BufferId, ValueId),
+        size: usize,
+    ) -> Result<MemoryOperand, String> {
+        let position = self.plan.pointers.get_index_of(&pointer);
+        let position = position.ok_or_else(|| "a place was not passed".to_owned())?;
+        let displacement = i64::from(self.first(copy)) * size as i64;
+        Ok(memory(POINTERS[position], AT, size as u32, displacement))
+    }
+
+    pub(super) fn load(
+        &mut self,
+        copy: usize,
+        id: ValueId,
+        pointer: (BufferId, ValueId),
+    ) -> Result<Zmm, String> {
+        let dtype = self.plan.dtype(id);
+        if dtype.class() == DTypeClass::Bool {
+            return Err("it loads bools".to_owned());
+        }
+        let size = dtype.size_bytes();
+        let code = match (size, is_signed(dtype)) {
+            (1, true) => Code::EVEX_Vpmovsxbd_zmm_k1z_xmmm128,
+            (1, false) => Code::EVEX_Vpmovzxbd_zmm_k1z_xmmm128,
+            (2, true) => Code::EVEX_Vpmovsxwd_zmm_k1z_ymmm256,
+            (2, false) => Code::EVEX_Vpmovzxwd_zmm_k1z_ymmm256,
+            _ => Code::EVEX_Vmovups_zmm_k1z_zmmm512,
+        };
+        let memory = self.elements(copy, pointer, size)?;
+        let target = self.zmm()?;
+        let by = self.is_tail.then_some(TAIL);
+        let inst = Instruction::with2(code, zmm(target), memory);
+        self.asm.push_masked(inst, by, true);
+        Ok(target)
+    }
+
+    pub(super) fn store(
+        &mut self,
+        copy: usize,
+        pointer: (BufferId, ValueId),
+        value: ValueId,
+    ) -> Result<(), String> {
+        let dtype = self.plan.dtype(value);
+        let size = dtype.size_bytes();
+        let (register, is_taken) = match dtype.class() {
+            DTypeClass::Bool => {
+                let (by, is_taken) = self.condition(copy, value)?;
+                let register = self.zmm()?;
+                let one = self.bits(1);
+                self.choose(register, by, one)?;
+                if is_taken {
+                    self.release(Place::Mask(by));
+                }
+                (register, true)
+            }
+            _ => self.reg(copy, value)?,
+        };
+        let code = match size {
+            1 => Code::EVEX_Vpmovdb_xmmm128_k1z_zmm,
+            2 => Code::EVEX_Vpmovdw_ymmm256_k1z_zmm,
+            _ => Code::EVEX_Vmovups_zmmm512_k1z_zmm,
+        };
+        let memory = self.elements(copy, pointer, size)?;
+        let by = self.is_tail.then_some(TAIL);
+        let inst = Instruction::with2(code, memory, zmm(register));
+        self.asm.push_masked(inst, by, false);
+        if is_taken {
+            self.release(Place::Zmm(register));
+        }
+        self.used(copy, value);
+        Ok(())
+    }
+
+    /// `source` in the lanes of a mask, 0 in the others.
+    pub(super) fn choose(&mut self, target: Zmm, by: Mask, source: Rm) -> Result<(), String> {
+        let register = match source {
+            Rm::Reg(register) => register,
+            Rm::Mem(_) => {
+                self.asm.copy(target, source, None);
+                target
+            }
+        };
+        let code = Code::EVEX_Vmovaps_zmm_k1z_zmmm512;
+        let inst = Instruction::with2(code, zmm(target), zmm(register));
+        self.asm.push_masked(inst, Some(by), true);
+        Ok(())
+    }
+}

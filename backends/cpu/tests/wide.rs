@@ -1,0 +1,167 @@
+//! Loops at the full width of the machine: that they are taken, and that they give the same bits.
+
+mod support;
+
+use alula_cpu::{CpuTarget, Dump, emit_kernel};
+use alula_kernel::{Access, Carried, FoldOp, Inst, Kernel, Loop, LoopKind};
+use alula_tensor::{DType, Scalar, ScalarOp};
+use support::{Builder, compile, run};
+
+fn floats(n: usize, from: impl Fn(usize) -> f32) -> Vec<u8> {
+    (0..n).flat_map(|i| from(i).to_le_bytes()).collect()
+}
+
+/// Signs, zeros, numbers of every size, and what is no number.
+fn hard(i: usize) -> f32 {
+    match i % 23 {
+        3 => -0.0,
+        7 => f32::NAN,
+        11 => f32::INFINITY,
+        13 => f32::NEG_INFINITY,
+        17 => f32::MIN_POSITIVE / 8.0,
+        19 => f32::MAX,
+        _ => ((i * 37 % 101) as f32 - 50.0) * 0.37,
+    }
+}
+
+/// Instructions of a kernel on this machine.
+fn listed(kernel: &Kernel) -> (String, bool) {
+    let target = CpuTarget::host().expect("a target");
+    let dump = Dump {
+        clif: false,
+        asm: true,
+    };
+    let emitted = emit_kernel(kernel, &target, dump).expect("the kernel is printed");
+    let is_wide = ["avx512f", "avx512vl", "avx512dq", "bmi2"]
+        .iter()
+        .all(|name| target.features().has(name));
+    (emitted.asm.unwrap_or_default(), is_wide)
+}
+
+/// `out[i] = min(max(x[i], lo[0]), 6) / (1 + |x[i]|)`, with a select and a cast.
+fn chain(width: u32) -> Kernel {
+    let mut b = Builder::new("chain");
+    let n = b.symbol("n");
+    let x = b.param(DType::F32, n.clone(), Access::Read);
+    let lo = b.param(DType::F32, 1_i64, Access::Read);
+    let out = b.param(DType::F32, n.clone(), Access::Write);
+    let (extent, zero) = (b.dim(n), b.int(0));
+    let least = b.load(lo, zero);
+    let float = |b: &mut Builder, value: f64| b.constant(DType::F32, Scalar::Float(value));
+    let (six, one) = (float(&mut b, 6.0), float(&mut b, 1.0));
+    b.each(LoopKind::Lanes(width), extent, |b, i| {
+        let value = b.load(x, i);
+        let above = b.apply(ScalarOp::Max, &[value, least]);
+        let clipped = b.apply(ScalarOp::Min, &[above, six]);
+        let magnitude = b.apply(ScalarOp::Abs, &[value]);
+        let below = b.apply(ScalarOp::Fma, &[magnitude, magnitude, one]);
+        let quotient = b.apply(ScalarOp::Div, &[clipped, below]);
+        let rounded = b.cast(quotient, DType::I32);
+        let rounded = b.cast(rounded, DType::F32);
+        let is_small = b.apply(ScalarOp::Lt, &[value, six]);
+        let chosen = b.apply(ScalarOp::Select, &[is_small, quotient, rounded]);
+        b.store(out, i, chosen);
+    });
+    b.finish()
+}
+
+#[test]
+fn chains_are_printed_wide_and_every_tail_is_right() {
+    for width in [4, 16] {
+        let kernel = chain(width);
+        let (text, is_wide) = listed(&kernel);
+        assert_eq!(text.contains("wide0:"), is_wide, "{text}");
+        let module = compile(&kernel);
+        for n in (0..70).chain([127, 128, 129, 1000]) {
+            let mut buffers = [floats(n, hard), floats(1, |_| -3.5), vec![0x5a; n * 4]];
+            run(&module, &[("n", n as i64)], &mut buffers);
+        }
+    }
+}
+
+/// The sum, the greatest and the sum of squares in one loop.
+fn moments(width: u32) -> Kernel {
+    let mut b = Builder::new("moments");
+    let n = b.symbol("n");
+    let x = b.param(DType::F32, n.clone(), Access::Read);
+    let out = b.param(DType::F32, 3_i64, Access::Write);
+    let extent = b.dim(n);
+    let folds = [FoldOp::Add, FoldOp::Max, FoldOp::Add];
+    let first = b.constant(DType::F32, Scalar::Float(0.5));
+    let var = b.kernel.value(DType::I64);
+    let accs = folds.map(|_| b.kernel.value(DType::F32));
+    let results = folds.map(|_| b.kernel.value(DType::F32));
+    let mut nexts = [first; 3];
+    let body = b.block(|b| {
+        let value = b.load(x, var);
+        nexts[0] = b.apply(ScalarOp::Add, &[accs[0], value]);
+        nexts[1] = b.apply(ScalarOp::Max, &[accs[1], value]);
+        nexts[2] = b.apply(ScalarOp::Fma, &[value, value, accs[2]]);
+    });
+    let carried = (0..3)
+        .map(|position| Carried {
+            acc: accs[position],
+            init: first,
+            next: nexts[position],
+            result: results[position],
+            combine: Some(folds[position]),
+        })
+        .collect();
+    b.push(Inst::Loop(Loop {
+        var,
+        extent,
+        kind: LoopKind::Lanes(width),
+        carried,
+        body,
+    }));
+    for (position, result) in results.into_iter().enumerate() {
+        let at = b.int(position as i64);
+        b.store(out, at, result);
+    }
+    b.finish()
+}
+
+#[test]
+fn folds_side_by_side_keep_their_partial_values() {
+    for width in [16, 32, 64] {
+        let kernel = moments(width);
+        let (text, is_wide) = listed(&kernel);
+        assert_eq!(text.contains("wide0:"), is_wide, "{text}");
+        let module = compile(&kernel);
+        // The last ones are long enough for looks.
+        for n in (0..130).chain([1000, (1 << 20) + 7]) {
+            for values in [|i: usize| (i as f32 * 0.7).sin(), hard] {
+                let mut buffers = [floats(n, values), vec![0; 12]];
+                run(&module, &[("n", n as i64)], &mut buffers);
+            }
+        }
+    }
+}
+
+#[test]
+fn more_values_than_registers_are_no_wide_loop() {
+    let mut b = Builder::new("pressure");
+    let n = 100_i64;
+    let x = b.param(DType::F32, n, Access::Read);
+    let out = b.param(DType::F32, n, Access::Write);
+    let extent = b.int(n);
+    b.each(LoopKind::Lanes(4), extent, |b, i| {
+        let value = b.load(x, i);
+        let mut values = vec![value];
+        for _ in 0..40 {
+            let last = values[values.len() - 1];
+            values.push(b.apply(ScalarOp::Mul, &[last, value]));
+        }
+        // From the first to the last, so that all of them live at once.
+        let mut sum = values[0];
+        for &value in &values[1..] {
+            sum = b.apply(ScalarOp::Sub, &[value, sum]);
+        }
+        b.store(out, i, sum);
+    });
+    let kernel = b.finish();
+    assert!(!listed(&kernel).0.contains("wide0:"));
+    let module = compile(&kernel);
+    let mut buffers = [floats(100, |i| i as f32 * 0.011), vec![0; 400]];
+    run(&module, &[], &mut buffers);
+}
