@@ -6,7 +6,7 @@ use alula_cpu::{
     assemble, emit_kernel, is_native, is_native_cast, is_native_storage, plan_contract,
 };
 use alula_kernel::{Access, Contract, Kernel, may_share, without_copy};
-use alula_lower::build::{self, ParamSpec, Policy, build};
+use alula_lower::build::{self, ParamSpec, Policy, build_serial};
 use alula_lower::in_place::{self, Shared};
 use alula_lower::legalize::Caps;
 use alula_lower::plan::{KernelWork, Launch, Lowered};
@@ -236,7 +236,9 @@ fn plan_product(
                 layout: Some(layout(&p.layout)),
             })
             .collect();
-        words.finish(build(&launch.name, &tile.compute, &params, words.policy))
+        // The micro-kernels share out tiles: one is for one thread.
+        let built = build_serial(&launch.name, &tile.compute, &params, words.policy);
+        words.finish(built)
     });
     let tile = tile.transpose()?;
     Ok(Ok(Planned::Contract(Box::new(planned), tile, None)))

@@ -84,7 +84,12 @@ pub fn build(name: &str, compute: &Compute, params: &[ParamSpec], policy: Policy
     build_for(name, compute, params, policy, nest::WORK_PER_POINT)
 }
 
-/// As [`build`], with another amount of work for a grid point.
+/// As [`build`], with all loops inside of one grid point.
+pub fn build_serial(name: &str, compute: &Compute, params: &[ParamSpec], policy: Policy) -> Kernel {
+    build_for(name, compute, params, policy, u64::MAX)
+}
+
+/// As [`build`], with another amount of work for a grid point: `u64::MAX` if there is but one.
 fn build_for(
     name: &str,
     compute: &Compute,

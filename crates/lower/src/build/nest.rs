@@ -236,7 +236,8 @@ fn cut(
 ) -> Cut {
     let pool = &linear.pool;
     let free = free_vars(pool);
-    for position in (0..order.len()).rev() {
+    let is_cut = work_per_point < u64::MAX;
+    for position in (0..order.len()).rev().filter(|_| is_cut) {
         let extent = pool.extent(order[position]).as_const();
         let work = work_within(linear, &free, &order[..=position]);
         let known = extent.map(|extent| u64::try_from(extent).unwrap_or(0));
