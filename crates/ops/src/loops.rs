@@ -12,6 +12,23 @@ use smallvec::SmallVec;
 
 use crate::movement::refuse_strings;
 
+/// Lanes of a loop that carries nothing.
+const LANES: u32 = 4;
+/// Lanes of a sum at most.
+const SUM_LANES: u32 = 32;
+
+/// How a sum over so many elements runs.
+fn sum_kind(extent: Option<i64>) -> LoopKind {
+    let mut lanes = SUM_LANES;
+    while extent.is_some_and(|extent| extent < i64::from(lanes)) && lanes > 1 {
+        lanes /= 2;
+    }
+    match lanes < LANES {
+        true => LoopKind::Serial,
+        false => LoopKind::Lanes(lanes),
+    }
+}
+
 /// A kernel in the making; instructions go to the innermost open block.
 pub(crate) struct Loops {
     kernel: Kernel,
@@ -198,6 +215,20 @@ impl Loops {
 
     /// A serial loop over `0..extent`, the extent a value.
     pub(crate) fn repeat_value(&mut self, extent: ValueId, body: impl FnOnce(&mut Loops, ValueId)) {
+        self.repeat_as(LoopKind::Serial, extent, body);
+    }
+
+    /// A loop over `0..extent` whose iterations are independent.
+    pub(crate) fn repeat_lanes(&mut self, extent: ValueId, body: impl FnOnce(&mut Loops, ValueId)) {
+        self.repeat_as(LoopKind::Lanes(LANES), extent, body);
+    }
+
+    fn repeat_as(
+        &mut self,
+        kind: LoopKind,
+        extent: ValueId,
+        body: impl FnOnce(&mut Loops, ValueId),
+    ) {
         let var = self.kernel.value(DType::I64);
         self.open.push(Vec::new());
         body(self, var);
@@ -205,14 +236,14 @@ impl Loops {
         self.push(Inst::Loop(Loop {
             var,
             extent,
-            kind: LoopKind::Serial,
+            kind,
             carried: Vec::new(),
             body,
         }));
     }
 
     /// Sums over `0..extent` of each value that `body` returns, `count` of them of one dtype, in
-    /// one loop that says that their order does not matter.
+    /// one loop over lanes.
     pub(crate) fn sums(
         &mut self,
         extent: Dim,
@@ -220,6 +251,7 @@ impl Loops {
         count: usize,
         body: impl FnOnce(&mut Loops, ValueId) -> Vec<ValueId>,
     ) -> Vec<ValueId> {
+        let kind = sum_kind(extent.as_const());
         let extent = self.dim(extent);
         let init = self.constant(dtype, Scalar::Int(0));
         let var = self.kernel.value(DType::I64);
@@ -244,7 +276,7 @@ impl Loops {
         self.push(Inst::Loop(Loop {
             var,
             extent,
-            kind: LoopKind::Serial,
+            kind,
             carried,
             body,
         }));

@@ -107,15 +107,16 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
     let activations = activations.map_err(|error| LowerError::Unsupported(error.to_string()))?;
     let bias = ctx.has(RECURRENT_BIAS).then(|| ctx.present(RECURRENT_BIAS));
     let cell = Cell { activations, bias };
+    let dtype = ctx.tensor(0).dtype.compute();
     if ctx.attrs.bool("linear_before_reset") {
         return place::lower(
             ctx,
             &[FIRST_STATE],
             None,
-            |_| {},
+            |l| place::keep_sums(l, dtype),
             |l, place| {
-                l.repeat(place.hidden.clone(), |l, j| {
-                    let sums = place.products(l, &[0, 1, 2], j, |l, k| place.before(l, 0, k));
+                let before = |l: &mut Loops, k| place.before(l, 0, k);
+                place.each(l, 0, &[0, 1, 2], before, |l, j, sums| {
                     let update = cell.gate(l, place, 0, j, sums[0]);
                     let reset = cell.gate(l, place, 1, j, sums[1]);
                     let recurrent = cell.with_bias(l, place, j, sums[2]);
@@ -134,14 +135,14 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
         )));
     };
     // The product takes the reset state of every element, so all gates are computed before.
-    let dtype = ctx.tensor(0).dtype.compute();
     let prepare = |l: &mut Loops| {
         l.local("update", dtype, size);
         l.local("shrunk", dtype, size);
+        place::keep_sums(l, dtype);
     };
     place::lower(ctx, &[FIRST_STATE], None, prepare, |l, place| {
-        l.repeat(place.hidden.clone(), |l, j| {
-            let sums = place.products(l, &[0, 1], j, |l, k| place.before(l, 0, k));
+        let before = |l: &mut Loops, k| place.before(l, 0, k);
+        place.each(l, 2, &[0, 1], before, |l, j, sums| {
             let update = cell.gate(l, place, 0, j, sums[0]);
             l.store_local(0, j, update);
             let reset = cell.gate(l, place, 1, j, sums[1]);
@@ -149,8 +150,8 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
             let shrunk = l.mul(reset, before);
             l.store_local(1, j, shrunk);
         });
-        l.repeat(place.hidden.clone(), |l, j| {
-            let sums = place.products(l, &[2], j, |l, k| l.load_local(1, k));
+        let shrunk = |l: &mut Loops, k| l.load_local(1, k);
+        place.each(l, 2, &[2], shrunk, |l, j, sums| {
             let recurrent = cell.with_bias(l, place, j, sums[0]);
             let update = l.load_local(0, j);
             let value = cell.next(l, place, j, recurrent, update);

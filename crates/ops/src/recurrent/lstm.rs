@@ -141,14 +141,15 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
     let activations = activations.map_err(|error| LowerError::Unsupported(error.to_string()))?;
     let tied = ctx.attrs.bool("input_forget");
     let peepholes = ctx.has(PEEPHOLES).then(|| ctx.present(PEEPHOLES));
+    let dtype = ctx.tensor(0).dtype.compute();
     place::lower(
         ctx,
         &[FIRST_STATE, FIRST_CELL],
         Some(QUANTIZED),
-        |_| {},
+        |l| place::keep_sums(l, dtype),
         |l, place| {
-            l.repeat(place.hidden.clone(), |l, j| {
-                let sums = place.products(l, &[0, 1, 2, 3], j, |l, k| place.before(l, 0, k));
+            let before = |l: &mut Loops, k| place.before(l, 0, k);
+            place.each(l, 0, &[0, 1, 2, 3], before, |l, j, sums| {
                 let inputs: Vec<ValueId> = (0..4)
                     .map(|gate| {
                         let input = place.gate(l, gate, j);

@@ -8,6 +8,16 @@ use super::quantized::{Params, Quantized};
 use super::scan::{Extents, GATES, LENGTHS, WEIGHTS};
 use crate::loops::Loops;
 
+/// Hidden elements whose products are computed at a time.
+const BLOCK: i64 = 64;
+/// Products of a hidden element at most.
+const GATES_MAX: i64 = 4;
+
+/// The array that [`Place::each`] keeps products in.
+pub(super) fn keep_sums(l: &mut Loops, dtype: DType) {
+    l.local("sums", dtype, (BLOCK * GATES_MAX) as u32);
+}
+
 /// A kernel's place in one step of one sequence.
 pub(super) struct Place {
     pub(super) hidden: Dim,
@@ -95,6 +105,50 @@ impl Place {
             .collect()
     }
 
+    /// Every hidden element `j` in turn: `cell` gets it and the products of its rows, as
+    /// [`Place::products`] gives them. Those of a block of elements are computed first and kept in
+    /// the array `sums`, so that the rest runs in lanes.
+    pub(super) fn each(
+        &self,
+        l: &mut Loops,
+        sums: u32,
+        gates: &[i64],
+        with: impl Fn(&mut Loops, ValueId) -> ValueId,
+        cell: impl FnOnce(&mut Loops, ValueId, &[ValueId]),
+    ) {
+        let blocks = (self.hidden.clone() + Dim::new(BLOCK - 1)).floor_div(&Dim::new(BLOCK));
+        let hidden = l.dim(self.hidden.clone());
+        let block = l.constant(DType::I64, Scalar::Int(i128::from(BLOCK)));
+        let kept = |l: &mut Loops, position: usize, in_block: ValueId| {
+            let first = i128::from(BLOCK) * position as i128;
+            let first = l.constant(DType::I64, Scalar::Int(first));
+            l.add(first, in_block)
+        };
+        l.repeat(blocks, |l, number| {
+            let first = l.mul(number, block);
+            let left = l.apply(ScalarOp::Sub, &[hidden, first]);
+            let extent = l.apply(ScalarOp::Min, &[block, left]);
+            l.repeat_value(extent, |l, in_block| {
+                let j = l.add(first, in_block);
+                let products = self.products(l, gates, j, with);
+                for (position, product) in products.into_iter().enumerate() {
+                    let at = kept(l, position, in_block);
+                    l.store_local(sums, at, product);
+                }
+            });
+            l.repeat_lanes(extent, |l, in_block| {
+                let j = l.add(first, in_block);
+                let products: Vec<ValueId> = (0..gates.len())
+                    .map(|position| {
+                        let at = kept(l, position, in_block);
+                        l.load_local(sums, at)
+                    })
+                    .collect();
+                cell(l, j, &products);
+            });
+        });
+    }
+
     /// Element `k` of a state before the step: 0 for the hidden one.
     pub(super) fn before(&self, l: &mut Loops, state: usize, k: ValueId) -> ValueId {
         let at = l.add(self.state, k);
@@ -123,7 +177,8 @@ impl Place {
 
     /// Makes what was noted the hidden state.
     pub(super) fn adopt(&self, l: &mut Loops) {
-        l.repeat(self.hidden.clone(), |l, k| {
+        let hidden = l.dim(self.hidden.clone());
+        l.repeat_lanes(hidden, |l, k| {
             let value = self.noted(l, k);
             self.replace(l, 0, k, value);
         });

@@ -28,15 +28,16 @@ pub static RNN_SCAN: OpDef = OpDef {
     lowering: Lowering::Kernel(|ctx| {
         let activations = Activations::new(ctx.attrs, 1)
             .map_err(|error| alula_ir::LowerError::Unsupported(error.to_string()))?;
+        let dtype = ctx.tensor(0).dtype.compute();
         place::lower(
             ctx,
             &[FIRST_STATE],
             None,
-            |_| {},
+            |l| place::keep_sums(l, dtype),
             |l, place| {
-                l.repeat(place.hidden.clone(), |l, j| {
+                let before = |l: &mut crate::loops::Loops, k| place.before(l, 0, k);
+                place.each(l, 0, &[0], before, |l, j, sums| {
                     let input = place.gate(l, 0, j);
-                    let sums = place.products(l, &[0], j, |l, k| place.before(l, 0, k));
                     let input = l.add(input, sums[0]);
                     let value = activations.emit(l, place.direction, 0, input);
                     place.note(l, j, value);
