@@ -57,7 +57,8 @@ impl<'k> Printer<'k, '_> {
                 self.call(position, frame, [zero, extent]);
             }
             Some(steps) => {
-                self.calls(&plan, position, frame, extent, steps.saturating_mul(group))?
+                let distance = steps.saturating_mul(group);
+                self.calls(&plan, position, frame, extent, distance)?;
             }
         }
         let mut results = Vec::new();

@@ -149,7 +149,7 @@ impl Body<'_> {
             );
         }
         self.release(Place::Zmm(a));
-        let bits = to.bits() as u32;
+        let bits = to.bits();
         if bits < 32 && is_signed(to) {
             let half = 1_i32 << (bits - 1);
             let (least, most) = (self.bits(-half as u32), self.bits((half - 1) as u32));

@@ -50,16 +50,13 @@ pub(in crate::emit) fn print(
 ) -> Result<Function, String> {
     let mut copies = copies(plan, extent);
     loop {
-        let tried = build(plan, copies, split, &[]).and_then(|body| {
+        let tried = build(plan, copies, split, &[]).map(|body| {
             // What must be in a register anyway stays there, as far as registers go.
             let mut wanted: Vec<_> = body.wanted.iter().collect();
             wanted.sort_by_key(|&(uniform, count)| (std::cmp::Reverse(*count), *uniform));
             wanted.truncate(body.least_free as usize);
             let pins: Vec<Uniform> = wanted.into_iter().map(|(uniform, _)| *uniform).collect();
-            match build(plan, copies, split, &pins) {
-                Ok(pinned) => Ok(pinned),
-                Err(_) => Ok(body),
-            }
+            build(plan, copies, split, &pins).unwrap_or(body)
         });
         match tried {
             Ok(body) => {

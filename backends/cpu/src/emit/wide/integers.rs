@@ -87,7 +87,7 @@ impl Body<'_> {
     ) -> Result<Place, String> {
         let amount = self.plan.constant(operands[1]);
         let limit = match op {
-            ScalarOp::Shl => dtype.bits() as u32 - 1,
+            ScalarOp::Shl => dtype.bits() - 1,
             _ => 31,
         };
         let Some(amount) = amount.filter(|&amount| amount <= limit) else {
@@ -107,7 +107,7 @@ impl Body<'_> {
 
     /// Reduces an integer in each lane to its dtype's width.
     pub(super) fn wrap(&mut self, dtype: DType, place: Place) {
-        let (bits, Place::Zmm(register)) = (dtype.bits() as u32, place) else {
+        let (bits, Place::Zmm(register)) = (dtype.bits(), place) else {
             return;
         };
         if bits >= 32 {
