@@ -5,6 +5,7 @@ mod cpu;
 mod cuda;
 mod launches;
 mod pack;
+mod scalars;
 pub mod stages;
 #[cfg(feature = "wgpu")]
 mod wgpu;

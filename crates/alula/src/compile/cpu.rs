@@ -14,7 +14,7 @@ use alula_program::Program;
 use rayon::prelude::*;
 
 use super::launches::{Code, NoCode, Words, each, merge, nameless, nodes, program as put_together};
-use super::{CompileError, CompileOptions, pack};
+use super::{CompileError, CompileOptions, pack, scalars};
 use crate::{Precision, Target};
 
 /// Lanes of a vector loop: 128 bits of `f32`.
@@ -91,7 +91,11 @@ pub(super) fn planned(
 ) -> Result<Vec<Planned>, CompileError> {
     let (words, kernels) = (words(options), (isa, options.precision));
     let mut planned = each(lowered, Target::Cpu, |_, launch| {
-        plan(launch, kernels, &words)
+        plan(
+            &scalars::inlined(launch, &lowered.constants),
+            kernels,
+            &words,
+        )
     })?;
     share(lowered, &mut planned);
     Ok(planned)

@@ -15,7 +15,7 @@ use alula_tensor::{DType, Tensor};
 
 use super::cpu::Planned;
 use super::launches::{Words, each};
-use super::{CompileError, CompileOptions, cpu, lowered};
+use super::{CompileError, CompileOptions, cpu, lowered, scalars};
 use crate::Target;
 
 /// A stage of compiling, in order.
@@ -250,6 +250,7 @@ fn kernels(
                 if stage == Stage::Sched && !matches!(launch.work, KernelWork::Contract(_)) {
                     return Ok(words.scheduled(launch)?.to_string());
                 }
+                let launch = &*scalars::inlined(launch, &lowered.constants);
                 let planned = cpu::plan(launch, (isa, options.precision), &words)?;
                 let (note, kernel) = match &planned {
                     Planned::Loops(kernel) => (None, Some(kernel)),
