@@ -100,7 +100,10 @@ impl Folder {
             0..=SMALL_BYTES => needed,
             _ => needed.saturating_sub(freed(graph, id, leaves)),
         };
-        let limit = if needed > given.saturating_add(self.bytes_max) {
+        // Weights of 16 bits may become the f32 that their users compute with.
+        let is_cast = graph.node(id).op.name == "cast" && needed > SMALL_BYTES;
+        let most = if is_cast { given } else { 0 }.max(self.bytes_max);
+        let limit = if needed > given.saturating_add(most) {
             Some(FoldLimit::Node)
         } else if growth > self.total_left {
             Some(FoldLimit::Total)

@@ -18,7 +18,7 @@ pub struct Options {
     pub only: Option<BTreeSet<String>>,
     /// Whether rules that compute something near are applied.
     pub allow_approximate: bool,
-    /// Most bytes by which folding one node may grow the model.
+    /// Most bytes by which folding one node may grow the model; a cast may double its operand.
     pub fold_bytes_max: u64,
     /// Most bytes by which all folding may grow the model; by default 32 MiB, or as much as its
     /// constants have if that is more.
