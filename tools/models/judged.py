@@ -24,6 +24,7 @@ from onnx.reference import ReferenceEvaluator
 
 import common
 import judged_cases
+import judged_classes
 import judged_fused
 import judged_heads
 import judged_learning
@@ -33,7 +34,7 @@ import judged_trees
 
 OPERATORS = (judged_cases.OPERATORS + judged_learning.OPERATORS + judged_microsoft.OPERATORS
              + judged_quantized.OPERATORS + judged_fused.OPERATORS
-             + judged_heads.OPERATORS + judged_trees.OPERATORS)
+             + judged_heads.OPERATORS + judged_trees.OPERATORS + judged_classes.OPERATORS)
 OPSETS = (21, 21, 18, 13)                 # both judges know these; drawn with these weights
 IR_VERSIONS = {13: 7, 18: 8, 21: 10, 23: 11}
 TYPES = {number: f"tensor({name.lower()})" for name, number in onnx.TensorProto.DataType.items()}
@@ -130,6 +131,11 @@ def by_reference(model, case):
 JUDGES = (("onnxruntime", by_onnxruntime), ("reference", by_reference))
 
 
+def tensor_of(value):
+    value = np.asarray(value)
+    return value.astype(object) if value.dtype.kind == "U" else value
+
+
 def judged(model, case):
     """Outputs by judge; what is no list of tensors is as good as none."""
     outputs = {}
@@ -138,7 +144,7 @@ def judged(model, case):
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 values = judge(model, case)
-            outputs[name] = [numpy_helper.from_array(np.asarray(y), f"y{k}")
+            outputs[name] = [numpy_helper.from_array(tensor_of(y), f"y{k}")
                              for k, y in enumerate(values)]
         except Exception:       # whatever a judge says: it has no vote
             pass

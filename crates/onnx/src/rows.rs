@@ -7,11 +7,13 @@ mod axes;
 mod blocks;
 mod bnb;
 mod channels_last;
+mod classifier;
 mod compose;
 mod constant;
 mod context;
 mod contraction;
 mod control;
+mod coupling;
 mod crops;
 mod deform;
 mod demand;
@@ -62,6 +64,7 @@ mod shape;
 mod signal;
 mod state;
 mod steps;
+mod svm;
 mod text;
 mod tfidf;
 mod training;
@@ -126,6 +129,7 @@ const FAMILIES: &[&[Row]] = &[
     blocks::ROWS,
     bnb::ROWS,
     channels_last::ROWS,
+    classifier::ROWS,
     constant::ROWS,
     contraction::ROWS,
     control::ROWS,
@@ -170,6 +174,7 @@ const FAMILIES: &[&[Row]] = &[
     shape::ROWS,
     signal::ROWS,
     state::ROWS,
+    svm::ROWS,
     text::ROWS,
     tfidf::ROWS,
     training::ROWS,

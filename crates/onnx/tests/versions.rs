@@ -65,14 +65,9 @@ fn rows_know_every_version_from_their_oldest_on() {
 const WITHOUT_ROW: &[(&str, &str)] = &[
     ("ai.onnx.ml::CastMap", MAPS),
     ("ai.onnx.ml::DictVectorizer", MAPS),
-    ("ai.onnx.ml::LinearClassifier", LABELS),
-    ("ai.onnx.ml::SVMClassifier", LABELS),
-    ("ai.onnx.ml::SVMRegressor", "kernels of support vectors"),
-    ("ai.onnx.ml::TreeEnsembleClassifier", LABELS),
     ("ai.onnx.ml::ZipMap", MAPS),
 ];
 const MAPS: &str = "no value is a map";
-const LABELS: &str = "labels and scores of two classes out of one score";
 
 #[test]
 fn operators_without_a_row_are_listed() {

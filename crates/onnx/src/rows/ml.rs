@@ -3,10 +3,10 @@
 use alula_ir::{Attrs, ValueId};
 use alula_ops::contraction::MATMUL;
 use alula_ops::elementwise::activation::SIGMOID;
-use alula_ops::elementwise::arithmetic::{EQ, GT, IS_NAN, LOG, NOT, SIGN, SQRT};
+use alula_ops::elementwise::arithmetic::{ABS, EQ, EXP, GT, IS_NAN, LOG, NEG, NOT, SIGN, SQRT};
 use alula_ops::host_ops::STRING_EQUAL;
 use alula_ops::normalization::SOFTMAX;
-use alula_ops::reduce::{REDUCE_L1, REDUCE_L2, REDUCE_MAX};
+use alula_ops::reduce::{REDUCE_L1, REDUCE_L2, REDUCE_MAX, REDUCE_SUM};
 use alula_ops::shape::PAD;
 use alula_tensor::{DType, Dim, Tensor};
 
@@ -217,10 +217,15 @@ fn one_hot_encoder(ctx: &mut RowCtx<'_, '_>) -> Built {
 
 /// What scores become in the end.
 pub(super) fn post_transform(ctx: &mut RowCtx<'_, '_>, scores: ValueId) -> Value {
+    let word = post_transform_word(ctx)?;
+    transformed(ctx, scores, word)
+}
+
+/// The number that [`transformed`] takes.
+pub(super) fn post_transform_word(ctx: &RowCtx<'_, '_>) -> Result<usize, RowError> {
     let word = ctx.str_or("post_transform", "NONE");
     let words = ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"];
-    let word = one_of("post_transform", &word, &words)?;
-    transformed(ctx, scores, word)
+    one_of("post_transform", &word, &words)
 }
 
 /// 0: nothing, 1: softmax, 2: logistic, 3: softmax of what is not zero, 4: probit.
@@ -229,12 +234,27 @@ pub(super) fn transformed(ctx: &mut RowCtx<'_, '_>, scores: ValueId, word: usize
         0 => Ok(scores),
         1 => ctx.push(&SOFTMAX, &[scores], Attrs::new().with("axis", -1_i64)),
         2 => ctx.op(&SIGMOID, &[scores]),
+        3 => softmax_zero(ctx, scores),
         4 => probit(ctx, scores),
-        3 => Err(RowError::Unsupported(
-            "post_transform SOFTMAX_ZERO".to_owned(),
-        )),
         _ => Err(RowError::Invalid(format!("post_transform {word}"))),
     }
+}
+
+/// A softmax in which scores of 0, within 1e-7, have no part, and stay.
+fn softmax_zero(ctx: &mut RowCtx<'_, '_>, scores: ValueId) -> Value {
+    let last = vec![ctx.rank(scores)? as i64 - 1];
+    let best = ctx.reduce(&REDUCE_MAX, scores, last.clone(), true)?;
+    let (size, least) = (ctx.op(&ABS, &[scores])?, ctx.number(scores, 1e-7)?);
+    let counts = ctx.op(&GT, &[size, least])?;
+    let below = ctx.sub(scores, best)?;
+    let (own, zero) = (ctx.op(&EXP, &[below])?, ctx.number(scores, 0.0)?);
+    let own = ctx.select(counts, own, zero)?;
+    let sum = ctx.reduce(&REDUCE_SUM, own, last, true)?;
+    let rest = ctx.op(&NEG, &[best])?;
+    let rest = ctx.op(&EXP, &[rest])?;
+    let rest = ctx.mul(scores, rest)?;
+    let own = ctx.select(counts, own, rest)?;
+    ctx.div(own, sum)
 }
 
 /// `sqrt(2) erfinv(2 x - 1)`, the inverse of the error function by Winitzki's approximation, which

@@ -1,5 +1,6 @@
 //! `TreeEnsembleRegressor`, which `TreeEnsemble` replaces: nodes go by their tree and a number in
-//! it, leaves are nodes, and a leaf may speak of several targets.
+//! it, leaves are nodes, and a leaf may speak of several targets. `TreeEnsembleClassifier` reads
+//! its trees here, too.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use alula_ops::elementwise::choice::SELECT;
 use alula_ops::reduce::{REDUCE_MAX, REDUCE_MIN, REDUCE_SUM};
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
-use super::compose::one_of;
+use super::compose::{Value, one_of};
 use super::ml::{post_transform, row};
 use super::trees::Forest;
 use super::{Built, Row, RowCtx, RowError};
@@ -54,12 +55,15 @@ const MODES: [&str; 7] = [
 ];
 const LEAF: i64 = 6;
 
-fn invalid(reason: impl Into<String>) -> RowError {
+pub(super) fn invalid(reason: impl Into<String>) -> RowError {
     RowError::Invalid(reason.into())
 }
 
+/// The numbers of each tree's and node's place: inner nodes come first.
+pub(super) type Places = BTreeMap<(i64, i64), i64>;
+
 /// A list of integers, as long as there are nodes.
-fn ints(ctx: &RowCtx<'_, '_>, name: &str, count: usize) -> Result<Vec<i64>, RowError> {
+pub(super) fn ints(ctx: &RowCtx<'_, '_>, name: &str, count: usize) -> Result<Vec<i64>, RowError> {
     let list = ctx.ints(name).unwrap_or_default();
     match list.len() == count {
         true => Ok(list),
@@ -71,15 +75,15 @@ fn ints(ctx: &RowCtx<'_, '_>, name: &str, count: usize) -> Result<Vec<i64>, RowE
 }
 
 /// A list of floats, which newer versions may have as a tensor.
-fn floats(ctx: &RowCtx<'_, '_>, name: &str) -> Result<(DType, Vec<f64>), RowError> {
+pub(super) fn floats(ctx: &RowCtx<'_, '_>, name: &str) -> Result<(DType, Vec<f64>), RowError> {
     match ctx.tensor(&format!("{name}_as_tensor"))? {
         Some(tensor) => Ok((tensor.dtype(), tensor.to_f64s())),
         None => Ok((DType::F32, ctx.floats(name).unwrap_or_default())),
     }
 }
 
-/// The trees, and the place of each node by its tree and number: inner nodes come first.
-fn forest(ctx: &RowCtx<'_, '_>) -> Result<(Forest, BTreeMap<(i64, i64), i64>), RowError> {
+/// The trees, and the place of each node.
+pub(super) fn forest(ctx: &RowCtx<'_, '_>) -> Result<(Forest, Places), RowError> {
     let trees = ctx.ints("nodes_treeids").unwrap_or_default();
     let all = trees.len();
     let list = |name: &str| ints(ctx, name, all);
@@ -153,20 +157,20 @@ fn forest(ctx: &RowCtx<'_, '_>) -> Result<(Forest, BTreeMap<(i64, i64), i64>), R
     Ok((forest, places))
 }
 
-/// What each leaf says of each target, and whether it says anything.
-fn said(
+/// What each leaf says of each of `count` targets or classes, and whether it says anything.
+pub(super) fn said(
     ctx: &RowCtx<'_, '_>,
-    forest: &Forest,
-    places: &BTreeMap<(i64, i64), i64>,
+    what: &str,
+    (forest, places): &(Forest, Places),
     count: usize,
 ) -> Result<(Vec<f64>, Vec<bool>), RowError> {
-    let targets = ctx.ints("target_ids").unwrap_or_default();
-    let trees = ints(ctx, "target_treeids", targets.len())?;
-    let numbers = ints(ctx, "target_nodeids", targets.len())?;
-    let (_, weights) = floats(ctx, "target_weights")?;
+    let targets = ctx.ints(&format!("{what}_ids")).unwrap_or_default();
+    let trees = ints(ctx, &format!("{what}_treeids"), targets.len())?;
+    let numbers = ints(ctx, &format!("{what}_nodeids"), targets.len())?;
+    let (_, weights) = floats(ctx, &format!("{what}_weights"))?;
     if weights.len() != targets.len() {
         return Err(invalid(format!(
-            "{} weights of {} targets",
+            "{} weights of {} ids",
             weights.len(),
             targets.len()
         )));
@@ -180,7 +184,7 @@ fn said(
             .ok()
             .filter(|target| *target < count);
         let (Some(leaf), Some(target)) = (leaf, target) else {
-            return Err(invalid("a weight is of no leaf or of no target"));
+            return Err(invalid(format!("a weight is of no leaf or of no {what}")));
         };
         table[leaf * count + target] += weights[at];
         says[leaf * count + target] = true;
@@ -188,22 +192,34 @@ fn said(
     Ok((table, says))
 }
 
-fn tree_ensemble_regressor(ctx: &mut RowCtx<'_, '_>) -> Built {
+/// The operand as rows of features, of which a single axis is one.
+pub(super) fn rows_of(ctx: &mut RowCtx<'_, '_>, dtype: DType) -> Value {
     let x = ctx.input(0)?;
-    let dtype = match ctx.ty(x)?.dtype {
-        DType::F64 => DType::F64,
-        _ => DType::F32,
-    };
-    let mut x = ctx.cast(x, dtype)?;
+    let x = ctx.cast(x, dtype)?;
     let ty = ctx.ty(x)?;
     match ty.rank() {
-        1 => x = ctx.unsqueeze(x, 0)?,
-        2 => {}
-        _ => return Err(invalid(format!("features {ty}"))),
+        1 => ctx.unsqueeze(x, 0),
+        2 => Ok(x),
+        _ => Err(invalid(format!("features {ty}"))),
     }
+}
+
+/// As [`rows_of`], f64 if the operand is: what trees compare with their splits.
+pub(super) fn rows_of_trees(ctx: &mut RowCtx<'_, '_>) -> Value {
+    let x = ctx.input(0)?;
+    match ctx.ty(x)?.dtype {
+        DType::F64 => rows_of(ctx, DType::F64),
+        _ => rows_of(ctx, DType::F32),
+    }
+}
+
+fn tree_ensemble_regressor(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let x = rows_of_trees(ctx)?;
+    let dtype = ctx.ty(x)?.dtype;
     let count = usize::try_from(ctx.int_or("n_targets", 1)).unwrap_or(0);
-    let (forest, places) = forest(ctx)?;
-    let (weights, says) = said(ctx, &forest, &places, count)?;
+    let read = forest(ctx)?;
+    let (weights, says) = said(ctx, "target", &read, count)?;
+    let (forest, _) = read;
     let leaves = forest.walk(ctx, x)?;
     let shape = [forest.leaves, count];
     let weights: Vec<Scalar> = weights.into_iter().map(Scalar::Float).collect();

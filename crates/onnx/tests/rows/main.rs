@@ -1,6 +1,7 @@
 //! What rows build, by the reference evaluation: operators that ONNX's own tests say little of.
 
 mod build;
+mod classes;
 mod draws;
 mod ranges;
 
