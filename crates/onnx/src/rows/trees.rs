@@ -193,6 +193,10 @@ impl Forest {
 
     /// The leaf of each tree, `[rows, trees]`, to which a row of features leads.
     pub(super) fn walk(&self, ctx: &mut RowCtx<'_, '_>, x: ValueId) -> Value {
+        if let Some(most) = self.features[..self.nodes].iter().max() {
+            let most = ctx.list(&[*most]);
+            ctx.demand_within(most, x, 1)?;
+        }
         let rows = ctx.ty(x)?.shape[0].clone();
         let roots = ctx.list(&self.roots);
         let mut places = ctx.expand(roots, vec![rows, Dim::from(self.roots.len())])?;

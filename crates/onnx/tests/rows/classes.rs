@@ -66,6 +66,15 @@ fn one_share_makes_two_scores() {
 }
 
 #[test]
+fn feature_that_there_is_not_is_refused() {
+    let mut attributes = stump(2, &[0, 0], &[0.75, 0.25]);
+    attributes.push(ints("classlabels_int64s", &[0, 1]));
+    let given = classified("TreeEnsembleClassifier", &[1, 2], &[0.0, 1.0], attributes);
+    let error = given.expect_err("it is refused");
+    assert!(error.contains("axis 1 of f32[1, 2]"), "{error}");
+}
+
+#[test]
 fn what_engines_differ_in_is_refused() {
     let tree = |labels: &[i64], more: AttributeProto| {
         let mut attributes = stump(1, &[0, 0], &[0.75, 0.25]);
