@@ -9,12 +9,11 @@ use std::collections::BTreeSet;
 use alula_ir::ValueId;
 use alula_ops::contraction::MATMUL;
 use alula_ops::elementwise::arithmetic::{GT, NEG};
-use alula_ops::host_ops::LOOKUP;
 use alula_ops::reduce::{ARGMAX, REDUCE_SUM};
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
 use super::compose::Value;
-use super::ml::{post_transform_word, row, table, transformed};
+use super::ml::{labelled, post_transform_word, row, table, transformed};
 use super::regressor::{floats, forest, invalid, rows_of, rows_of_trees, said};
 use super::{Built, Row, RowCtx, RowError};
 
@@ -96,16 +95,14 @@ pub(super) fn answer(
     at: ValueId,
     scores: ValueId,
 ) -> Built {
-    let count = labels.len() as i64;
-    let is_text = labels.dtype() == DType::String;
-    let labels = ctx.constant(labels);
-    if !is_text {
-        return Ok(vec![ctx.gather(labels, at, 0)?, scores]);
-    }
-    let places = ctx.list(&(0..count).collect::<Vec<i64>>());
-    let none = Tensor::from_strings(&[], vec![String::new()]);
-    let none = ctx.constant(none.map_err(|error| invalid(error.to_string()))?);
-    Ok(vec![ctx.op(&LOOKUP, &[at, places, labels, none])?, scores])
+    let named = match labels.dtype() {
+        DType::String => labelled(ctx, &labels, at)?,
+        _ => {
+            let labels = ctx.constant(labels);
+            ctx.gather(labels, at, 0)?
+        }
+    };
+    Ok(vec![named, scores])
 }
 
 /// The first of the greatest scores of each row.

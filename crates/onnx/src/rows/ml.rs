@@ -4,7 +4,7 @@ use alula_ir::{Attrs, ValueId};
 use alula_ops::contraction::MATMUL;
 use alula_ops::elementwise::activation::SIGMOID;
 use alula_ops::elementwise::arithmetic::{ABS, EQ, EXP, GT, IS_NAN, LOG, NEG, NOT, SIGN, SQRT};
-use alula_ops::host_ops::STRING_EQUAL;
+use alula_ops::host_ops::{LOOKUP, STRING_EQUAL};
 use alula_ops::normalization::SOFTMAX;
 use alula_ops::reduce::{REDUCE_L1, REDUCE_L2, REDUCE_MAX, REDUCE_SUM};
 use alula_ops::shape::PAD;
@@ -30,24 +30,7 @@ pub(super) const fn row(
 
 /// The family's rows.
 pub(super) const ROWS: &[Row] = &[
-    row("ArrayFeatureExtractor", &[1], &[], |ctx| {
-        let (x, at) = (ctx.input(0)?, ctx.input(1)?);
-        let rank = ctx.rank(x)?;
-        let count = ctx.ty(at)?.num_elements();
-        let at = ctx.view(at, vec![count])?;
-        if let Some(axis) = rank.checked_sub(1) {
-            ctx.demand_within(at, x, axis)?;
-        }
-        match rank {
-            0 => Err(RowError::Invalid("a scalar has no features".to_owned())),
-            // A single axis is one row of features.
-            1 => {
-                let row = ctx.unsqueeze(x, 0)?;
-                Ok(vec![ctx.gather(row, at, 1)?])
-            }
-            _ => Ok(vec![ctx.gather(x, at, rank - 1)?]),
-        }
-    }),
+    row("ArrayFeatureExtractor", &[1], &[], extractor),
     row("Binarizer", &[1], &["threshold"], |ctx| {
         let x = ctx.input(0)?;
         let dtype = ctx.ty(x)?.dtype;
@@ -89,6 +72,50 @@ pub(super) fn table(ctx: &mut RowCtx<'_, '_>, values: &[f64], shape: &[usize]) -
     let tensor = Tensor::from_slice(shape, &values);
     let tensor = tensor.map_err(|error| RowError::Invalid(error.to_string()))?;
     Ok(ctx.constant(tensor))
+}
+
+/// Features at positions.
+fn extractor(ctx: &mut RowCtx<'_, '_>) -> Built {
+    let (x, at) = (ctx.input(0)?, ctx.input(1)?);
+    let rank = ctx.rank(x)?;
+    let count = ctx.ty(at)?.num_elements();
+    let at = ctx.view(at, vec![count])?;
+    if let Some(axis) = rank.checked_sub(1) {
+        ctx.demand_within(at, x, axis)?;
+    }
+    // Strings are looked up where they are one row of labels, as exporters of classifiers have it.
+    let labels = ctx.as_constant(x).filter(|labels| {
+        let width = labels.shape().last().copied().unwrap_or(0);
+        labels.dtype() == DType::String && labels.len() == width && matches!(rank, 1 | 2)
+    });
+    if let Some(labels) = labels {
+        let at = ctx.unsqueeze(at, 0)?;
+        return Ok(vec![labelled(ctx, &labels, at)?]);
+    }
+    match rank {
+        0 => Err(RowError::Invalid("a scalar has no features".to_owned())),
+        // A single axis is one row of features.
+        1 => {
+            let row = ctx.unsqueeze(x, 0)?;
+            Ok(vec![ctx.gather(row, at, 1)?])
+        }
+        _ => Ok(vec![ctx.gather(x, at, rank - 1)?]),
+    }
+}
+
+/// Labels, which are strings, at positions, of which negative ones count from the end.
+pub(super) fn labelled(ctx: &mut RowCtx<'_, '_>, labels: &Tensor, at: ValueId) -> Value {
+    let words = labels.strings().unwrap_or_default();
+    let (count, twice) = (words.len() as i64, [words, words].concat());
+    let made = |shape: &[usize], words| {
+        let tensor = Tensor::from_strings(shape, words);
+        tensor.map_err(|error| RowError::Invalid(error.to_string()))
+    };
+    let values = ctx.constant(made(&[twice.len()], twice)?);
+    let none = ctx.constant(made(&[], vec![String::new()])?);
+    let places = ctx.list(&(-count..count).collect::<Vec<i64>>());
+    let at = ctx.cast(at, DType::I64)?;
+    ctx.op(&LOOKUP, &[at, places, values, none])
 }
 
 /// `(x - offset) * scale`, each one number or one for each feature.

@@ -1,8 +1,8 @@
 //! Classifiers: labels that are strings, runs of no rows, and what is refused by name.
 
-use alula_onnx::proto::AttributeProto;
 use alula_onnx::proto::attribute_proto::AttributeType;
-use alula_onnx::proto::tensor_proto::DataType::Float;
+use alula_onnx::proto::tensor_proto::DataType::{Float, String as Text};
+use alula_onnx::proto::{AttributeProto, TensorProto};
 use alula_tensor::Value;
 
 use crate::build::{floats, import, int, ints, node, nodes, numbers, run, tensor, text, texts};
@@ -72,6 +72,54 @@ fn feature_that_there_is_not_is_refused() {
     let given = classified("TreeEnsembleClassifier", &[1, 2], &[0.0, 1.0], attributes);
     let error = given.expect_err("it is refused");
     assert!(error.contains("axis 1 of f32[1, 2]"), "{error}");
+}
+
+#[test]
+fn maps_are_refused_with_a_way_around_them() {
+    let inputs = [("x", tensor(Float, Some(&[2, 2])))];
+    let node = node(
+        "ai.onnx.ml::ZipMap",
+        "x",
+        "y",
+        vec![ints("classlabels_int64s", &[0, 1])],
+    );
+    let error = import(21, nodes(&inputs, vec![node], "y")).expect_err("it is refused");
+    assert!(error.contains("zipmap=False"), "{error}");
+}
+
+#[test]
+fn labels_are_extracted() {
+    let value = TensorProto {
+        data_type: Some(Text.into()),
+        dims: vec![3],
+        string_data: ["a", "b", "c"]
+            .map(|word| word.as_bytes().to_vec())
+            .to_vec(),
+        ..TensorProto::default()
+    };
+    let value = AttributeProto {
+        name: Some("value".to_owned()),
+        r#type: Some(AttributeType::Tensor.into()),
+        t: Some(value),
+        ..AttributeProto::default()
+    };
+    let graph = nodes(
+        &[("x", tensor(Float, Some(&[2, 3])))],
+        vec![
+            node("Constant", "", "labels", vec![value]),
+            node("ArgMax", "x", "at", vec![int("axis", 1)]),
+            node(
+                "ai.onnx.ml::ArrayFeatureExtractor",
+                "labels at",
+                "y",
+                vec![],
+            ),
+        ],
+        "y",
+    );
+    let given = floats(&[2, 3], &[0.1, 0.2, 0.7, 0.5, 0.3, 0.2]);
+    let outputs = run(21, graph, vec![given]).expect("it runs");
+    assert_eq!(words(&outputs[0]), ["c", "a"]);
 }
 
 #[test]
