@@ -122,8 +122,11 @@ def path_of(name):
 
 def rounds(path, precision, peers, threads, args, python):
     """{side: least time}, Alula's under "alula"."""
+    # Engines that can are told the shapes before they compile.
+    shapes = [word for name, recipe in record_of(path)["examples"][0].items()
+              for word in ("--shape", f"{name}={'x'.join(map(str, recipe['shape']))}")]
     commands = {"alula": [args.alula, "--json", "bench", path, "--precision", precision,
-                          "--duration", args.seconds, "--threads", threads]}
+                          "--duration", args.seconds, "--threads", threads, *shapes]}
     for peer in peers:
         commands[peer] = [python, __file__, "--measure", peer, path, "--seconds", args.seconds,
                           "--threads", threads]

@@ -44,7 +44,7 @@ pub(crate) fn from_files(ports: &[Port], files: &[(String, PathBuf)]) -> Result<
 }
 
 /// Adds what the files do not give: the example of the manifest beside the model where there is
-/// one and no shape is asked for, else values of guessed shapes.
+/// one, unless other shapes are asked for, else values of guessed shapes.
 pub(crate) fn complete(
     values: &mut Named,
     ports: &[Port],
@@ -52,11 +52,17 @@ pub(crate) fn complete(
     importing: &Importing,
     seed: u64,
 ) -> Result<(), Failure> {
-    let asked = !importing.shape.is_empty() || !importing.dim.is_empty() || !values.is_empty();
-    let example = match asked {
-        true => None,
-        false => manifest::record(model).and_then(|record| manifest::example(&record, 0)),
+    let is_asked = !importing.shape.is_empty() || !importing.dim.is_empty();
+    let example = match values.is_empty() {
+        true => manifest::record(model).and_then(|record| manifest::example(&record, 0)),
+        false => None,
     };
+    let has = |listed: &[(String, Tensor)], port: &Port| {
+        let tensor = listed.iter().find(|(name, _)| *name == port.name);
+        tensor.is_some_and(|(_, tensor)| Value::from(tensor.clone()).fits(&port.ty))
+    };
+    // A part of an example may not fit shapes that are guessed.
+    let example = example.filter(|listed| !is_asked || ports.iter().all(|port| has(listed, port)));
     let extents = extents(ports, importing);
     for port in ports {
         if values.iter().any(|(name, _)| *name == port.name) {
