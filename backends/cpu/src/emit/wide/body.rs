@@ -152,6 +152,13 @@ impl<'p> Body<'p> {
         }
     }
 
+    /// Gives back what was taken for one use.
+    pub(super) fn release_if(&mut self, is_taken: bool, place: Place) {
+        if is_taken {
+            self.release(place);
+        }
+    }
+
     /// Prints the body for registers of lanes side by side: `accs[copy][carried]` are registers
     /// of accumulators. Of the tail, there is one.
     pub(super) fn print(&mut self, accs: &[&[Zmm]], is_tail: bool) -> Result<(), String> {
@@ -383,9 +390,7 @@ impl<'p> Body<'p> {
         let (register, is_taken) = self.reg(copy, value)?;
         let target = self.mask()?;
         self.test(target, register);
-        if is_taken {
-            self.release(Place::Zmm(register));
-        }
+        self.release_if(is_taken, Place::Zmm(register));
         Ok((target, true))
     }
 

@@ -84,9 +84,7 @@ impl Body<'_> {
             _ => self.bits(1),
         };
         self.choose(target, by, one)?;
-        if is_taken {
-            self.release(Place::Mask(by));
-        }
+        self.release_if(is_taken, Place::Mask(by));
         self.used(copy, v);
         Ok(Place::Zmm(target))
     }
@@ -101,9 +99,7 @@ impl Body<'_> {
             }
             _ => self.test(target, a),
         }
-        if is_taken {
-            self.release(Place::Zmm(a));
-        }
+        self.release_if(is_taken, Place::Zmm(a));
         self.used(copy, v);
         Ok(Place::Mask(target))
     }

@@ -62,9 +62,7 @@ impl Body<'_> {
                 let register = self.zmm()?;
                 let one = self.bits(1);
                 self.choose(register, by, one)?;
-                if is_taken {
-                    self.release(Place::Mask(by));
-                }
+                self.release_if(is_taken, Place::Mask(by));
                 (register, true)
             }
             _ => self.reg(copy, value)?,
@@ -78,9 +76,7 @@ impl Body<'_> {
         let by = self.is_tail.then_some(TAIL);
         let inst = Instruction::with2(code, memory, zmm(register));
         self.asm.push_masked(inst, by, false);
-        if is_taken {
-            self.release(Place::Zmm(register));
-        }
+        self.release_if(is_taken, Place::Zmm(register));
         self.used(copy, value);
         Ok(())
     }

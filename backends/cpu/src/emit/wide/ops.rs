@@ -168,9 +168,7 @@ impl Body<'_> {
         let b = self.rm(copy, y)?;
         self.used(copy, x);
         self.used(copy, y);
-        if is_taken {
-            self.release(Place::Zmm(a));
-        }
+        self.release_if(is_taken, Place::Zmm(a));
         let target = match own {
             Some(own) => own,
             None => self.zmm()?,
@@ -203,9 +201,7 @@ impl Body<'_> {
         let (a, is_taken) = self.reg(copy, x)?;
         let bits = self.bits(bits);
         self.used(copy, x);
-        if is_taken {
-            self.release(Place::Zmm(a));
-        }
+        self.release_if(is_taken, Place::Zmm(a));
         let target = self.zmm()?;
         self.asm.binary(code, target, a, bits, None);
         Ok(Place::Zmm(target))
@@ -222,9 +218,7 @@ impl Body<'_> {
         let b = self.rm(copy, operands[1])?;
         let target = self.mask()?;
         self.asm.compare(code, target, a, b, condition);
-        if is_taken {
-            self.release(Place::Zmm(a));
-        }
+        self.release_if(is_taken, Place::Zmm(a));
         self.used(copy, operands[0]);
         if operands[0] != operands[1] || condition != UNORDERED {
             self.used(copy, operands[1]);
@@ -250,9 +244,7 @@ impl Body<'_> {
                 b,
                 None,
             );
-            if is_taken {
-                self.release(Place::Zmm(a));
-            }
+            self.release_if(is_taken, Place::Zmm(a));
             self.used(copy, x);
             self.used(copy, y);
             self.taken(copy, z);
@@ -280,9 +272,7 @@ impl Body<'_> {
             c,
             None,
         );
-        if is_taken {
-            self.release(Place::Zmm(b));
-        }
+        self.release_if(is_taken, Place::Zmm(b));
         self.used(copy, y);
         self.used(copy, z);
         Ok(Place::Zmm(target))
@@ -316,9 +306,7 @@ impl Body<'_> {
             self.asm.copy(target, Rm::Reg(b), Some(nan));
             self.release(Place::Mask(nan));
         }
-        if is_taken {
-            self.release(Place::Zmm(b));
-        }
+        self.release_if(is_taken, Place::Zmm(b));
         self.used(copy, x);
         self.used(copy, y);
         Ok(Place::Zmm(target))
@@ -335,9 +323,7 @@ impl Body<'_> {
         let one = self.bits(1.0_f32.to_bits());
         self.asm.binary(BLEND, target, target, one, Some(by));
         self.release(Place::Mask(by));
-        if is_taken {
-            self.release(Place::Zmm(a));
-        }
+        self.release_if(is_taken, Place::Zmm(a));
         self.used(copy, x);
         Ok(Place::Zmm(target))
     }
@@ -354,9 +340,7 @@ impl Body<'_> {
         if is_by_taken {
             self.release(Place::Mask(by));
         }
-        if is_taken {
-            self.release(Place::Zmm(b));
-        }
+        self.release_if(is_taken, Place::Zmm(b));
         operands
             .iter()
             .for_each(|&operand| self.used(copy, operand));
@@ -384,9 +368,7 @@ impl Body<'_> {
             _ => return Err(format!("{op} of {} operands", operands.len())),
         });
         for (source, is_taken) in sources {
-            if is_taken {
-                self.release(Place::Mask(source));
-            }
+            self.release_if(is_taken, Place::Mask(source));
         }
         operands
             .iter()
