@@ -1,7 +1,7 @@
 """Makers of cases of classifiers: linear ones, trees, support vectors, and regression by those."""
 import numpy as np
 
-from judged_trees import PREFIX, case, grown
+from judged_trees import PREFIX, as_tensors, case, grown
 from judged_values import F32, F64, I32, I64, full, pick, tame
 
 WORDS = ("red", "", "blue", "a longer name", "green")
@@ -81,11 +81,7 @@ def tree_classifier(rng, opset, dtype=F32):
     if not is_plain:
         transform(rng, attributes)
     if dtype == F64:
-        import onnx
-        for name in ("nodes_values", "class_weights", "base_values"):
-            if name in attributes:
-                tensor = np.array(attributes.pop(name), F64)
-                attributes[name + "_as_tensor"] = onnx.numpy_helper.from_array(tensor, name)
+        as_tensors(attributes, "nodes_values", "class_weights", "base_values")
     return classes("TreeEnsembleClassifier", [x], attributes)
 
 

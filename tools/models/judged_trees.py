@@ -30,6 +30,15 @@ def grown(rng, tree, width, lists, depth=0):
     return number
 
 
+def as_tensors(attributes, *names):
+    """Gives numbers, where there are any, as f64 in attributes called NAME_as_tensor."""
+    import onnx
+    for name in names:
+        if name in attributes:
+            tensor = np.array(attributes.pop(name), F64)
+            attributes[name + "_as_tensor"] = onnx.numpy_helper.from_array(tensor, name)
+
+
 def tree_regressor(rng, opset, dtype=F32):
     n, width = full(rng, 2)
     x = np.round(tame(rng, (n, width), dtype) * 2) / 2
@@ -59,11 +68,7 @@ def tree_regressor(rng, opset, dtype=F32):
     if targets > 1 and rng.random() < 0.4:
         attributes["post_transform"] = pick(rng, ("SOFTMAX", "LOGISTIC"))
     if x.dtype == F64:
-        import onnx
-        for name in ("nodes_values", "target_weights", "base_values"):
-            if name in attributes:
-                tensor = np.array(attributes.pop(name), F64)
-                attributes[name + "_as_tensor"] = onnx.numpy_helper.from_array(tensor, name)
+        as_tensors(attributes, "nodes_values", "target_weights", "base_values")
     return case("TreeEnsembleRegressor", [x], attributes)
 
 
