@@ -101,8 +101,10 @@ impl Folder {
             _ => needed.saturating_sub(freed(graph, id, leaves)),
         };
         // Weights of 16 bits may become the f32 that their users compute with.
-        let is_cast = graph.node(id).op.name == "cast" && needed > SMALL_BYTES;
-        let most = if is_cast { given } else { 0 }.max(self.bytes_max);
+        let most = match graph.node(id).op.name {
+            "cast" => given.max(self.bytes_max),
+            _ => self.bytes_max,
+        };
         let limit = if needed > given.saturating_add(most) {
             Some(FoldLimit::Node)
         } else if growth > self.total_left {
