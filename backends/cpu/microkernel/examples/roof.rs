@@ -379,10 +379,7 @@ fn main() {
             for pool in &pools {
                 let [whole, six, three, one] = split(row, pool, budget);
                 print!(
-                    " f32 {whole:6.0} GF, 6 x{:4.2}, 3 x{:4.2}, 1 x{:4.2};",
-                    six / whole,
-                    three / whole,
-                    one / whole
+                    " f32 {whole:5.0} GF, products of 6: {six:5.0}, 3: {three:5.0}, 1: {one:5.0};"
                 );
             }
             println!();

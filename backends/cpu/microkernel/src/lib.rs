@@ -74,4 +74,4 @@ pub use transpose::{pad_rows, transpose, transpose_any};
 
 /// The version of the form in which packed operands lie. It is raised whenever a panel that was
 /// packed before would be read as something else; `tests/suite/pack.rs` fails until it is.
-pub const PACK_VERSION: u32 = 1;
+pub const PACK_VERSION: u32 = 2;

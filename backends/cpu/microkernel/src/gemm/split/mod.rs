@@ -42,6 +42,16 @@ impl Found {
         most: 0,
     };
 
+    /// The range of lanes: of the least, one less than the bits, and of the most.
+    #[inline(always)]
+    fn of(least: &[u32], most: &[u32]) -> Self {
+        let least = least.iter().fold(u32::MAX, |least, &x| least.min(x));
+        Self {
+            least: least.saturating_add(1),
+            most: most.iter().fold(0, |most, &x| most.max(x)),
+        }
+    }
+
     pub(crate) fn join(self, other: Self) -> Self {
         Self {
             least: self.least.min(other.least),

@@ -84,7 +84,8 @@ pub(super) unsafe fn restore(parts: usize, from: *const f32, steps: usize, out: 
             // The smallest first, so that no bit is lost.
             for part in (0..parts).rev() {
                 let tile = (step * parts + part) * 2 + n / 16;
-                let word = tile * SPLIT_WORDS + at / 2 * 32 + n % 16 * 2 + at % 2;
+                let (pair, upper) = (at % (SPLIT_STEP / 2), at / (SPLIT_STEP / 2));
+                let word = tile * SPLIT_WORDS + pair * 32 + n % 16 * 2 + upper;
                 // SAFETY: the caller's.
                 let bits = unsafe { from.add(word).read() };
                 sum += f32::from_bits(u32::from(bits) << 16);
@@ -172,8 +173,9 @@ type Split = unsafe fn(&Step, &mut [f32]) -> Found;
 #[inline(always)]
 fn split<const PARTS: usize>(step: &Step, out: &mut [f32]) -> Found {
     let (mut least, mut most) = ([u32::MAX; SPLIT_COLS], [0u32; SPLIT_COLS]);
-    for (pair, rows) in step.chunks_exact(2).enumerate() {
-        let mut rest = [rows[0], rows[1]];
+    let (first, second) = step.split_at(SPLIT_STEP / 2);
+    for (pair, (&first, &second)) in first.iter().zip(second).enumerate() {
+        let mut rest = [first, second];
         if PARTS > 1 {
             for row in &rest {
                 for n in 0..SPLIT_COLS {

@@ -37,20 +37,31 @@ struct Seen {
     most: [u32; SPLIT_STEP],
 }
 
-#[inline(always)]
-unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
-    let mut seen = Seen {
+impl Seen {
+    const NOTHING: Self = Self {
         least: [u32::MAX; SPLIT_STEP],
         most: [0; SPLIT_STEP],
     };
+}
+
+#[inline(always)]
+unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
+    let mut seen = Seen::NOTHING;
     let zeros = ZEROS.as_ptr();
     let to = |step: usize, r: usize| {
         t.out
             .wrapping_add(step * PARTS * 2 * TILE_BYTES + r * TILE_LINE)
     };
-    if t.k_stride == 1 && t.k.is_multiple_of(SPLIT_STEP) {
+    let is_adjacent = t.k_stride == 1;
+    let whole = match (is_adjacent, t.taps) {
         // Steps lie within a tap, and their values next to each other.
-        for step in 0..t.steps {
+        (true, _) if t.k.is_multiple_of(SPLIT_STEP) => t.steps,
+        // All of them but the last one.
+        (true, 1) => t.steps.min((t.k / SPLIT_STEP).saturating_sub(t.first_step)),
+        _ => 0,
+    };
+    if whole > 0 {
+        for step in 0..whole {
             let at = (t.first_step + step) * SPLIT_STEP;
             let (tap, k) = (at / t.k, at % t.k);
             for r in 0..t.rows {
@@ -66,11 +77,12 @@ unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
                 }
             }
         }
-    } else {
-        let first = t.first_step * SPLIT_STEP;
+    }
+    if whole < t.steps {
+        let first = (t.first_step + whole) * SPLIT_STEP;
         for r in 0..t.rows {
             let (mut tap, mut k) = (first / t.k, first % t.k);
-            for step in 0..t.steps {
+            for step in whole..t.steps {
                 // SAFETY: the caller's.
                 unsafe {
                     let values = gather(t, r, tap, k, zeros);
@@ -83,14 +95,11 @@ unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
             }
         }
     }
-    let least = seen.least.into_iter().fold(u32::MAX, u32::min);
-    Found {
-        least: least.saturating_add(1),
-        most: seen.most.into_iter().fold(0, u32::max),
-    }
+    Found::of(&seen.least, &seen.most)
 }
 
-/// Writes the parts of one row in one step.
+/// Writes the parts of one row in one step: each word holds an element of the first half of the
+/// step and, in its upper bits, one of the second, so that no lane changes place.
 ///
 /// # Safety
 /// There is room for a line of each part.
@@ -107,19 +116,20 @@ unsafe fn split_line<const PARTS: usize>(
             seen.least[i] = seen.least[i].min(bits.wrapping_sub(1));
         }
     }
+    let (first, second) = values.split_at_mut(SPLIT_STEP / 2);
     for part in 0..PARTS {
-        let mut line = [0u16; SPLIT_STEP];
-        for (slot, x) in line.iter_mut().zip(&mut values) {
-            let part = match PARTS {
+        let mut line = [0u32; SPLIT_STEP / 2];
+        for ((slot, x), y) in line.iter_mut().zip(&mut *first).zip(&mut *second) {
+            let [low, high] = [x, y].map(|x| match PARTS {
                 1 => round_any(*x),
                 _ => take_part(x),
-            };
-            *slot = (part >> 16) as u16;
+            });
+            *slot = low >> 16 | high;
         }
         // SAFETY: the caller's; lines are aligned as the scratch is.
         unsafe {
             to.add(part * 2 * TILE_BYTES)
-                .cast::<[u16; SPLIT_STEP]>()
+                .cast::<[u32; SPLIT_STEP / 2]>()
                 .write(line);
         };
     }

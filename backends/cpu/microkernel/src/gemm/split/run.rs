@@ -22,6 +22,8 @@ use crate::{
     layout::{SPLIT_COLS, SPLIT_STEP, SPLIT_WORDS},
 };
 
+/// Bytes of parts of both sides that stay in the second-level cache together.
+const NEAR_BYTES: usize = 1 << 20;
 /// Rows that are multiplied as f32 at a time.
 const WHOLE_ROWS: usize = 8;
 
@@ -115,6 +117,7 @@ impl BatchReduceGemm {
         let (parts, panel_len) = (self.spec.products.parts(), layout.panel_len());
         let first_row = block.tiles.start * STRIP;
         let end_row = (block.tiles.end * STRIP).min(self.spec.m);
+        let rows = end_row - first_row;
         let mut found = [Found::NOTHING; STRIPS_MAX];
         let mut is_whole = [false; STRIPS_MAX];
         // SAFETY: offsets below stay inside of the checked extents; scratch was sized for them.
@@ -124,58 +127,70 @@ impl BatchReduceGemm {
                 *found = self.split_strip(scratch, strip - first_row, rows, part);
             }
             let b = o.b.0.offset(self.spec.batch.b.at(block.batch));
-            for panel in block.panels.clone() {
+            let (strips, panels) = (rows.div_ceil(STRIP), block.panels.len());
+            // A panel is used by all rows while it is near. Where all panels are near, each row is
+            // written from its beginning to its end.
+            let both = (strips + panels) * part.steps * parts * SPLIT_WORDS * 4;
+            let is_by_rows = both <= NEAR_BYTES;
+            // The panel that is in scratch as f32.
+            let mut restored = None;
+            for pair in 0..strips * panels {
                 if crate::pool::is_over() {
                     return;
                 }
+                let (strip, panel) = match is_by_rows {
+                    true => (pair / panels, pair % panels),
+                    false => (pair % strips, pair / strips),
+                };
+                let panel = block.panels.start + panel;
                 let from = b.add(panel * panel_len);
                 let (form, of_panel) = match parts {
                     1 => (Form::Parts, Found::NOTHING),
                     _ => trailer(&layout, from),
                 };
                 let data = from.add(part.first_step * parts * SPLIT_WORDS);
-                // The panel of this block as f32, once it is needed.
-                let mut whole = match form {
-                    Form::Parts => ptr::null(),
-                    Form::Whole => from.add(part.first_step * SPLIT_STEP * SPLIT_COLS),
-                };
                 let col = panel * SPLIT_COLS;
                 let cols = (self.spec.n - col).min(SPLIT_COLS);
-                for (strip, row) in (first_row..end_row).step_by(STRIP).enumerate() {
-                    let rows = (end_row - row).min(STRIP);
-                    let local = row - first_row;
-                    let is_split = form == Form::Parts
-                        && (parts == 1 || is_safe(found[strip], of_panel, self.depth()));
-                    if part.steps == 0 {
-                        ptr::write_bytes(scratch.sums, 0, STRIP * SPLIT_COLS);
-                    } else if is_split {
-                        let next = data.wrapping_add(panel_len).cast::<u8>();
-                        let quarter = part.steps * parts * SPLIT_WORDS;
-                        let t = Operands {
-                            a: scratch
-                                .parts
-                                .add(local * part.steps * parts * SPLIT_STEP * 2),
-                            b: data.cast(),
-                            steps: part.steps,
-                            rows_past: rows > TILE_ROWS,
-                            cols_past: cols > SPLIT_COLS / 2,
-                            next: next.wrapping_add(strip * quarter),
-                            out: scratch.sums.cast(),
-                        };
-                        multiply(self.spec.isa, parts, &t);
-                    } else {
-                        if whole.is_null() {
-                            restore(parts, data, part.steps, scratch.panel);
-                            whole = scratch.panel;
+                let local = strip * STRIP;
+                let row = first_row + local;
+                let rows = (end_row - row).min(STRIP);
+                let is_split = form == Form::Parts
+                    && (parts == 1 || is_safe(found[strip], of_panel, self.depth()));
+                if part.steps == 0 {
+                    ptr::write_bytes(scratch.sums, 0, STRIP * SPLIT_COLS);
+                } else if is_split {
+                    let next = data.wrapping_add(panel_len).cast::<u8>();
+                    let quarter = part.steps * parts * SPLIT_WORDS;
+                    let t = Operands {
+                        a: scratch
+                            .parts
+                            .add(local * part.steps * parts * SPLIT_STEP * 2),
+                        b: data.cast(),
+                        steps: part.steps,
+                        rows_past: rows > TILE_ROWS,
+                        cols_past: cols > SPLIT_COLS / 2,
+                        next: next.wrapping_add(strip * quarter),
+                        out: scratch.sums.cast(),
+                    };
+                    multiply(self.spec.isa, parts, &t);
+                } else {
+                    let whole = match form {
+                        Form::Whole => from.add(part.first_step * SPLIT_STEP * SPLIT_COLS),
+                        Form::Parts => {
+                            if restored != Some(panel) {
+                                restored = Some(panel);
+                                restore(parts, data, part.steps, scratch.panel);
+                            }
+                            scratch.panel
                         }
-                        if !is_whole[strip] {
-                            is_whole[strip] = true;
-                            self.copy_strip(scratch, local, rows, part);
-                        }
-                        self.multiply_whole(scratch, local, rows, part.depth, whole);
+                    };
+                    if !is_whole[strip] {
+                        is_whole[strip] = true;
+                        self.copy_strip(scratch, local, rows, part);
                     }
-                    self.store_sums(o, block, scratch, part, (row, panel), scratch.sums);
+                    self.multiply_whole(scratch, local, rows, part.depth, whole);
                 }
+                self.store_sums(o, block, scratch, part, (row, panel), scratch.sums);
             }
         }
     }

@@ -142,14 +142,15 @@ unsafe fn run<const PARTS: usize, const ROWS: usize, const PANELS: usize>(t: &St
         for step in 0..t.steps {
             let b = t.b.add(step * PARTS * SPLIT_WORDS);
             for pair in 0..SPLIT_STEP / 2 {
-                let a = t.a.add((step * SPLIT_STEP + 2 * pair) * ROWS);
+                let a = t.a.add((step * SPLIT_STEP + pair) * ROWS);
+                let second = SPLIT_STEP / 2 * ROWS;
                 for panel in 0..PANELS {
                     for half in 0..2 {
                         let at = panel * t.panel_len + half * SPLIT_WORDS / 2 + pair * 16;
                         let [low, high] = restored::<PARTS>(b.add(at));
                         for (row, acc) in acc.iter_mut().enumerate() {
                             let sum = &mut acc[panel][half];
-                            let [x, y] = [a.add(row).read(), a.add(ROWS + row).read()];
+                            let [x, y] = [a.add(row).read(), a.add(second + row).read()];
                             *sum = _mm512_fmadd_ps(_mm512_set1_ps(x), low, *sum);
                             *sum = _mm512_fmadd_ps(_mm512_set1_ps(y), high, *sum);
                         }
@@ -168,7 +169,8 @@ unsafe fn run<const PARTS: usize, const ROWS: usize, const PANELS: usize>(t: &St
     }
 }
 
-/// Two neighbours along K of 16 columns, put together from the smallest part on.
+/// An element of the first half of a step and one of the second, of 16 columns, put together from
+/// the smallest part on.
 ///
 /// # Safety
 /// `b` is a line of the first part; the CPU has AVX-512.
