@@ -18,7 +18,7 @@ const UNKNOWN_EXTENT: i64 = 64;
 /// A load in a loop whose neighbours in the loop are not neighbours in memory.
 const STRIDED_LOAD: u64 = 8;
 /// An element of the left side of a contraction that must be packed first, for each tap.
-const PACKED: u64 = 1;
+const PACKED: u64 = 3;
 /// An element that a contraction stores by columns.
 const STRIDED_STORE: u64 = 2;
 /// A tap of a depthwise convolution whose columns, not channels, are adjacent.
