@@ -79,14 +79,6 @@ fn multiply_add(code: &mut Code<'_>, a: ValueId, b: ValueId, c: ValueId) -> Valu
     if is_wide { code.cast(sum, F) } else { sum }
 }
 
-/// `x` limited to a range; NaN stays.
-fn clamp(code: &mut Code<'_>, x: ValueId, least: f64, greatest: f64) -> ValueId {
-    let least = code.float(F, least);
-    let is_low = code.lt(x, least);
-    let low = code.select(is_low, least, x);
-    at_most(code, low, greatest)
-}
-
 /// The lesser of `x` and a constant; NaN stays, as it is not above.
 pub(super) fn at_most(code: &mut Code<'_>, x: ValueId, greatest: f64) -> ValueId {
     let greatest = code.float(F, greatest);
@@ -144,10 +136,17 @@ fn exp_bounded(code: &mut Code<'_>, x: ValueId) -> ValueId {
 }
 
 /// The power of two goes in as two factors, so that results reach the subnormals and infinity.
+///
+/// Where the result is zero, as where attention is masked, nothing on the way is subnormal: that
+/// would cost a processor a hundred cycles.
 fn exp(code: &mut Code<'_>, x: ValueId) -> ValueId {
-    let x = clamp(code, x, -104.0, 88.8);
+    let (least, zero) = (code.float(F, -104.0), code.float(F, 0.0));
+    let is_zero = code.lt(x, least);
+    let x = code.select(is_zero, zero, x);
+    let x = at_most(code, x, 88.8);
     let (mantissa, bits) = split_power(code, x, None);
-    scaled(code, mantissa, bits)
+    let value = scaled(code, mantissa, bits);
+    code.select(is_zero, zero, value)
 }
 
 /// `value * 2^n`, of `n` under the bits of [`ANCHOR`] from -300 to 250.

@@ -5,7 +5,7 @@ use alula_ir::{
     OpDef, Traits,
 };
 use alula_kernel::{Compute, ExprId, FoldOp, VarId};
-use alula_tensor::{DTypeClass, Scalar, ScalarOp, strides};
+use alula_tensor::{DType, DTypeClass, Scalar, ScalarOp, strides};
 
 use super::axis;
 
@@ -175,11 +175,27 @@ impl Along {
         let (var, value) = self.element();
         let c = &mut self.compute;
         let distance = c.pool.sub(value, most);
-        let power = c.pool.unary(ScalarOp::Exp, distance);
+        let power = power_of(c, distance);
         let sum = c.pool.fold(FoldOp::Add, vec![var], power);
         let here = c.load_broadcast(0);
         let distance = c.pool.sub(here, most);
-        let power = c.pool.unary(ScalarOp::Exp, distance);
+        let power = power_of(c, distance);
         (distance, power, sum)
     }
+}
+
+/// Exponents that lie further below the greatest one give no normal number.
+const LEAST: f64 = -87.0;
+
+/// `e^distance`, and zero where that is no normal number of f32: beside the greatest power, which
+/// is 1, it is nothing, but subnormal numbers cost whoever multiplies them a hundred cycles each,
+/// and a mask of -100 makes many of them.
+fn power_of(c: &mut Compute, distance: ExprId) -> ExprId {
+    if c.dtype.compute() != DType::F32 {
+        return c.pool.unary(ScalarOp::Exp, distance);
+    }
+    let [least, nothing] = [LEAST, f64::NEG_INFINITY].map(|x| c.pool.float(DType::F32, x));
+    let is_far = c.pool.apply(ScalarOp::Lt, &[distance, least]);
+    let distance = c.pool.select(is_far, nothing, distance);
+    c.pool.unary(ScalarOp::Exp, distance)
 }
