@@ -67,6 +67,11 @@ pub fn check_launch(
             }
             Arg::Host(bytes) => bytes.len(),
             Arg::HostMut(bytes) => bytes.len(),
+            Arg::Again(other) => {
+                return Err(bad(format!(
+                    "it is parameter {other} again, of host memory"
+                )));
+            }
         };
         let wanted = usize::try_from(sizes.eval(&param.bytes)?.max(0)).unwrap_or(usize::MAX);
         if given < wanted {

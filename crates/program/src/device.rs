@@ -59,6 +59,12 @@ pub trait Device: Send + Sync {
     /// version numbers. It runs only programs that say the same.
     fn abi(&self) -> String;
 
+    /// Whether its arenas are host memory, so that kernels may as well be given other host memory
+    /// to write to.
+    fn has_host_memory(&self) -> bool {
+        false
+    }
+
     /// A line for the user: processor or adapter, with what matters of its features.
     fn describe(&self) -> String;
 
@@ -109,6 +115,8 @@ pub enum Arg<'a> {
     Host(&'a [u8]),
     /// Host memory that is written.
     HostMut(&'a mut [u8]),
+    /// The host memory that the parameter at this position writes, which the kernel reads too.
+    Again(usize),
 }
 
 /// A launch of a kernel.

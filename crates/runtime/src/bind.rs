@@ -17,6 +17,8 @@ use crate::symbols::{Env, SymbolTable};
 pub(crate) enum Home {
     /// In the frame's part of the arena.
     Arena { offset: usize, bytes: usize },
+    /// In the memory that an output of the run goes to.
+    Result { output: usize, bytes: usize },
     /// In memory of its own, allocated when it is written.
     Own,
     /// Somewhere that exists already, or an alias.
@@ -107,6 +109,9 @@ impl Binding {
                 Place::Dynamic => homes[position] = Home::Own,
                 Place::Arena { first, last } => match known(table.size(&slot.bytes, env))? {
                     None => homes[position] = Home::Own,
+                    Some(bytes) if let Some(output) = prepared.result[position] => {
+                        homes[position] = Home::Result { output, bytes };
+                    }
                     Some(bytes) => {
                         total = total.max(bytes as u64);
                         planned.push(position);
@@ -177,7 +182,8 @@ fn parts(
             .as_ref()
             .map(|offset| table.part(offset, &slot.bytes, env));
         let part = part.map(known).transpose()?.flatten();
-        if let (Some(part), Home::Arena { bytes, .. }) = (&part, homes[root])
+        if let (Some(part), Home::Arena { bytes, .. } | Home::Result { bytes, .. }) =
+            (&part, homes[root])
             && part.end > bytes
         {
             let text = format!("bytes {part:?} of a value that has {bytes}");

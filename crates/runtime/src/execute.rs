@@ -28,11 +28,20 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
 }
 
+impl Core {
+    /// Where a slot's root lives.
+    pub(crate) fn home(&self, frame: &Frame, slot: SlotId) -> Home {
+        frame.binding().homes[self.prepared[frame.plan].root[slot.0 as usize]]
+    }
+}
+
 /// What one run owns and later runs use again.
 pub(crate) struct State {
     pub(crate) arena: Box<dyn Arena>,
     /// Frames of each plan that no run is in.
     pub(crate) spare: Vec<Vec<Frame>>,
+    /// What the last run's outputs were made in, by output.
+    pub(crate) results: Vec<Option<Storage>>,
 }
 
 /// Why a step did not finish: itself, or a step of a plan that it ran.
@@ -47,11 +56,17 @@ impl<E: Into<StepError>> From<E> for Failure {
     }
 }
 
+/// Memory by output.
+pub(crate) type Results<'r> = SmallVec<[Option<&'r mut [u8]>; 4]>;
+
 /// One run.
 pub(crate) struct Run<'r> {
     pub(crate) core: &'r Core,
     pub(crate) state: &'r mut State,
     pub(crate) feeds: &'r [Feed<'r>],
+    /// Memory of the outputs that kernels write themselves; nothing while one does, and for other
+    /// outputs.
+    pub(crate) results: Results<'r>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) work_max: u64,
     /// Bytes of values outside of the arena.
@@ -215,7 +230,7 @@ impl<'r> Run<'r> {
         let bytes = match self.held(frame, slot) {
             Held::Arena { bytes, .. } => *bytes,
             Held::Caller(input) => self.feeds[*input].bytes().map_or(0, <[u8]>::len),
-            Held::Nothing | Held::Constant(_) | Held::Own(_) => 0,
+            Held::Nothing | Held::Constant(_) | Held::Result(_) | Held::Own(_) => 0,
         };
         bytes as u64
     }
@@ -414,6 +429,7 @@ impl<'r> Run<'r> {
             Held::Arena { bytes, .. } => *bytes,
             Held::Constant(constant) => self.core.program.data[*constant].bytes().len(),
             Held::Caller(input) => self.feeds[*input].bytes().map_or(0, <[u8]>::len),
+            Held::Result(output) => self.result(*output).len(),
             Held::Own(value) => value.byte_len(),
         }
     }
@@ -459,10 +475,17 @@ impl<'r> Run<'r> {
             }
             Held::Constant(constant) => self.core.program.data[*constant].bytes(),
             Held::Caller(input) => self.feeds[*input].bytes().unwrap_or_default(),
+            Held::Result(output) => self.result(*output),
             Held::Own(value) => value.as_tensor().map(Tensor::bytes).unwrap_or_default(),
         };
         into.copy_from_slice(bytes.get(offset..end).ok_or_else(short)?);
         Ok(())
+    }
+
+    /// The memory of an output that kernels write themselves.
+    pub(crate) fn result(&self, output: usize) -> &[u8] {
+        let result = self.results.get(output).and_then(Option::as_deref);
+        result.unwrap_or_default()
     }
 
     pub(crate) fn read_bool(&mut self, frame: &Frame, slot: SlotId) -> Result<bool, StepError> {
@@ -579,12 +602,17 @@ impl<'r> Run<'r> {
                 feed.to_value()?
             }
             Held::Own(value) => value.clone(),
-            Held::Arena { bytes, .. } => {
+            Held::Arena { .. } | Held::Result(_) => {
                 let (Some(ty), Some(shape)) = (ty.as_tensor(), shape) else {
                     return Err(StepError::value(format!("{ty} lies in planned memory")));
                 };
-                self.fits(*bytes)?;
-                let mut storage = Storage::try_zeroed(*bytes)?;
+                let bytes = match held {
+                    Held::Arena { bytes, .. } => *bytes,
+                    Held::Result(output) => self.result(*output).len(),
+                    _ => 0,
+                };
+                self.fits(bytes)?;
+                let mut storage = Storage::try_zeroed(bytes)?;
                 self.read_held(held, 0, storage.to_mut())?;
                 return Ok(Tensor::from_storage(ty.dtype, shape, storage)?.into());
             }
@@ -604,9 +632,14 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Whether kernels write a slot in the memory of an output.
+    pub(crate) fn is_lent(&self, frame: &Frame, slot: SlotId) -> bool {
+        matches!(self.core.home(frame, slot), Home::Result { .. })
+    }
+
     /// Where a slot that a step writes lives.
     fn home(&self, frame: &Frame, slot: SlotId) -> Result<Home, StepError> {
-        match frame.binding().homes[self.root(frame, slot)] {
+        match self.core.home(frame, slot) {
             Home::Elsewhere => Err(StepError::value("a step writes an input or a constant")),
             home => Ok(home),
         }
@@ -616,7 +649,8 @@ impl<'r> Run<'r> {
     pub(crate) fn make(&mut self, frame: &mut Frame, slot: SlotId) -> Result<(), StepError> {
         let root = self.root(frame, slot);
         let home = self.home(frame, slot)?;
-        if !matches!(home, Home::Arena { .. }) && self.part(frame, slot)?.is_some() {
+        let is_planned = matches!(home, Home::Arena { .. } | Home::Result { .. });
+        if !is_planned && self.part(frame, slot)?.is_some() {
             return Err(StepError::value(
                 "a kernel writes a part of what is not planned",
             ));
@@ -629,6 +663,7 @@ impl<'r> Run<'r> {
                 offset: frame.base + offset,
                 bytes,
             },
+            Home::Result { output, .. } => Held::Result(output),
             Home::Own | Home::Elsewhere => {
                 let core = self.core;
                 let declared = &core.program.plans[frame.plan].slots[root];
@@ -646,7 +681,7 @@ impl<'r> Run<'r> {
         Ok(())
     }
 
-    fn account(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), StepError> {
+    pub(crate) fn account(&mut self, frame: &mut Frame, bytes: usize) -> Result<(), StepError> {
         frame.own_bytes = frame.own_bytes.saturating_add(bytes as u64);
         self.own_bytes = self.own_bytes.saturating_add(bytes as u64);
         self.fits(0)
@@ -713,6 +748,7 @@ impl<'r> Run<'r> {
                 frame.held[root] = Held::Arena { offset, bytes };
                 Ok(())
             }
+            Home::Result { .. } => Err(StepError::value("only kernels write outputs themselves")),
             Home::Own | Home::Elsewhere => {
                 let shape = match self.shape(frame, slot)? {
                     Some(shape) => shape,

@@ -19,6 +19,8 @@ pub(crate) enum Held {
     Constant(usize),
     /// An input of the run.
     Caller(usize),
+    /// The memory that an output of the run goes to.
+    Result(usize),
     /// A value of its own.
     Own(Value),
 }

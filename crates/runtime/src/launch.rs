@@ -46,17 +46,27 @@ impl Run<'_> {
         // Values in memory of their own that are written leave the frame while the kernel runs,
         // so that they can be borrowed beside those that are read.
         let mut taken: SmallVec<[(usize, Tensor); 4]> = SmallVec::new();
-        for (slot, param) in slots.iter().zip(&entry.params) {
+        // And so does the memory of outputs.
+        let mut lent: SmallVec<[(usize, usize, &mut [u8]); 4]> = SmallVec::new();
+        for (position, (slot, param)) in slots.iter().zip(&entry.params).enumerate() {
             if param.access == ParamAccess::Write {
                 self.make(frame, *slot)?;
                 let root = root[slot.0 as usize];
-                if let Held::Own(value) = std::mem::take(&mut frame.held[root]) {
-                    let tensor = value
-                        .into_tensor()
-                        .ok_or_else(|| StepError::value("a kernel writes no tensor"))?;
-                    taken.push((root, tensor));
-                } else {
-                    self.make(frame, *slot)?;
+                match std::mem::take(&mut frame.held[root]) {
+                    Held::Own(value) => {
+                        let tensor = value
+                            .into_tensor()
+                            .ok_or_else(|| StepError::value("a kernel writes no tensor"))?;
+                        taken.push((root, tensor));
+                    }
+                    held => {
+                        if let Held::Result(output) = held
+                            && let Some(bytes) = self.results[output].take()
+                        {
+                            lent.push((output, position, bytes));
+                        }
+                        frame.held[root] = held;
+                    }
                 }
             }
         }
@@ -95,6 +105,16 @@ impl Run<'_> {
             .iter_mut()
             .map(|(root, tensor)| (*root, Some(tensor.bytes_mut())))
             .collect();
+        let written_at: SmallVec<[(usize, usize); 4]> =
+            lent.iter().map(|(output, at, _)| (*output, *at)).collect();
+        let lent_at = |output: usize| {
+            let found = written_at.iter().find(|(lent, _)| *lent == output);
+            found.map(|(_, at)| *at)
+        };
+        let mut outputs: SmallVec<[(usize, Option<&mut [u8]>); 4]> = lent
+            .iter_mut()
+            .map(|(output, _, bytes)| (*output, Some(&mut **bytes)))
+            .collect();
         let mut args: SmallVec<[Arg<'_>; INLINE]> = SmallVec::new();
         for (slot, param) in slots.iter().zip(&entry.params) {
             let root = root[slot.0 as usize];
@@ -108,6 +128,25 @@ impl Run<'_> {
                 continue;
             }
             let part = self.part(frame, *slot)?;
+            if let Held::Result(output) = frame.held[root]
+                && param.access == ParamAccess::Read
+                && let Some(position) = lent_at(output)
+            {
+                args.push(Arg::Again(position));
+                continue;
+            }
+            if let Held::Result(output) = frame.held[root]
+                && let Some((_, bytes)) = outputs.iter_mut().find(|(lent, _)| *lent == output)
+            {
+                let bytes = bytes
+                    .take()
+                    .ok_or_else(|| StepError::value("a kernel writes one value twice"))?;
+                let end = bytes.len();
+                let bytes = bytes.get_mut(part.unwrap_or(0..end));
+                let short = || StepError::value("a value is shorter than its type says");
+                args.push(Arg::HostMut(bytes.ok_or_else(short)?));
+                continue;
+            }
             let short = || StepError::value("a value is shorter than its type says");
             let of = |bytes| part_of(bytes, part.as_ref()).ok_or_else(short);
             if let Some((_, tensor)) = before.iter().find(|(own, _)| *own == root) {
@@ -131,6 +170,11 @@ impl Run<'_> {
                     let bytes = bytes.ok_or_else(|| StepError::value("a kernel reads no tensor"));
                     Arg::Host(of(bytes?)?)
                 }
+                Held::Result(output) => {
+                    let bytes = self.results[*output].as_deref();
+                    let bytes = bytes.ok_or_else(|| StepError::value("a result is lent twice"));
+                    Arg::Host(of(bytes?)?)
+                }
                 Held::Own(Value::Tensor(tensor)) => Arg::Host(of(tensor.bytes())?),
                 Held::Own(_) => return Err(StepError::value("a kernel reads no tensor")),
                 Held::Nothing => {
@@ -152,6 +196,10 @@ impl Run<'_> {
         })?;
         drop(args);
         drop(written);
+        drop(outputs);
+        for (output, _, bytes) in lent {
+            self.results[output] = Some(bytes);
+        }
         for (root, tensor) in taken {
             frame.held[root] = Held::Own(tensor.into());
         }

@@ -44,12 +44,20 @@ pub(crate) struct Prepared {
     /// Symbols that sizes and shapes depend on and that are known at the beginning: together
     /// they decide a binding.
     pub(crate) key: Vec<usize>,
+    /// For each root the output whose memory it may lie in from the start.
+    pub(crate) result: Vec<Option<usize>>,
     /// Roots whose dynamic values nobody reads after a step.
     pub(crate) dead_after: Vec<Vec<usize>>,
 }
 
 impl Prepared {
-    pub(crate) fn new(program: &Program, plan: &Plan, table: &mut SymbolTable) -> Prepared {
+    /// `lends` says whether kernels can write to the memory of outputs themselves.
+    pub(crate) fn new(
+        program: &Program,
+        plan: &Plan,
+        table: &mut SymbolTable,
+        lends: bool,
+    ) -> Prepared {
         let root: Vec<usize> = (0..plan.slots.len())
             .map(|slot| plan.root(SlotId(slot as u32)))
             .collect();
@@ -116,6 +124,10 @@ impl Prepared {
             .collect();
         Prepared {
             dead_after: dead_after(plan, &root),
+            result: match lends {
+                true => results(program, plan, &root),
+                false => vec![None; plan.slots.len()],
+            },
             offset: (0..plan.slots.len())
                 .map(|slot| plan.offset(SlotId(slot as u32)))
                 .collect(),
@@ -176,6 +188,47 @@ fn written<'p>(program: &'p Program, step: &'p Step) -> Box<dyn Iterator<Item = 
             Box::new(results.iter().copied())
         }
     }
+}
+
+/// For each root the output that it is, if it can lie in that output's memory: it is planned, all
+/// of it is one output, and only launches touch it, one that writes it as a whole or once.
+fn results(program: &Program, plan: &Plan, root: &[usize]) -> Vec<Option<usize>> {
+    let mut result = vec![None; plan.slots.len()];
+    let mut is_fit: Vec<bool> = plan
+        .slots
+        .iter()
+        .map(|slot| matches!(slot.place, Place::Arena { .. }))
+        .collect();
+    for (output, port) in plan.outputs.iter().enumerate() {
+        let base = root[port.slot.0 as usize];
+        if result[base].replace(output).is_some() || plan.offset(port.slot).is_some() {
+            is_fit[base] = false;
+        }
+    }
+    for step in &plan.steps {
+        let Step::Launch { args, .. } = step else {
+            for slot in step.slots() {
+                is_fit[root[slot.0 as usize]] = false;
+            }
+            continue;
+        };
+        for slot in written(program, step) {
+            let base = root[slot.0 as usize];
+            let touched = args.iter().filter(|arg| root[arg.0 as usize] == base);
+            let is_written_twice = written(program, step)
+                .filter(|slot| root[slot.0 as usize] == base)
+                .count()
+                > 1;
+            let has_parts = touched.clone().any(|slot| plan.offset(*slot).is_some());
+            if is_written_twice || touched.count() > 1 && has_parts {
+                is_fit[base] = false;
+            }
+        }
+    }
+    let pairs = result.into_iter().zip(is_fit);
+    pairs
+        .map(|(result, is_fit)| result.filter(|_| is_fit))
+        .collect()
 }
 
 /// For each step the roots in no planned memory that it is the last to touch.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use alula_program::{Device, Port, Program};
-use alula_tensor::{DType, Tensor, Value, ValueType};
+use alula_tensor::{DType, Storage, Tensor, Value, ValueType};
 
-use crate::bind::Bindings;
-use crate::execute::{Core, Region, Run, State};
+use crate::bind::{Bindings, Home};
+use crate::execute::{Core, Region, Results, Run, State};
 use crate::feed::{Feed, TensorRef};
 use crate::frame::Frame;
 use crate::prepare::Prepared;
@@ -76,7 +76,11 @@ impl Session {
         let prepared: Vec<Prepared> = program
             .plans
             .iter()
-            .map(|plan| Prepared::new(&program, plan, &mut table))
+            .enumerate()
+            .map(|(position, plan)| {
+                let lends = position == 0 && device.has_host_memory();
+                Prepared::new(&program, plan, &mut table, lends)
+            })
             .collect();
         let constants = program
             .constants
@@ -176,16 +180,30 @@ impl Session {
                 })
             })
             .collect::<Result<_, _>>()?;
-        let (outputs, run) = self.execute(&feeds, options, |run, frame| {
-            let mut outputs = Vec::with_capacity(self.outputs().len());
-            for port in self.outputs() {
-                let value = run.value(frame, port.slot);
-                let value = value.map_err(|error| output_error(port, error))?;
-                run.own_bytes += run.copied_bytes(frame, port.slot);
-                outputs.push((port.name.clone(), value));
-            }
-            Ok(outputs)
-        })?;
+        let mut made = Vec::new();
+        let (found, run) =
+            self.execute(&feeds, options, Lender::New(&mut made), |run, frame| {
+                let mut found = Vec::with_capacity(self.outputs().len());
+                for port in self.outputs() {
+                    let output = match run.is_lent(frame, port.slot) {
+                        true => run.shape(frame, port.slot).map(Found::Lent),
+                        false => run.value(frame, port.slot).map(Found::Value),
+                    };
+                    let output = output.map_err(|error| output_error(port, error))?;
+                    run.own_bytes += run.copied_bytes(frame, port.slot);
+                    found.push(output);
+                }
+                Ok(found)
+            })?;
+        let mut outputs = Vec::with_capacity(found.len());
+        for ((port, found), made) in self.outputs().iter().zip(found).zip(made) {
+            let value = match (found, made) {
+                (Found::Value(value), _) => Ok(value),
+                (Found::Lent(shape), made) => tensor(&port.ty, shape, made),
+            };
+            let value = value.map_err(|error| output_error(port, error))?;
+            outputs.push((port.name.clone(), value));
+        }
         Ok(Outcome {
             outputs,
             profile: run.profile,
@@ -223,16 +241,14 @@ impl Session {
         count("outputs", self.outputs().len(), outputs.len())?;
         let mut feeds: smallvec::SmallVec<[Feed<'_>; 8]> = smallvec::SmallVec::new();
         feeds.extend(inputs.iter().map(|tensor| Feed::Tensor(*tensor)));
-        let ((), ran) = self.execute(&feeds, options, |run, frame| {
-            for (port, output) in self.outputs().iter().zip(outputs) {
-                let needed = run.held_bytes(frame, port.slot);
-                if needed != output.len() {
-                    return Err(RunError::OutputLength {
-                        name: port.name.clone(),
-                        needed,
-                        given: output.len(),
-                    });
+        let ((), ran) = self.execute(&feeds, options, Lender::Caller(outputs), |run, frame| {
+            for (position, port) in self.outputs().iter().enumerate() {
+                if run.is_lent(frame, port.slot) {
+                    continue;
                 }
+                let needed = run.held_bytes(frame, port.slot);
+                let output = run.results[position].take().unwrap_or_default();
+                length(port, needed, output.len())?;
                 let read = run.read(frame, port.slot, 0, output);
                 read.map_err(|error| output_error(port, error))?;
             }
@@ -246,6 +262,7 @@ impl Session {
         &self,
         feeds: &[Feed<'_>],
         options: &RunOptions,
+        mut lender: Lender<'_, '_>,
         finish: impl FnOnce(&mut Run<'_>, &Frame) -> Result<T, RunError>,
     ) -> Result<(T, Ran), RunError> {
         let span = tracing::debug_span!("run", of = self.core.program.plans[0].steps.len());
@@ -262,12 +279,15 @@ impl Session {
                     .arena(0)
                     .map_err(|error| RunError::Bind(error.into()))?,
                 spare: self.core.prepared.iter().map(|_| Vec::new()).collect(),
+                results: Vec::new(),
             },
         };
+        let spare = std::mem::take(&mut state.results);
         let mut run = Run {
             core: &self.core,
             state: &mut state,
             feeds,
+            results: Results::new(),
             deadline: (options.deadline).and_then(|limit| Instant::now().checked_add(limit)),
             work_max: options.work_max.unwrap_or(self.core.limits.work_max),
             own_bytes: 0,
@@ -282,6 +302,7 @@ impl Session {
         };
         let mut frame = run.begin(0, region, None, None).map_err(RunError::Bind)?;
         self.check_extents(feeds, &frame)?;
+        self.lend(&mut run, &mut frame, &mut lender, spare)?;
         run.steps(&mut frame)?;
         let value = finish(&mut run, &frame)?;
         let ran = Ran {
@@ -290,9 +311,69 @@ impl Session {
             profile: run.recorder.take().map(Recorder::finish),
         };
         run.end(frame);
+        drop(run);
+        if let Lender::New(made) = lender {
+            state.results.clone_from(made);
+        }
         // A run that failed drops its memory: there is nothing to save in that case.
         self.lock().push(state);
         Ok((value, ran))
+    }
+
+    /// Gives the run the memory of outputs that kernels write themselves: the caller's, or what
+    /// the last run made if nobody has it any more, or new memory.
+    fn lend<'r>(
+        &self,
+        run: &mut Run<'r>,
+        frame: &mut Frame,
+        lender: &'r mut Lender<'_, '_>,
+        spare: Vec<Option<Storage>>,
+    ) -> Result<(), RunError> {
+        let needed = |frame: &Frame, port: &Port| match run.core.home(frame, port.slot) {
+            Home::Result { bytes, .. } => Some(bytes),
+            Home::Arena { .. } | Home::Own | Home::Elsewhere => None,
+        };
+        match lender {
+            Lender::Caller(outputs) => {
+                for (port, output) in self.outputs().iter().zip(outputs.iter_mut()) {
+                    if let Some(needed) = needed(frame, port) {
+                        length(port, needed, output.len())?;
+                    }
+                    run.results.push(Some(output));
+                }
+            }
+            Lender::New(made) => {
+                let mut spare = spare.into_iter();
+                for port in self.outputs() {
+                    let spare = spare.next().flatten();
+                    let Some(bytes) = needed(frame, port) else {
+                        made.push(None);
+                        continue;
+                    };
+                    let account = run.account(frame, bytes);
+                    account.map_err(|error| output_error(port, error))?;
+                    let spare = spare.and_then(Storage::into_unshared);
+                    made.push(Some(
+                        match spare.filter(|spare| spare.bytes().len() == bytes) {
+                            Some(spare) => spare,
+                            None => Storage::try_zeroed(bytes)
+                                .map_err(|error| output_error(port, error.into()))?,
+                        },
+                    ));
+                }
+                let memory = made.iter_mut();
+                run.results = memory
+                    .map(|made| made.as_mut().map(Storage::to_mut))
+                    .collect();
+                if cfg!(debug_assertions) {
+                    // What no kernel writes shows.
+                    for memory in run.results.iter_mut().flatten() {
+                        memory.fill(0xA5);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Declared extents that are expressions must have the value that the symbols give them.
@@ -329,6 +410,45 @@ impl Session {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<State>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where the memory of outputs comes from.
+enum Lender<'r, 'o> {
+    /// From the caller, for each output.
+    Caller(&'r mut [&'o mut [u8]]),
+    /// It is made, for outputs that kernels write themselves.
+    New(&'r mut Vec<Option<Storage>>),
+}
+
+/// An output when its run is over.
+enum Found {
+    Value(Value),
+    /// It is in the memory that was made for it, a tensor of these extents.
+    Lent(Option<Vec<usize>>),
+}
+
+/// The tensor that the memory made for an output has become.
+fn tensor(
+    ty: &ValueType,
+    shape: Option<Vec<usize>>,
+    made: Option<Storage>,
+) -> Result<Value, StepError> {
+    let (Some(ty), Some(shape), Some(made)) = (ty.as_tensor(), shape, made) else {
+        return Err(StepError::Value(format!("{ty} lies in memory of a tensor")));
+    };
+    Ok(Tensor::from_storage(ty.dtype, &shape, made)?.into())
+}
+
+fn length(port: &Port, needed: usize, given: usize) -> Result<(), RunError> {
+    if needed == given {
+        return Ok(());
+    }
+    let name = port.name.clone();
+    Err(RunError::OutputLength {
+        name,
+        needed,
+        given,
+    })
 }
 
 /// What is known of a run when it is over, besides its outputs.

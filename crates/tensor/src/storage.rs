@@ -109,6 +109,16 @@ impl Storage {
         }
     }
 
+    /// The storage, if nothing shares its bytes and they are not foreign.
+    pub fn into_unshared(mut self) -> Option<Storage> {
+        let is_own = match &mut self.0 {
+            Repr::Owned { lines, .. } => Arc::get_mut(lines).is_some(),
+            Repr::Pages { pages } => Arc::get_mut(pages).is_some(),
+            Repr::Foreign { .. } => false,
+        };
+        is_own.then_some(self)
+    }
+
     /// The bytes for writing; copies first if they are shared or foreign.
     pub fn to_mut(&mut self) -> &mut [u8] {
         let is_own = match &mut self.0 {

@@ -46,6 +46,10 @@ impl Device for Interpreter {
         TARGET.to_owned()
     }
 
+    fn has_host_memory(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         "kernel interpreter".to_owned()
     }
@@ -110,6 +114,10 @@ impl Module for Loaded {
                 Arg::Constant(position) => self.program.data[*position].bytes().to_vec(),
                 Arg::Host(bytes) => bytes.to_vec(),
                 Arg::HostMut(bytes) => bytes.to_vec(),
+                Arg::Again(position) => match &launch.args[*position] {
+                    Arg::HostMut(bytes) => bytes.to_vec(),
+                    other => panic!("{other:?} is not written"),
+                },
             })
             .collect();
         let mut buffers: Vec<Bytes<'_>> = copies.iter_mut().map(|b| Bytes::Write(b)).collect();
@@ -124,7 +132,9 @@ impl Module for Loaded {
                 _ if param.access == Access::Read => {}
                 Arg::Arena(range) => memory[range.clone()].copy_from_slice(&copy),
                 Arg::HostMut(bytes) => bytes.copy_from_slice(&copy),
-                Arg::Constant(_) | Arg::Host(_) => panic!("a constant is written"),
+                Arg::Constant(_) | Arg::Host(_) | Arg::Again(_) => {
+                    panic!("what is only read is written")
+                }
             }
         }
         Ok(())

@@ -67,6 +67,10 @@ impl Device for CpuDevice {
         crate::abi()
     }
 
+    fn has_host_memory(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         let features = CpuFeatures::host();
         let threads = self.pool.threads();

@@ -43,8 +43,15 @@ pub(super) fn memories(
     }
     let arena = arena.0.to_mut();
     let (base, arena_len) = (arena.as_mut_ptr(), arena.len());
+    let lent: SmallVec<[Option<(*mut u8, usize)>; 24]> = args
+        .iter_mut()
+        .map(|arg| match arg {
+            Arg::HostMut(bytes) => Some((bytes.as_mut_ptr(), bytes.len())),
+            Arg::Arena(_) | Arg::Constant(_) | Arg::Host(_) | Arg::Again(_) => None,
+        })
+        .collect();
     let mut memories = Memories::with_capacity(args.len());
-    for (param, (arg, &(bytes, is_written))) in args.iter_mut().zip(params).enumerate() {
+    for (param, (arg, &(bytes, is_written))) in args.iter().zip(params).enumerate() {
         let memory = match arg {
             Arg::Arena(range) => {
                 if range.start > range.end || range.end > arena_len {
@@ -65,12 +72,24 @@ pub(super) fn memories(
                 read_only(data, Some(*position))
             }
             Arg::Host(bytes) => read_only(bytes, None),
-            Arg::HostMut(bytes) => Memory {
-                pointer: bytes.as_mut_ptr(),
-                len: bytes.len(),
-                is_writable: true,
-                constant: None,
-            },
+            Arg::HostMut(_) | Arg::Again(_) => {
+                let of = match arg {
+                    Arg::Again(position) => *position,
+                    _ => param,
+                };
+                let (pointer, len) = lent.get(of).copied().flatten().ok_or_else(|| {
+                    bad(
+                        param,
+                        format!("parameter {of} is no host memory that is written"),
+                    )
+                })?;
+                Memory {
+                    pointer,
+                    len,
+                    is_writable: true,
+                    constant: None,
+                }
+            }
         };
         if (memory.len as u64) < bytes {
             return Err(bad(

@@ -114,5 +114,6 @@ fn bind(module: &CudaModule, arena: &CudaArena, arg: &Arg<'_>) -> Result<Bound, 
         Arg::Constant(index) => Ok(lent(module.constants[*index].address)),
         Arg::Host(bytes) => copied(bytes),
         Arg::HostMut(bytes) => copied(bytes),
+        Arg::Again(_) => unreachable!("check_launch refuses it"),
     }
 }

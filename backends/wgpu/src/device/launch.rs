@@ -73,6 +73,7 @@ fn bind(
         Arg::Constant(index) => (module.constants[*index].0.clone(), 0),
         Arg::Host(bytes) => (upload(&module.owner, "host", bytes)?, 0),
         Arg::HostMut(bytes) => (upload(&module.owner, "host", bytes)?, 0),
+        Arg::Again(_) => unreachable!("check_launch refuses it"),
     };
     Ok(Bound {
         buffer,

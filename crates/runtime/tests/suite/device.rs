@@ -20,6 +20,8 @@ pub(crate) const ABI: &str = "functions 1";
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
     pub(crate) counts: Arc<Counts>,
+    /// Whether its kernels write to memory of outputs.
+    pub(crate) lends: bool,
 }
 
 impl Device for Fake {
@@ -29,6 +31,10 @@ impl Device for Fake {
 
     fn abi(&self) -> String {
         ABI.to_owned()
+    }
+
+    fn has_host_memory(&self) -> bool {
+        self.lends
     }
 
     fn describe(&self) -> String {
@@ -105,6 +111,10 @@ impl Module for FakeModule {
                     Arg::Constant(constant) => self.program.data[*constant].bytes().to_vec(),
                     Arg::Host(bytes) => bytes.to_vec(),
                     Arg::HostMut(bytes) => bytes.to_vec(),
+                    Arg::Again(position) => match &launch.args[*position] {
+                        Arg::HostMut(bytes) => bytes.to_vec(),
+                        other => panic!("{other:?} is not written"),
+                    },
                 });
             }
         }

@@ -4,6 +4,7 @@ mod artifact;
 mod control;
 mod device;
 mod dynamic;
+mod lent;
 mod limits;
 mod plans;
 mod simple;
