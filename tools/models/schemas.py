@@ -23,10 +23,14 @@ WORDS |= {f"{sign}int{bits}": f"{short}{bits}" for sign, short in (("", "i"), ("
 
 
 def word(ty):
-    """`tensor(float)` is `f32`, `optional(seq(tensor(int64)))` is `opt(seq(i64))`."""
+    """`tensor(float)` is `f32`, `optional(seq(tensor(int64)))` is `opt(seq(i64))`,
+    `map(string,tensor(double))` is `map(string,f64)`."""
     for long, short in (("seq(", "seq("), ("optional(", "opt(")):
         if ty.startswith(long):
             return f"{short}{word(ty[len(long):-1])})"
+    if ty.startswith("map("):
+        key, value = ty[4:-1].split(",", 1)
+        return f"map({WORDS.get(key, key)},{word(value)})"
     if ty.startswith("tensor("):
         name = ty[7:-1]
         return WORDS.get(name, name.replace("float", "f"))

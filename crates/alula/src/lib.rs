@@ -82,7 +82,7 @@ pub use alula_runtime::{
     Limits, Outcome, Profile, RunError, RunOptions, SessionError, SessionOptions, TensorRef,
 };
 pub use alula_tensor::{
-    DType, DTypeClass, Dim, Scalar, Symbol, Tensor, TensorType, Value, ValueType,
+    DType, DTypeClass, Dim, Map, MapError, Scalar, Symbol, Tensor, TensorType, Value, ValueType,
 };
 #[cfg(feature = "emit")]
 pub use compile::stages::{Stage, StageText};

@@ -1,5 +1,7 @@
-//! Values as ONNX messages in files: `TensorProto`, `SequenceProto`, `OptionalProto`, as the
-//! conformance tests keep their inputs and outputs. Every dtype has a place here.
+//! Values as ONNX messages in files: `TensorProto`, `SequenceProto`, `OptionalProto`, `MapProto`:
+//! what the conformance tests keep inputs and outputs as. Every dtype has a place here.
+
+mod map;
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +14,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::Error;
+use map::{map, map_proto};
 
 /// Reads a value of a type from a file. The file does not say which message it holds: the type
 /// does.
@@ -52,12 +55,13 @@ pub fn from_bytes(bytes: &Bytes, ty: &ValueType) -> Result<Value, String> {
     }
     match ty {
         ValueType::Tensor(_) | ValueType::Unranked(_) => Ok(tensor(&message(bytes)?)?.into()),
-        ValueType::Sequence(_) => sequence(&message(bytes)?),
+        ValueType::Sequence(inner) => sequence(&message(bytes)?, inner),
+        ValueType::Map { value, .. } => map(&message(bytes)?, *value),
         ValueType::Optional(inner) => {
             // Test data hold the bare element of an optional that has one.
             let wrapped: Result<OptionalProto, String> = message(bytes);
             match wrapped {
-                Ok(wrapped) if wraps(&wrapped, inner) => optional(&wrapped),
+                Ok(wrapped) if wraps(&wrapped, inner) => optional(&wrapped, inner),
                 _ => Ok(Value::Optional(Some(Box::new(from_bytes(bytes, inner)?)))),
             }
         }
@@ -69,11 +73,13 @@ pub fn from_bytes(bytes: &Bytes, ty: &ValueType) -> Result<Value, String> {
 fn wraps(proto: &OptionalProto, inner: &ValueType) -> bool {
     let is_empty = proto.tensor_value.is_none()
         && proto.sequence_value.is_none()
-        && proto.optional_value.is_none();
+        && proto.optional_value.is_none()
+        && proto.map_value.is_none();
     let kind = match inner {
         ValueType::Tensor(_) | ValueType::Unranked(_) => TENSOR,
         ValueType::Sequence(_) => SEQUENCE,
         ValueType::Optional(_) => OPTIONAL,
+        ValueType::Map { .. } => MAP,
     };
     match proto.elem_type {
         Some(UNDEFINED) => is_empty,
@@ -86,24 +92,49 @@ fn tensor(proto: &TensorProto) -> Result<Tensor, String> {
     import_tensor(proto, &ExternalFiles::none()).map_err(|error| error.to_string())
 }
 
-fn sequence(proto: &SequenceProto) -> Result<Value, String> {
+/// A sequence; `held` is what its elements are, as far as the messages leave it open.
+fn sequence(proto: &SequenceProto, held: &ValueType) -> Result<Value, String> {
     let tensors = proto
         .tensor_values
         .iter()
         .map(|t| tensor(t).map(Value::from));
-    let sequences = proto.sequence_values.iter().map(sequence);
-    let optionals = proto.optional_values.iter().map(optional);
-    let values = tensors.chain(sequences).chain(optionals);
+    let inner = inner(held);
+    let sequences = proto.sequence_values.iter();
+    let sequences = sequences.map(|proto| sequence(proto, inner));
+    let optionals = proto.optional_values.iter();
+    let optionals = optionals.map(|proto| optional(proto, inner));
+    let maps = proto.map_values.iter();
+    let maps = maps.map(|proto| map(proto, value_dtype(held)));
+    let values = tensors.chain(sequences).chain(optionals).chain(maps);
     Ok(Value::Sequence(values.collect::<Result<_, _>>()?))
 }
 
-fn optional(proto: &OptionalProto) -> Result<Value, String> {
+/// What a sequence or an optional holds; itself, if it is neither.
+fn inner(ty: &ValueType) -> &ValueType {
+    match ty {
+        ValueType::Sequence(inner) | ValueType::Optional(inner) => inner,
+        ValueType::Tensor(_) | ValueType::Unranked(_) | ValueType::Map { .. } => ty,
+    }
+}
+
+/// The dtype of values of a map.
+fn value_dtype(ty: &ValueType) -> DType {
+    match ty {
+        ValueType::Map { value, .. } => *value,
+        // A message of maps where none are declared: what it holds will not fit.
+        _ => DType::F32,
+    }
+}
+
+fn optional(proto: &OptionalProto, held: &ValueType) -> Result<Value, String> {
     let value = if let Some(proto) = &proto.tensor_value {
         Some(tensor(proto)?.into())
     } else if let Some(proto) = &proto.sequence_value {
-        Some(sequence(proto)?)
+        Some(sequence(proto, inner(held))?)
     } else if let Some(proto) = &proto.optional_value {
-        Some(optional(proto)?)
+        Some(optional(proto, inner(held))?)
+    } else if let Some(proto) = &proto.map_value {
+        Some(map(proto, value_dtype(held))?)
     } else {
         None
     };
@@ -116,6 +147,7 @@ pub fn to_bytes(name: &str, value: &Value) -> Vec<u8> {
         Value::Tensor(tensor) => tensor_proto(name, tensor).encode_to_vec(),
         Value::Sequence(values) => sequence_proto(name, values).encode_to_vec(),
         Value::Optional(value) => optional_proto(name, value.as_deref()).encode_to_vec(),
+        Value::Map(map) => map_proto(name, map).encode_to_vec(),
     }
 }
 
@@ -123,6 +155,7 @@ pub fn to_bytes(name: &str, value: &Value) -> Vec<u8> {
 const UNDEFINED: i32 = 0;
 const TENSOR: i32 = 1;
 const SEQUENCE: i32 = 3;
+const MAP: i32 = 4;
 const OPTIONAL: i32 = 5;
 
 fn kind(value: &Value) -> i32 {
@@ -130,6 +163,7 @@ fn kind(value: &Value) -> i32 {
         Value::Tensor(_) => TENSOR,
         Value::Sequence(_) => SEQUENCE,
         Value::Optional(_) => OPTIONAL,
+        Value::Map(_) => MAP,
     }
 }
 
@@ -147,6 +181,7 @@ fn sequence_proto(name: &str, values: &[Value]) -> SequenceProto {
                 let value = optional_proto("", value.as_deref());
                 proto.optional_values.push(value);
             }
+            Value::Map(map) => proto.map_values.push(map_proto("", map)),
         }
     }
     proto
@@ -168,6 +203,7 @@ fn optional_proto(name: &str, value: Option<&Value>) -> OptionalProto {
             let value = optional_proto("", value.as_deref());
             proto.optional_value = Some(Box::new(value));
         }
+        Some(Value::Map(map)) => proto.map_value = Some(map_proto("", map)),
     }
     proto
 }
@@ -240,7 +276,7 @@ fn code(dtype: DType) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alula_tensor::{Dim, TensorType};
+    use alula_tensor::{Dim, Scalar, TensorType};
 
     #[test]
     fn values_of_every_dtype_survive_the_way_out_and_back() {
@@ -249,7 +285,7 @@ mod tests {
             let tensor = match dtype {
                 DType::String => Tensor::from_strings(&[2], vec!["a".into(), "ä".into()]),
                 _ => {
-                    let ones = vec![alula_tensor::Scalar::Int(1); 5];
+                    let ones = vec![Scalar::Int(1); 5];
                     Tensor::from_scalars(dtype, &[5], &ones)
                 }
             };
@@ -271,6 +307,14 @@ mod tests {
                 ValueType::Optional(Box::new(list_ty)),
             ),
         ];
+        let maps = map::tests::maps().into_iter().flat_map(|(map, ty)| {
+            let list = Value::Sequence(vec![map.clone(), map.clone()]);
+            let held = Value::Optional(Some(Box::new(map.clone())));
+            let list_ty = ValueType::Sequence(Box::new(ty.clone()));
+            let held_ty = ValueType::Optional(Box::new(ty.clone()));
+            [(map, ty), (list, list_ty), (held, held_ty)]
+        });
+        let cases = cases.into_iter().chain(maps);
         for (value, ty) in cases {
             let bytes = to_bytes("x", &value).into();
             assert_eq!(from_bytes(&bytes, &ty), Ok(value));

@@ -4,6 +4,7 @@
 //! 2 unsupported, 3 results differ, 4 Alula's or the machine's matter.
 
 mod args;
+mod contents;
 mod examples;
 mod failure;
 mod inputs;

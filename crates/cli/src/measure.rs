@@ -40,24 +40,16 @@ pub(crate) fn distance(actual: &Value, expected: &Value) -> Distance {
     match (actual, expected) {
         (Value::Tensor(actual), Value::Tensor(expected)) => tensors(actual, expected),
         (Value::Sequence(a), Value::Sequence(b)) if a.len() == b.len() => {
-            let none = Distance {
-                worst_abs: 0.0,
-                worst_rel: 0.0,
-                reason: None,
-            };
-            a.iter()
-                .zip(b)
-                .map(|(a, b)| distance(a, b))
-                .fold(none, Distance::worse)
+            let pairs = a.iter().zip(b).map(|(a, b)| distance(a, b));
+            pairs.fold(exact(), Distance::worse)
         }
         (Value::Optional(Some(a)), Value::Optional(Some(b))) => distance(a, b),
-        (Value::Optional(Some(a)), b @ (Value::Tensor(_) | Value::Sequence(_))) => distance(a, b),
-        (a @ (Value::Tensor(_) | Value::Sequence(_)), Value::Optional(Some(b))) => distance(a, b),
-        (Value::Optional(None), Value::Optional(None)) => Distance {
-            worst_abs: 0.0,
-            worst_rel: 0.0,
-            reason: None,
-        },
+        (Value::Optional(None), Value::Optional(None)) => exact(),
+        // A bare value is an optional that holds it.
+        (Value::Optional(Some(a)), b) => distance(a, b),
+        (a, Value::Optional(Some(b))) => distance(a, b),
+        (Value::Map(a), Value::Map(b)) if a.keys() == b.keys() => tensors(a.values(), b.values()),
+        (Value::Map(a), Value::Map(b)) => Distance::different(format!("keys of {a}, not of {b}")),
         _ => Distance::different(format!(
             "{}, not {}",
             actual.describe(),

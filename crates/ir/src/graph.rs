@@ -280,7 +280,10 @@ impl Graph {
                     .collect();
                 ValueType::Tensor(tensor)
             }
-            ValueType::Unranked(_) | ValueType::Sequence(_) | ValueType::Optional(_) => ty,
+            ValueType::Unranked(_)
+            | ValueType::Sequence(_)
+            | ValueType::Optional(_)
+            | ValueType::Map { .. } => ty,
         }
     }
 
@@ -643,7 +646,7 @@ pub(crate) fn collect_type_symbols(ty: &ValueType, into: &mut BTreeSet<Symbol>) 
                 .iter()
                 .for_each(|dim| dim.collect_symbols(into));
         }
-        ValueType::Unranked(_) => {}
+        ValueType::Unranked(_) | ValueType::Map { .. } => {}
         ValueType::Sequence(inner) | ValueType::Optional(inner) => {
             collect_type_symbols(inner, into);
         }

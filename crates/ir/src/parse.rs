@@ -4,7 +4,7 @@ mod annotation;
 
 use std::collections::BTreeMap;
 
-use alula_tensor::{DType, DTypeClass, Dim, Scalar, Tensor, TensorType, ValueType};
+use alula_tensor::{DType, DTypeClass, Dim, Map, Scalar, Tensor, TensorType, ValueType};
 
 use crate::token::{Lexer, Token};
 use crate::{Attr, AttrKind, Attrs, Graph, OpDef, Registry, Requirement, ValueId};
@@ -398,6 +398,9 @@ impl Parser<'_> {
         let Token::Word(word) = self.peek()? else {
             return Err("expected a type".to_owned());
         };
+        if word == "map" {
+            return self.map_type();
+        }
         if word != "seq" && word != "opt" {
             let dtype = self.dtype()?;
             return Ok(match self.peek()? {
@@ -423,6 +426,19 @@ impl Parser<'_> {
         } else {
             ValueType::Optional(inner)
         })
+    }
+
+    fn map_type(&mut self) -> Parsed<ValueType> {
+        self.lexer.next()?;
+        self.expect('<')?;
+        let key = self.dtype()?;
+        if !Map::takes_keys(key) {
+            return Err(format!("keys of a map are i64 or string, not {key}"));
+        }
+        self.expect(',')?;
+        let value = self.dtype()?;
+        self.expect('>')?;
+        Ok(ValueType::Map { key, value })
     }
 
     fn scalar(&mut self, dtype: DType) -> Parsed<Scalar> {

@@ -9,13 +9,14 @@
 //! - annotations fit the types that they are on: scales the shape, zero points the stored type,
 //!   axes the rank; only constants are sparse, and none is quantized, which integers behind a
 //!   `dequantize_linear` are;
+//! - keys of maps are `i64` or strings;
 //! - sub-graphs hold the same invariants.
 
 use crate::{Attr, Def, Graph, InferCtx, NodeId, VerifyError};
 
-fn verify_annotations(value: &crate::Value) -> Result<(), String> {
+fn verify_type(value: &crate::Value) -> Result<(), String> {
     let Some(ty) = value.ty.as_tensor() else {
-        return Ok(());
+        return value.ty.check();
     };
     let is_constant = matches!(value.def, Def::Constant(_));
     match (&ty.quant, &ty.sparsity) {
@@ -51,7 +52,7 @@ impl Graph {
             }
         }
         for (id, value) in self.values() {
-            if let Err(broken) = verify_annotations(value) {
+            if let Err(broken) = verify_type(value) {
                 let name = value.name.clone().unwrap_or_else(|| format!("{id:?}"));
                 errors.push(VerifyError {
                     place: format!("value {name:?}"),

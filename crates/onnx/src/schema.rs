@@ -31,7 +31,7 @@ pub struct Operand {
     pub arity: Arity,
     /// The type variable that it shares with others of one type; empty if it shares none.
     pub variable: &'static str,
-    /// The types that it may have: `f32`, `seq(i64)`, `opt(seq(bool))`.
+    /// The types that it may have: `f32`, `seq(i64)`, `opt(seq(bool))`, `map(string,f32)`.
     pub types: &'static str,
 }
 
@@ -138,6 +138,7 @@ pub fn word(ty: &ValueType) -> String {
         ValueType::Unranked(dtype) => dtype.to_string(),
         ValueType::Sequence(inner) => format!("seq({})", word(inner)),
         ValueType::Optional(inner) => format!("opt({})", word(inner)),
+        ValueType::Map { key, value } => format!("map({key},{value})"),
     }
 }
 

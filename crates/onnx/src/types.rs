@@ -1,6 +1,6 @@
 //! Declared types of graph inputs.
 
-use alula_tensor::{Dim, TensorType, ValueType};
+use alula_tensor::{Dim, Map, MapError, TensorType, ValueType};
 
 use crate::dtype;
 use crate::proto::type_proto::Value;
@@ -79,11 +79,35 @@ fn convert(
             let inner = held_type(inner, name, symbols)?;
             Ok(ValueType::Optional(Box::new(inner)))
         }
-        Some(Value::MapType(_)) => Err("maps are not supported".into()),
+        Some(Value::MapType(map)) => map_type(map),
         Some(Value::SparseTensorType(_)) => Err("sparse tensors are not supported".into()),
         Some(Value::OpaqueType(_)) => Err("opaque types are not supported".into()),
         None => Err(TypeError::Invalid("has no type")),
     }
+}
+
+/// The type of a map, whose values are elements: tensors of rank 0, as ONNX has it.
+fn map_type(map: &type_proto::Map) -> Result<ValueType, TypeError> {
+    let key = dtype::from_code(map.key_type()).map_err(TypeError::Unsupported)?;
+    if !Map::takes_keys(key) {
+        return Err(MapError::KeyType(key).to_string().as_str().into());
+    }
+    let held = map.value_type.as_deref().and_then(|ty| ty.value.as_ref());
+    let Some(held) = held else {
+        return Err(TypeError::Invalid("is a map to nothing"));
+    };
+    let Value::TensorType(held) = held else {
+        return Err("a map to values that are no tensors is not supported".into());
+    };
+    if held
+        .shape
+        .as_ref()
+        .is_some_and(|shape| !shape.dim.is_empty())
+    {
+        return Err("a map to tensors of more than one element is not supported".into());
+    }
+    let value = dtype::from_code(held.elem_type()).map_err(TypeError::Unsupported)?;
+    Ok(ValueType::Map { key, value })
 }
 
 fn tensor_type(

@@ -9,6 +9,7 @@ use alula_onnx::{Import, ImportError, ImportOptions, import_bytes};
 use prost::Message;
 
 const FLOAT: i32 = 1;
+const INT32: i32 = 6;
 const INT64: i32 = 7;
 const COMPLEX64: i32 = 14;
 
@@ -142,7 +143,11 @@ fn inputs_and_initializers_are_in_the_report_with_the_nodes() {
         node("Add", &["p", "m"], "q"),
         node("Bar", &["r"], "y"),
     ]);
-    let map = TypeValue::MapType(Box::default());
+    let map = type_proto::Map {
+        key_type: Some(INT32),
+        ..type_proto::Map::default()
+    };
+    let map = TypeValue::MapType(Box::new(map));
     graph(&mut model).input.extend([
         named("m", Some(map)),
         named("r", tensor_of(FLOAT, None)),
@@ -155,7 +160,7 @@ fn inputs_and_initializers_are_in_the_report_with_the_nodes() {
     graph(&mut model).initializer.push(complex);
     let lines = [
         "initializer \"i\": data type COMPLEX64 is not supported",
-        "input \"m\": maps are not supported",
+        "input \"m\": keys of a map are i64 or string, not i32",
         "input \"r\": its rank is not declared: give its shape",
         "input \"c\": data type COMPLEX64 is not supported",
         "Foo \"n_p\" (opset 17): the operator is not supported",

@@ -1,8 +1,10 @@
 //! Operators that run on the host, because the extents of their results depend on values, or
-//! because they sort, or because their values are strings, sequences or optionals.
+//! because they sort, or because their values are strings, sequences, optionals or maps.
 
 mod image;
+mod map;
 mod nms;
+mod numerals;
 mod select;
 mod sequence;
 mod sort;
@@ -11,7 +13,9 @@ mod text;
 use alula_ir::OpDef;
 
 pub use image::DECODE_IMAGE;
+pub use map::{MAP_ENTRIES, ZIP_MAPS, map_of};
 pub use nms::NON_MAX_SUPPRESSION;
+pub use numerals::{STRING_FORMAT, STRING_PARSE};
 pub use select::{COMPRESS, NONZERO};
 pub use sequence::{
     CONCAT_FROM_SEQUENCE, OPTIONAL, OPTIONAL_GET_ELEMENT, OPTIONAL_HAS_ELEMENT, SEQUENCE_AT,
@@ -29,6 +33,7 @@ pub const ROWS: &[&OpDef] = &[
     &CONCAT_FROM_SEQUENCE,
     &DECODE_IMAGE,
     &LOOKUP,
+    &MAP_ENTRIES,
     &NON_MAX_SUPPRESSION,
     &NONZERO,
     &OPTIONAL,
@@ -44,8 +49,11 @@ pub const ROWS: &[&OpDef] = &[
     &SPLIT_TO_SEQUENCE,
     &STRING_CONCAT,
     &STRING_EQUAL,
+    &STRING_FORMAT,
     &STRING_NORMALIZE,
+    &STRING_PARSE,
     &STRING_SPLIT,
     &TOPK,
     &UNIQUE,
+    &ZIP_MAPS,
 ];

@@ -1,5 +1,5 @@
 //! Host steps: the few functions that run on host tensors, because their result shapes depend on
-//! data, or because their values are sequences, optionals or strings.
+//! data, or because their values are sequences, optionals, maps or strings.
 
 use alula_tensor::DType;
 use serde::{Deserialize, Serialize};
@@ -153,4 +153,18 @@ pub enum HostFn {
     OptionalGetElement,
     /// Whether an optional holds something, a bool scalar.
     OptionalHasElement,
+    /// A sequence of maps, one for each row of operand 0, whose columns have keys (operand 1).
+    ZipMaps,
+    /// Keys of a map, ascending, and their values.
+    MapEntries,
+    /// Numbers as text.
+    StringFormat {
+        /// Digits after the point of floats; else the shortest text that reads back.
+        digits: Option<usize>,
+    },
+    /// The numbers that strings spell.
+    StringParse {
+        /// Element type of the result.
+        to: DType,
+    },
 }

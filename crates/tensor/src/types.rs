@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DType, Dim, Quant, Sparsity, Symbol};
+use crate::{DType, Dim, Map, MapError, Quant, Sparsity, Symbol};
 
 /// Extents, outermost first.
 pub type Shape = Vec<Dim>;
@@ -34,6 +34,13 @@ pub enum ValueType {
     Sequence(Box<ValueType>),
     /// A value or nothing; lives on the host.
     Optional(Box<ValueType>),
+    /// A map; lives on the host.
+    Map {
+        /// Dtype of keys: `i64` or string.
+        key: DType,
+        /// Dtype of values.
+        value: DType,
+    },
 }
 
 impl TensorType {
@@ -106,7 +113,24 @@ impl ValueType {
     pub fn as_tensor(&self) -> Option<&TensorType> {
         match self {
             ValueType::Tensor(ty) => Some(ty),
-            ValueType::Unranked(_) | ValueType::Sequence(_) | ValueType::Optional(_) => None,
+            ValueType::Unranked(_)
+            | ValueType::Sequence(_)
+            | ValueType::Optional(_)
+            | ValueType::Map { .. } => None,
+        }
+    }
+
+    /// Checks what a type may hold: annotations that fit dtype and shape, keys that a map may have.
+    ///
+    /// # Errors
+    /// The facts that disagree.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            ValueType::Tensor(ty) => ty.check_annotations(),
+            ValueType::Unranked(_) => Ok(()),
+            ValueType::Sequence(inner) | ValueType::Optional(inner) => inner.check(),
+            ValueType::Map { key, .. } if Map::takes_keys(*key) => Ok(()),
+            ValueType::Map { key, .. } => Err(MapError::KeyType(*key).to_string()),
         }
     }
 
@@ -146,6 +170,7 @@ impl fmt::Display for ValueType {
             ValueType::Unranked(dtype) => dtype.fmt(f),
             ValueType::Sequence(inner) => write!(f, "seq<{inner}>"),
             ValueType::Optional(inner) => write!(f, "opt<{inner}>"),
+            ValueType::Map { key, value } => write!(f, "map<{key}, {value}>"),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::file_name;
 use crate::args::{Format, Global, Run};
 use crate::failure::Failure;
-use crate::{inputs, out};
+use crate::{contents, inputs, out};
 
 pub(crate) fn run(args: &Run, global: &Global) -> Result<(), Failure> {
     let mut model = open(args)?;
@@ -128,7 +128,7 @@ fn write(
     Ok(())
 }
 
-/// A line about an output: its type, its range and first elements.
+/// A line about an output: its type, its range and first elements, or what it holds.
 fn describe(name: &str, value: &Value, as_json: bool) {
     let summary = value
         .as_tensor()
@@ -147,6 +147,8 @@ fn describe(name: &str, value: &Value, as_json: bool) {
             line["mean"] = json!(mean);
             line["max"] = json!(greatest);
             line["first"] = json!(first);
+        } else if let Some(first) = contents::json(value) {
+            line["first"] = first;
         }
         out::line(line);
         return;
@@ -158,7 +160,9 @@ fn describe(name: &str, value: &Value, as_json: bool) {
         first,
     }) = summary
     else {
-        out::line(format_args!("{name}: {}", value.describe()));
+        let held = contents::text(value).map(|text| format!("  {text}"));
+        let held = held.unwrap_or_default();
+        out::line(format_args!("{name}: {}{held}", value.describe()));
         return;
     };
     let first: Vec<String> = first.iter().map(|value| format!("{value:.6}")).collect();

@@ -91,6 +91,17 @@ fn optional(held: TypeProto) -> TypeProto {
     }
 }
 
+fn map(key: DataType, value: DataType) -> TypeProto {
+    let map = type_proto::Map {
+        key_type: Some(key.into()),
+        value_type: Some(Box::new(tensor(value, shape(&[])))),
+    };
+    TypeProto {
+        value: Some(Value::MapType(Box::new(map))),
+        ..TypeProto::default()
+    }
+}
+
 /// Types by their names in the list, of these extents where they are tensors.
 fn types(dims: &TensorShapeProto) -> Vec<(String, TypeProto)> {
     let tensors = DTYPES.iter().map(|(name, dtype)| {
@@ -102,8 +113,23 @@ fn types(dims: &TensorShapeProto) -> Vec<(String, TypeProto)> {
         ("seq(f32)".to_owned(), sequence(floats())),
         ("opt(f32)".to_owned(), optional(floats())),
         ("opt(seq(f32))".to_owned(), optional(sequence(floats()))),
+        (
+            "seq(map(i64,f32))".to_owned(),
+            sequence(map(DataType::Int64, DataType::Float)),
+        ),
     ];
-    tensors.chain(others).collect()
+    let keys = [("i64", DataType::Int64), ("string", DataType::String)];
+    let held = [
+        ("i32", DataType::Int32),
+        ("i64", DataType::Int64),
+        ("f32", DataType::Float),
+        ("f64", DataType::Double),
+        ("string", DataType::String),
+    ];
+    let maps = keys.into_iter().flat_map(|(key, of_key)| {
+        held.map(|(value, of_value)| (format!("map({key},{value})"), map(of_key, of_value)))
+    });
+    tensors.chain(others).chain(maps).collect()
 }
 
 /// The name of a type in the list.
@@ -116,6 +142,16 @@ fn word(ty: &TypeProto) -> Option<String> {
         }
         Value::SequenceType(held) => Some(format!("seq({})", word(held.elem_type.as_deref()?)?)),
         Value::OptionalType(held) => Some(format!("opt({})", word(held.elem_type.as_deref()?)?)),
+        Value::MapType(map) => {
+            let key = DTYPES
+                .iter()
+                .find(|(_, dtype)| *dtype as i32 == map.key_type());
+            Some(format!(
+                "map({},{})",
+                key?.0,
+                word(map.value_type.as_deref()?)?
+            ))
+        }
         _ => None,
     }
 }

@@ -278,7 +278,7 @@ fn is_narrow_integer(to: DType) -> bool {
 }
 
 /// A number as text: the shortest that reads back.
-fn text(value: Scalar, dtype: DType) -> String {
+pub(crate) fn text(value: Scalar, dtype: DType) -> String {
     match value {
         Scalar::Int(value) if dtype == DType::Bool => {
             if value == 0 { "False" } else { "True" }.to_owned()
@@ -293,14 +293,19 @@ fn text(value: Scalar, dtype: DType) -> String {
     }
 }
 
-fn number(text: &str, to: DType) -> Result<Scalar, EvalError> {
+/// The number that text spells.
+pub(crate) fn number(text: &str, to: DType) -> Result<Scalar, EvalError> {
     let trimmed = text.trim();
     if to.is_integer()
         && let Ok(value) = trimmed.parse::<i128>()
     {
         return Ok(Scalar::Int(value));
     }
-    let value = trimmed.parse::<f64>();
+    // Rounded once.
+    let value = match to {
+        DType::F32 => trimmed.parse::<f32>().map(f64::from),
+        _ => trimmed.parse::<f64>(),
+    };
     let value = value.map_err(|_| EvalError::Value(format!("{text:?} is no number")))?;
     Ok(Scalar::Float(value))
 }

@@ -61,6 +61,7 @@ pub fn merged(a: &ValueType, b: &ValueType) -> Result<ValueType, InferError> {
         (ValueType::Optional(held), bare) | (bare, ValueType::Optional(held)) => {
             Ok(ValueType::Optional(Box::new(merged(held, bare)?)))
         }
+        (ValueType::Map { .. }, ValueType::Map { .. }) if a == b => Ok(a.clone()),
         _ => Err(InferError::Mismatch(format!("{a} and {b} as one value"))),
     }
 }
@@ -81,7 +82,7 @@ fn general(ty: &ValueType) -> ValueType {
         }
         ValueType::Sequence(inner) => ValueType::Sequence(Box::new(general(inner))),
         ValueType::Optional(inner) => ValueType::Optional(Box::new(general(inner))),
-        ValueType::Unranked(_) => ty.clone(),
+        ValueType::Unranked(_) | ValueType::Map { .. } => ty.clone(),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Host steps: functions whose result shapes depend on data, or whose values are sequences,
-//! optionals or strings. The list is closed; everything else is compiled.
+//! optionals, maps or strings. The list is closed; everything else is compiled.
 //!
 //! Written for speed on typical sizes, and independent of the reference, which tests them.
 
@@ -8,6 +8,7 @@ mod compress;
 mod image;
 mod jpeg;
 mod keys;
+mod map;
 mod nms;
 mod nonzero;
 mod random;
@@ -21,7 +22,7 @@ mod unique;
 mod tests;
 
 use alula_program::HostFn;
-use alula_tensor::{Tensor, Value, ValueType};
+use alula_tensor::{Map, Tensor, Value, ValueType};
 use smallvec::SmallVec;
 
 pub(crate) use room::Room;
@@ -53,6 +54,11 @@ impl Operands<'_> {
     fn sequence(&self, position: usize) -> Result<&[Value], StepError> {
         let values = self.value(position)?.as_sequence();
         values.ok_or_else(|| StepError::Value(format!("operand {position} is no sequence")))
+    }
+
+    fn map(&self, position: usize) -> Result<&Map, StepError> {
+        let map = self.value(position)?.as_map();
+        map.ok_or_else(|| StepError::Value(format!("operand {position} is no map")))
     }
 
     fn has(&self, position: usize) -> bool {
@@ -138,6 +144,8 @@ pub(crate) fn call(
         | HostFn::StringSplit { .. }
         | HostFn::StringNormalize { .. }
         | HostFn::RegexFullMatch { .. }
+        | HostFn::StringFormat { .. }
+        | HostFn::StringParse { .. }
         | HostFn::Lookup => results.extend(text::call(function, &given, room)?),
         HostFn::SequenceConstruct
         | HostFn::SequenceEmpty
@@ -150,6 +158,15 @@ pub(crate) fn call(
         | HostFn::Optional
         | HostFn::OptionalGetElement
         | HostFn::OptionalHasElement => results.push(sequence::call(function, &given, room)?),
+        HostFn::ZipMaps => {
+            let maps = map::zip(given.tensor(0)?, given.tensor(1)?, room)?;
+            results.push(Value::Sequence(maps));
+        }
+        HostFn::MapEntries => {
+            let map = given.map(0)?;
+            results.push(map.keys().clone().into());
+            results.push(map.values().clone().into());
+        }
     }
     results.truncate(wanted.len());
     Ok(results)

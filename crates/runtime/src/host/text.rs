@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use alula_program::{HostFn, LetterCase};
-use alula_tensor::{DType, Tensor, Value};
+use alula_tensor::{DType, Scalar, Tensor, Value};
 use smallvec::SmallVec;
 
 use super::{Operands, Room, axis::take, keys::keys};
@@ -46,6 +46,10 @@ pub(super) fn call(
             room.take(matches.len())?;
             results.push(Tensor::from_bools(x.shape(), &matches)?.into());
         }
+        HostFn::StringFormat { digits } => {
+            results.push(format_all(given.tensor(0)?, *digits, room)?.into());
+        }
+        HostFn::StringParse { to } => results.push(parse_all(given.tensor(0)?, *to, room)?.into()),
         HostFn::Lookup => results.push(lookup(given, room)?.into()),
         other => return Err(StepError::Value(format!("{other:?} is no step on strings"))),
     }
@@ -186,6 +190,53 @@ fn normalize(
         _ => return Err(StepError::Value(format!("{} is not one row", x.ty()))),
     };
     Ok(Tensor::from_strings(&shape, kept)?)
+}
+
+/// Numbers as text: with `digits` after the point, or the shortest that reads back.
+fn format_all(x: &Tensor, digits: Option<usize>, room: &Room) -> Result<Tensor, StepError> {
+    let of_float = |value: f64| match digits {
+        Some(digits) if value.is_finite() => format!("{value:.digits$}"),
+        // As C prints them: the sign of NaN is lost.
+        Some(_) => value.to_string().to_lowercase(),
+        None if value.is_nan() => "NaN".to_owned(),
+        None if value == f64::INFINITY => "INF".to_owned(),
+        None if value == f64::NEG_INFINITY => "-INF".to_owned(),
+        None if x.dtype() == DType::F64 => value.to_string(),
+        None => (value as f32).to_string(),
+    };
+    let is_bool = x.dtype() == DType::Bool;
+    let mut all = room.vec(x.len())?;
+    for scalar in (0..x.len()).filter_map(|at| x.get(at)) {
+        let text = match scalar {
+            Scalar::Int(0) if is_bool => "False".to_owned(),
+            Scalar::Int(_) if is_bool => "True".to_owned(),
+            Scalar::Int(value) => value.to_string(),
+            Scalar::Float(value) => of_float(value),
+        };
+        room.take(text.len())?;
+        all.push(text);
+    }
+    Ok(Tensor::from_strings(x.shape(), all)?)
+}
+
+/// The numbers that strings spell.
+fn parse_all(x: &Tensor, to: DType, room: &Room) -> Result<Tensor, StepError> {
+    let number = |text: &String| {
+        let digits = text.trim();
+        let whole = to.is_integer().then(|| digits.parse().ok()).flatten();
+        let real = || match to {
+            DType::F32 => digits.parse::<f32>().ok().map(f64::from),
+            _ => digits.parse::<f64>().ok(),
+        };
+        let number = whole.map(Scalar::Int).or_else(|| real().map(Scalar::Float));
+        number.ok_or_else(|| StepError::Value(format!("{text:?} is no number")))
+    };
+    let mut all = room.vec(x.len())?;
+    for text in strings(x)? {
+        all.push(number(text)?);
+    }
+    room.take(x.len().saturating_mul(to.size_bytes()))?;
+    Ok(Tensor::from_scalars(to, x.shape(), &all)?)
 }
 
 /// Elements by their keys; the default is appended to the values and taken where there is no key.

@@ -152,9 +152,16 @@ pub(super) fn compare(actual: &Value, expected: &Value) -> Result<Distance, Stri
             Ok(worst)
         }
         (Value::Optional(Some(a)), Value::Optional(Some(b))) => compare(a, b),
-        (Value::Optional(Some(a)), b @ (Value::Tensor(_) | Value::Sequence(_))) => compare(a, b),
-        (a @ (Value::Tensor(_) | Value::Sequence(_)), Value::Optional(Some(b))) => compare(a, b),
         (Value::Optional(None), Value::Optional(None)) => Ok(Distance::default()),
+        // A bare value is an optional that holds it.
+        (Value::Optional(Some(a)), b) => compare(a, b),
+        (a, Value::Optional(Some(b))) => compare(a, b),
+        (Value::Map(a), Value::Map(b)) => {
+            if a.keys() != b.keys() {
+                return Err(format!("keys of {a}, not of {b}"));
+            }
+            tensors(a.values(), b.values())
+        }
         _ => Err(format!(
             "{}, not {}",
             actual.describe(),

@@ -77,6 +77,7 @@ fn dtype(ty: &TypeProto) -> Option<String> {
         }
         type_proto::Value::SequenceType(sequence) => dtype(sequence.elem_type.as_deref()?),
         type_proto::Value::OptionalType(optional) => dtype(optional.elem_type.as_deref()?),
+        type_proto::Value::MapType(map) => dtype(map.value_type.as_deref()?),
         _ => None,
     }
 }
