@@ -39,6 +39,7 @@ mod known;
 mod legacy;
 mod linear_attention;
 mod loss;
+mod map;
 mod microsoft;
 mod ml;
 mod multi_head;
@@ -153,6 +154,7 @@ const FAMILIES: &[&[Row]] = &[
     inverse::ROWS,
     linear_attention::ROWS,
     loss::ROWS,
+    map::ROWS,
     microsoft::ROWS,
     ml::ROWS,
     multi_head::ROWS,
@@ -201,14 +203,7 @@ pub fn all() -> impl Iterator<Item = &'static Row> {
 pub fn find(domain: &str, op_type: &str, opset: Option<i64>) -> Result<&'static Row, String> {
     let row = all().find(|row| row.domain == domain && row.op_type == op_type);
     let Some(row) = row else {
-        return Err(match (domain, op_type) {
-            ("ai.onnx.ml", "ZipMap") => {
-                "maps are not supported; the option zipmap=False of skl2onnx leaves scores a tensor"
-            }
-            ("ai.onnx.ml", "CastMap" | "DictVectorizer") => "maps are not supported",
-            _ => "the operator is not supported",
-        }
-        .to_owned());
+        return Err("the operator is not supported".to_owned());
     };
     let Some(opset) = opset else {
         // Vendors' operators are often used without importing their domain.

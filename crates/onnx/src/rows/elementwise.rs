@@ -3,7 +3,7 @@
 use alula_ir::{Attrs, OpDef, ValueId};
 use alula_ops::elementwise::bits::BIT_CAST;
 use alula_ops::elementwise::{activation, arithmetic, choice};
-use alula_ops::host_ops::STRING_EQUAL;
+use alula_ops::host_ops::{STRING_EQUAL, STRING_FORMAT, STRING_PARSE};
 use alula_tensor::DType;
 
 use super::legacy::{BROADCAST, CONSUMING, aligned};
@@ -320,6 +320,13 @@ fn cast_to(ctx: &mut RowCtx<'_, '_>, to: DType) -> Built {
     if ctx.ty(x)?.dtype == to {
         return Ok(vec![x]);
     }
+    let x = match (ctx.ty(x)?.dtype, to) {
+        // By way of a float, whose exponent is taken.
+        (DType::String, DType::F8E8M0) => parsed(ctx, x, DType::F32)?,
+        (DType::String, to) => return Ok(vec![parsed(ctx, x, to)?]),
+        (_, DType::String) => return Ok(vec![ctx.op(&STRING_FORMAT, &[x])?]),
+        _ => x,
+    };
     if to == DType::F8E8M0 {
         return Ok(vec![exponent::cast(ctx, x)?]);
     }
@@ -327,6 +334,11 @@ fn cast_to(ctx: &mut RowCtx<'_, '_>, to: DType) -> Built {
         .with("to", to)
         .with("saturate", ctx.flag("saturate", true));
     Ok(vec![ctx.push(&choice::CAST, &[x], attrs)?])
+}
+
+/// The numbers that strings spell.
+fn parsed(ctx: &mut RowCtx<'_, '_>, x: ValueId, to: DType) -> Result<ValueId, RowError> {
+    ctx.push(&STRING_PARSE, &[x], Attrs::new().with("to", to))
 }
 
 fn is_inf(ctx: &mut RowCtx<'_, '_>) -> Built {

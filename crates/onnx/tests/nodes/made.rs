@@ -4,10 +4,12 @@ use alula_onnx::proto::attribute_proto::AttributeType;
 use alula_onnx::proto::tensor_proto::DataType::{
     Float, Float8e8m0, Int32, Int64, String as Text, Uint8,
 };
-use alula_onnx::proto::{AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TensorProto};
-use alula_tensor::{DType, Tensor, Value};
+use alula_onnx::proto::{
+    AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TensorProto, TypeProto,
+};
+use alula_tensor::{DType, Map, Tensor, Value};
 
-use crate::build::{TRAINING, float, floats, int, ints, node, nodes, tensor, text, texts};
+use crate::build::{TRAINING, float, floats, int, ints, map, node, nodes, tensor, text, texts};
 use crate::cases::{Case, Inputs, run};
 
 const OPSET: i64 = 25;
@@ -295,6 +297,47 @@ fn vendors() -> Vec<Case> {
     vec![gemm, heads, encoder]
 }
 
+/// Nodes that make maps, and that take them.
+fn maps() -> Vec<Case> {
+    let table = || ("x", tensor(Float, Some(&[1, 2])));
+    let zipped = |labels: AttributeProto| {
+        let node = node("ai.onnx.ml::ZipMap", "x", "y", vec![labels]);
+        let given = vec![floats(&[1, 2], &[0.5, 1.5])];
+        case("made_map", 0, nodes(&[table()], vec![node], "y"), given)
+    };
+    let keyed = |keys: Value, values: [f32; 2]| {
+        let keys = keys.into_tensor().expect("a tensor");
+        let values = Tensor::from_slice(&[2], &values).expect("a tensor");
+        Value::from(Map::new(keys, values).expect("a map"))
+    };
+    let taken = |op_type: &str, ty: TypeProto, attributes: Vec<AttributeProto>, given: Value| {
+        let node = node(op_type, "x", "y", attributes);
+        case(
+            "made_of_map",
+            0,
+            nodes(&[("x", ty)], vec![node], "y"),
+            vec![given],
+        )
+    };
+    let numbered = || keyed(Tensor::from_i64s(&[2, 0]).into(), [0.5, 1.5]);
+    let named = keyed(texts_of(&["b", "a"]), [0.5, 1.5]);
+    let sparse = vec![
+        text("cast_to", "TO_INT64"),
+        text("map_form", "SPARSE"),
+        int("max_map", 4),
+    ];
+    let (vectorizer, of_numbers) = ("ai.onnx.ml::DictVectorizer", || map(Int64, Float));
+    let places = vec![ints("int64_vocabulary", &[2, 1, 0])];
+    let words = vec![texts("string_vocabulary", &["a", "c", "b"])];
+    vec![
+        zipped(ints("classlabels_int64s", &[3, 1])),
+        zipped(texts("classlabels_strings", &["b", "a"])),
+        taken("ai.onnx.ml::CastMap", of_numbers(), sparse, numbered()),
+        taken(vectorizer, of_numbers(), places, numbered()),
+        taken(vectorizer, map(Text, Float), words, named),
+    ]
+}
+
 /// Nodes of images: a crop that leaves its image, pads of unlike sides, windows beyond the end.
 fn images() -> Vec<Case> {
     let counted = |dims: &[usize]| {
@@ -353,6 +396,7 @@ pub(crate) fn made() -> Vec<Case> {
         others(),
         vendors(),
         images(),
+        maps(),
     ];
     kinds.into_iter().flatten().collect()
 }

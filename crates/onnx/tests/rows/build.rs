@@ -45,6 +45,22 @@ pub(crate) fn sequence(held: TypeProto) -> TypeProto {
     }
 }
 
+/// The type of a map to elements.
+pub(crate) fn map(key: DataType, value: DataType) -> TypeProto {
+    map_to(key, tensor(value, None))
+}
+
+pub(crate) fn map_to(key: DataType, value: TypeProto) -> TypeProto {
+    let map = type_proto::Map {
+        key_type: Some(key.into()),
+        value_type: Some(Box::new(value)),
+    };
+    TypeProto {
+        value: Some(type_proto::Value::MapType(Box::new(map))),
+        ..TypeProto::default()
+    }
+}
+
 fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
     AttributeProto {
         name: Some(name.to_owned()),

@@ -75,19 +75,6 @@ fn feature_that_there_is_not_is_refused() {
 }
 
 #[test]
-fn maps_are_refused_with_a_way_around_them() {
-    let inputs = [("x", tensor(Float, Some(&[2, 2])))];
-    let node = node(
-        "ai.onnx.ml::ZipMap",
-        "x",
-        "y",
-        vec![ints("classlabels_int64s", &[0, 1])],
-    );
-    let error = import(21, nodes(&inputs, vec![node], "y")).expect_err("it is refused");
-    assert!(error.contains("zipmap=False"), "{error}");
-}
-
-#[test]
 fn labels_are_extracted() {
     let value = TensorProto {
         data_type: Some(Text.into()),

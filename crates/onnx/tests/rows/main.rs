@@ -3,6 +3,7 @@
 mod build;
 mod classes;
 mod draws;
+mod maps;
 mod ranges;
 
 use alula_onnx::proto::tensor_proto::DataType::{Bool, Float, Int64};
