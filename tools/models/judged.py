@@ -28,17 +28,59 @@ import judged_classes
 import judged_fused
 import judged_heads
 import judged_learning
+import judged_maps
 import judged_microsoft
 import judged_quantized
 import judged_trees
 
 OPERATORS = (judged_cases.OPERATORS + judged_learning.OPERATORS + judged_microsoft.OPERATORS
              + judged_quantized.OPERATORS + judged_fused.OPERATORS
-             + judged_heads.OPERATORS + judged_trees.OPERATORS + judged_classes.OPERATORS)
+             + judged_heads.OPERATORS + judged_trees.OPERATORS + judged_classes.OPERATORS
+             + judged_maps.OPERATORS)
 OPSETS = (21, 21, 18, 13)                 # both judges know these; drawn with these weights
 IR_VERSIONS = {13: 7, 18: 8, 21: 10, 23: 11}
 TYPES = {number: f"tensor({name.lower()})" for name, number in onnx.TensorProto.DataType.items()}
 VERSIONS = {"ai.onnx.ml": 3, "com.microsoft": 1}
+
+
+def dtype_of(x):
+    """ONNX's code of an array's dtype; objects are strings."""
+    return onnx.TensorProto.STRING if x.dtype == object else helper.np_dtype_to_tensor_dtype(x.dtype)
+
+
+def sides(x):
+    """Keys and values of a dict as arrays of one dtype each."""
+    keys, held = np.array(list(x)), np.array(list(x.values()))
+    if any(type(value) is float for value in x.values()):
+        held = held.astype(np.float32)          # ONNX Runtime's are Python's
+    return tensor_of(keys), tensor_of(held)
+
+
+def map_type(x):
+    key, held = (dtype_of(side) for side in sides(x))
+    return helper.make_map_type_proto(key, helper.make_tensor_type_proto(held, []))
+
+
+def map_proto(x, name):
+    keys, held = sides(x)
+    values = [numpy_helper.from_array(np.array(value, held.dtype)) for value in held]
+    made = onnx.MapProto(name=name, key_type=dtype_of(keys))
+    if keys.dtype == object:
+        made.string_keys.extend(key.encode() for key in keys)
+    else:
+        made.keys.extend(keys.tolist())
+    made.values.CopyFrom(helper.make_sequence("", onnx.SequenceProto.TENSOR, values))
+    return made
+
+
+def proto(value, name):
+    """A tensor, a map or a list of maps as a message."""
+    if isinstance(value, dict):
+        return map_proto(value, name)
+    if isinstance(value, list) and all(isinstance(x, dict) for x in value):
+        maps = [map_proto(x, "") for x in value]
+        return helper.make_sequence(name, onnx.SequenceProto.MAP, maps)
+    return numpy_helper.from_array(tensor_of(value), name)
 
 
 def model_of(case, opset):
@@ -55,7 +97,10 @@ def model_of(case, opset):
         if fixed:
             constants.append(numpy_helper.from_array(x, name))
             continue
-        dtype = helper.np_dtype_to_tensor_dtype(x.dtype)
+        if isinstance(x, dict):
+            inputs.append(helper.make_value_info(name, map_type(x)))
+            continue
+        dtype = dtype_of(x)
         dims, letters = list(x.shape), case.symbols.get(position, "")
         for axis, letter in enumerate(letters[:x.ndim]):
             dims[axis] = dims[axis] if letter == "_" else letter
@@ -102,8 +147,10 @@ def is_allowed(model, case):
         return True         # ONNX Runtime's own
     for position, x in enumerate(case.inputs):
         operand = schema.inputs[min(position, len(schema.inputs) - 1)]
-        kind = x is not None and onnx.helper.np_dtype_to_tensor_dtype(x.dtype)
-        if x is not None and TYPES[kind] not in operand.types:
+        # What takes maps takes those that makers make.
+        if x is None or isinstance(x, dict):
+            continue
+        if TYPES[dtype_of(x)] not in operand.types:
             return False
     return True
 
@@ -137,15 +184,14 @@ def tensor_of(value):
 
 
 def judged(model, case):
-    """Outputs by judge; what is no list of tensors is as good as none."""
+    """Outputs by judge; what is no list of tensors and maps is as good as none."""
     outputs = {}
     for name, judge in JUDGES:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 values = judge(model, case)
-            outputs[name] = [numpy_helper.from_array(tensor_of(y), f"y{k}")
-                             for k, y in enumerate(values)]
+            outputs[name] = [proto(y, f"y{k}") for k, y in enumerate(values)]
         except Exception:       # whatever a judge says: it has no vote
             pass
     return outputs
@@ -158,7 +204,7 @@ def write(folder, model, case, outputs):
     body = expanded(model)
     if body is not None:
         (folder / "expanded.onnx").write_bytes(body.SerializeToString())
-    tensors = [numpy_helper.from_array(x, name) for name, x in given(case).items()]
+    tensors = [proto(x, name) for name, x in given(case).items()]
     for k, tensor in enumerate(tensors):
         (data / f"input_{k}.pb").write_bytes(tensor.SerializeToString())
     for judge, values in outputs.items():

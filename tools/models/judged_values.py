@@ -34,7 +34,9 @@ class Case:
     symbols: dict = field(default_factory=dict)     # names of extents, a letter or _ for each axis
 
     def __post_init__(self):
-        self.inputs = [None if x is None else np.asarray(x) for x in self.inputs]
+        # A map is a dict.
+        self.inputs = [x if x is None or isinstance(x, dict) else np.asarray(x)
+                       for x in self.inputs]
         self.fixed = self.fixed or [False] * len(self.inputs)
 
 
