@@ -1,5 +1,5 @@
-//! What values other than tensors hold, in a few words and as JSON: the first elements of a
-//! sequence, the first keys of a map with their values.
+//! What values other than tensors of numbers hold, in a few words and as JSON: the first strings,
+//! the first elements of a sequence, the first keys of a map with their values.
 
 use alula::{DType, Map, Scalar, Tensor, Value};
 use serde_json::json;
@@ -7,14 +7,18 @@ use serde_json::json;
 /// Most elements that are shown of each.
 const MOST: usize = 5;
 
-/// The first elements as text: `[{0: 0.25, 1: 0.75}, f32[2, 3]]`; none of a tensor.
+/// The first elements as text: `[{0: 0.25, 1: 0.75}, f32[2, 3]]`; none of numbers.
 pub(crate) fn text(value: &Value) -> Option<String> {
     let listed = |shown: Vec<String>, count: usize| {
         let rest = if count > MOST { ", .." } else { "" };
         format!("{}{rest}", shown.join(", "))
     };
     match value {
-        Value::Tensor(_) => None,
+        Value::Tensor(tensor) => {
+            let strings = tensor.strings()?;
+            let shown = strings.iter().take(MOST).map(|text| format!("{text:?}"));
+            Some(format!("[{}]", listed(shown.collect(), strings.len())))
+        }
         Value::Sequence(values) => {
             let shown = values.iter().take(MOST);
             let shown = shown.map(|value| text(value).unwrap_or_else(|| value.describe()));
@@ -29,10 +33,14 @@ pub(crate) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// The first elements as JSON: a list of a sequence, an object of a map; nothing of a tensor.
+/// The first elements as JSON: a list of strings or of a sequence, an object of a map; nothing of
+/// numbers.
 pub(crate) fn json(value: &Value) -> Option<serde_json::Value> {
     match value {
-        Value::Tensor(_) => None,
+        Value::Tensor(tensor) => {
+            let strings = tensor.strings()?.iter().take(MOST);
+            Some(strings.cloned().collect())
+        }
         Value::Sequence(values) => {
             let shown = values.iter().take(MOST);
             let shown = shown.map(|value| json(value).unwrap_or_else(|| value.describe().into()));
@@ -78,6 +86,11 @@ mod tests {
             .into()
     }
 
+    fn words_of(words: &[&str]) -> Tensor {
+        let strings = words.iter().map(|word| (*word).to_owned()).collect();
+        Tensor::from_strings(&[words.len()], strings).expect("a tensor")
+    }
+
     #[test]
     fn first_elements_are_shown() {
         let list = Value::Sequence(vec![map(2), Tensor::scalar(1.0_f32).into()]);
@@ -85,9 +98,12 @@ mod tests {
         assert_eq!(json(&list), Some(json!([{"0": 0.25, "1": 1.25}, "f32[]"])));
         let long = text(&map(6)).expect("a map has text");
         assert!(long.ends_with("4: 4.25, ..}"), "{long}");
-        let words = Tensor::from_strings(&[1], vec!["a \"b\"".to_owned()]).expect("a tensor");
+        let words = words_of(&["a \"b\""]);
         let named = Value::from(Map::new(words.clone(), words).expect("a map"));
         assert_eq!(text(&named).as_deref(), Some(r#"{"a \"b\"": "a \"b\""}"#));
+        let words = Value::from(words_of(&["a", "b"]));
+        assert_eq!(text(&words).as_deref(), Some(r#"["a", "b"]"#));
+        assert_eq!(json(&words), Some(json!(["a", "b"])));
         assert_eq!(json(&named), Some(json!({"a \"b\"": "a \"b\""})));
         assert_eq!(text(&Tensor::scalar(1.0_f32).into()), None);
     }

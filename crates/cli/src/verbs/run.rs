@@ -132,7 +132,7 @@ fn write(
 fn describe(name: &str, value: &Value, as_json: bool) {
     let summary = value
         .as_tensor()
-        .filter(|tensor| !tensor.is_empty())
+        .filter(|tensor| !tensor.is_empty() && tensor.strings().is_none())
         .map(summary);
     if as_json {
         let mut line = json!({"name": name, "type": value.describe()});
