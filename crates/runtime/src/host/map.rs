@@ -20,11 +20,11 @@ pub(super) fn zip(x: &Tensor, keys: &Tensor, room: &Room) -> Result<Vec<Value>, 
     })?;
     let order = Map::new(keys.clone(), places).map_err(wrong)?;
     let columns_of = order.values().to_i64s().unwrap_or_default();
-    let table = x.reshape(&[rows, columns])?;
+    let list = x.reshape(&[x.len()])?;
     let mut maps = room.vec(rows)?;
     for row in 0..rows {
-        let row = take(&table, 0, std::iter::once(row), room)?.reshape(&[columns])?;
-        let values = take(&row, 0, columns_of.iter().map(|&at| at as usize), room)?;
+        let places = columns_of.iter().map(|&at| row * columns + at as usize);
+        let values = take(&list, 0, places, room)?;
         let map = Map::new(order.keys().clone(), values).map_err(wrong)?;
         maps.push(map.into());
     }
