@@ -1,8 +1,10 @@
 //! Operators that run on the host, because the extents of their results depend on values, or
-//! because they sort, or because their values are strings, sequences, optionals or maps.
+//! because they sort, because their values are strings, sequences, optionals or maps, or because
+//! they need 64-bit floats everywhere.
 
 mod image;
 mod map;
+mod mel;
 mod nms;
 mod numerals;
 mod select;
@@ -14,6 +16,7 @@ use alula_ir::OpDef;
 
 pub use image::DECODE_IMAGE;
 pub use map::{MAP_ENTRIES, ZIP_MAPS, map_of};
+pub use mel::MEL_EDGES;
 pub use nms::NON_MAX_SUPPRESSION;
 pub use numerals::{STRING_FORMAT, STRING_PARSE};
 pub use select::{COMPRESS, NONZERO};
@@ -34,6 +37,7 @@ pub const ROWS: &[&OpDef] = &[
     &DECODE_IMAGE,
     &LOOKUP,
     &MAP_ENTRIES,
+    &MEL_EDGES,
     &NON_MAX_SUPPRESSION,
     &NONZERO,
     &OPTIONAL,

@@ -12,9 +12,10 @@ const HEAD: &str = "\
 
 Every operator runs as compiled code but these, which the runtime runs on host tensors: the extents
 of their results depend on the values of their operands, or they sort, or their values are strings,
-sequences, optionals or maps, which no kernel holds. A step of a plan names its function (`alula
-compile --emit plan`), `alula run --profile` measures it as any other, and on a GPU its operands and
-results are copied. Control flow (`if`, `loop`) runs as plans in plans, on no device at all.
+sequences, optionals or maps, which no kernel holds, or they need 64-bit floats, which not every GPU
+has. A step of a plan names its function (`alula compile --emit plan`), `alula run --profile`
+measures it as any other, and on a GPU its operands and results are copied. Control flow (`if`,
+`loop`) runs as plans in plans, on no device at all.
 
 | operator | what it computes |
 |---|---|

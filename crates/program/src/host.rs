@@ -167,4 +167,7 @@ pub enum HostFn {
         /// Element type of the result.
         to: DType,
     },
+    /// Bins of a spectrum, `i64`, at equal steps of mel: operands are its length, the rate, the
+    /// least and the greatest frequency.
+    MelEdges,
 }

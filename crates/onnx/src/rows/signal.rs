@@ -6,9 +6,8 @@ use std::f64::consts::PI;
 
 use alula_ir::{Attrs, OpDef, ValueId};
 use alula_ops::contraction::MATMUL;
-use alula_ops::elementwise::arithmetic::{
-    AND, COS, EQ, EXP, FLOOR, FLOORMOD, GE, GT, LE, LOG, LT, NEG, SIN,
-};
+use alula_ops::elementwise::arithmetic::{AND, COS, EQ, FLOORMOD, GE, GT, LE, LT, NEG, SIN};
+use alula_ops::host_ops::MEL_EDGES;
 use alula_ops::shape::DIMS;
 use alula_tensor::{DType, Dim};
 
@@ -68,56 +67,35 @@ fn window(ctx: &mut RowCtx<'_, '_>, factors: &[f64]) -> Built {
     Ok(vec![ctx.cast(sum, to)?])
 }
 
-/// Triangles over the bins of a spectrum, evenly spaced by mel. Edges are computed in `f64`,
-/// because each is rounded down to a bin.
+/// Triangles over the bins of a spectrum, evenly spaced by mel. Edges are whole bins, so that
+/// distances from them are exact; only their quotients are floats.
 fn mel_weights(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let mut scalar = |position| -> Value {
-        let value = ctx.input(position)?;
-        let value = as_scalar(ctx, value)?;
-        ctx.cast(value, DType::F64)
-    };
-    let [length, rate] = [scalar(1)?, scalar(2)?];
-    let hertz = [scalar(3)?, scalar(4)?];
     let (bins, dft_length) = (ctx.input(0)?, ctx.input(1)?);
     let (bins, dft_length) = (read_dim(ctx, bins)?, read_dim(ctx, dft_length)?);
-    let per_decade = 2595.0 / 10.0_f64.ln();
-    let mut mels = Vec::new();
-    for hertz in hertz {
-        let ratio = ctx.times(hertz, 1.0 / 700.0)?;
-        let ratio = ctx.plus(ratio, 1.0)?;
-        let log = ctx.op(&LOG, &[ratio])?;
-        mels.push(ctx.times(log, per_decade)?);
-    }
-    let edges = bins.clone() + Dim::new(2);
-    let span = ctx.sub(mels[1], mels[0])?;
-    let count = ctx.dim(edges.clone())?;
-    let count = ctx.cast(count, DType::F64)?;
-    let step = ctx.div(span, count)?;
-    let at = ctx.iota(DType::F64, edges)?;
-    let mel = ctx.mul(at, step)?;
-    let mel = ctx.add(mel, mels[0])?;
-    let power = ctx.times(mel, 1.0 / per_decade)?;
-    let power = ctx.op(&EXP, &[power])?;
-    let hertz = ctx.plus(power, -1.0)?;
-    let hertz = ctx.times(hertz, 700.0)?;
-    let points = ctx.plus(length, 1.0)?;
-    let edge = ctx.mul(points, hertz)?;
-    let edge = ctx.div(edge, rate)?;
-    let edge = ctx.op(&FLOOR, &[edge])?;
+    let mut scalar = |position| -> Value {
+        let value = ctx.input(position)?;
+        as_scalar(ctx, value)
+    };
+    let operands = [scalar(1)?, scalar(2)?, scalar(3)?, scalar(4)?];
+    let count = Attrs::new().with("count", vec![bins.clone() + Dim::new(2)]);
+    let edge = ctx.push(&MEL_EDGES, &operands, count)?;
+    let to = ctx.dtype("output_datatype")?.unwrap_or(DType::F32);
+    let wide = if to == DType::F64 { to } else { DType::F32 };
     let mut of = |begin: i64| -> Value {
         let end = bins.clone() + Dim::new(begin);
         ctx.part(edge, 0, Dim::new(begin), end)
     };
     let (low, center, high) = (of(0)?, of(1)?, of(2)?);
     let rows = dft_length.floor_div(&Dim::new(2)) + Dim::new(1);
-    let row = ctx.iota(DType::F64, rows.clone())?;
+    let row = ctx.iota(DType::I64, rows.clone())?;
     let row = ctx.view(row, vec![rows, Dim::new(1)])?;
     let slope = |ctx: &mut RowCtx<'_, '_>, from, to| {
         let (rise, run) = (ctx.sub(row, from)?, ctx.sub(to, from)?);
+        let (rise, run) = (ctx.cast(rise, wide)?, ctx.cast(run, wide)?);
         ctx.div(rise, run)
     };
     let (up, down) = (slope(ctx, low, center)?, slope(ctx, high, center)?);
-    let (zero, one) = (ctx.scalar(DType::F64, 0.0)?, ctx.scalar(DType::F64, 1.0)?);
+    let (zero, one) = (ctx.scalar(wide, 0.0)?, ctx.scalar(wide, 1.0)?);
     let both =
         |ctx: &mut RowCtx<'_, '_>, a: (&'static OpDef, ValueId), b: (&'static OpDef, ValueId)| {
             let (a, b) = (ctx.op(a.0, &[row, a.1])?, ctx.op(b.0, &[row, b.1])?);
@@ -132,7 +110,6 @@ fn mel_weights(ctx: &mut RowCtx<'_, '_>) -> Built {
     let has_fall = ctx.op(&GT, &[high, center])?;
     let falls = ctx.op(&AND, &[falls, has_fall])?;
     let weights = ctx.select(falls, down, rising)?;
-    let to = ctx.dtype("output_datatype")?.unwrap_or(DType::F32);
     Ok(vec![ctx.cast(weights, to)?])
 }
 

@@ -9,6 +9,7 @@ mod image;
 mod jpeg;
 mod keys;
 mod map;
+mod mel;
 mod nms;
 mod nonzero;
 mod random;
@@ -158,6 +159,7 @@ pub(crate) fn call(
         | HostFn::Optional
         | HostFn::OptionalGetElement
         | HostFn::OptionalHasElement => results.push(sequence::call(function, &given, room)?),
+        HostFn::MelEdges => results.push(mel::edges(&given, wanted, room)?.into()),
         HostFn::ZipMaps => {
             let maps = map::zip(given.tensor(0)?, given.tensor(1)?, room)?;
             results.push(Value::Sequence(maps));
