@@ -264,6 +264,19 @@ def non_max_suppression(rng, opset):
                                       np.array([rng.uniform(0, 0.5)], np.float32)])
 
 
+def mel_weights(rng, opset):
+    if opset < 17:
+        return None
+    rate = int(pick(rng, (8000, 16000, 22050, 44100)))
+    low = 0.0 if rng.random() < 0.3 else rng.uniform(0, 200)
+    high = rate / 2 if rng.random() < 0.6 else rng.uniform(1000, rate / 2)
+    length = int(pick(rng, (16, 64, 256, 400, 512, 1024)))
+    numbers = [np.array(n, np.int64) for n in (int(rng.integers(1, 40)), length, rate)]
+    hertz = [np.array(n, np.float32) for n in (low, high)]
+    wide = {"output_datatype": 11} if rng.random() < 0.3 else {}
+    return maybe_fixed(rng, Case("MelWeightMatrix", numbers + hertz, wide), *range(5))
+
+
 OPERATORS = [
     ("MatMul", matmul), ("Gemm", gemm), ("Conv", conv), ("ConvTranspose", conv_transpose),
     pool("MaxPool"), pool("AveragePool"), pool("LpPool"), spatial("GlobalAveragePool"),
@@ -274,5 +287,5 @@ OPERATORS = [
     ("Einsum", einsum), ("QuantizeLinear", quantize), ("DequantizeLinear", dequantize),
     ("DynamicQuantizeLinear", dynamic_quantize), ("MatMulInteger", matmul_integer), ("Det", det),
     ("Col2Im", col2im), recurrent("RNN", 1), recurrent("GRU", 3), recurrent("LSTM", 4),
-    ("NonMaxSuppression", non_max_suppression),
+    ("NonMaxSuppression", non_max_suppression), ("MelWeightMatrix", mel_weights),
 ]
