@@ -39,16 +39,18 @@ const DIGITS: i64 = 6;
 /// What ONNX Runtime writes where a map has no key; ONNX says nothing of it.
 const NOTHING: &str = "0.f";
 
-/// A list of keys in one of two attributes.
+/// A list of keys in one of two attributes; an empty one is as good as none.
 fn keys(ctx: &RowCtx<'_, '_>, integers: &str, strings: &str) -> Result<Tensor, RowError> {
-    match (ctx.ints(integers), ctx.strs(strings)) {
-        (Some(keys), None) if !keys.is_empty() => Ok(Tensor::from_i64s(&keys)),
-        (None, Some(keys)) if !keys.is_empty() => {
+    let of_integers = ctx.ints(integers).filter(|keys| !keys.is_empty());
+    let of_strings = ctx.strs(strings).filter(|keys| !keys.is_empty());
+    match (of_integers, of_strings) {
+        (Some(keys), None) => Ok(Tensor::from_i64s(&keys)),
+        (None, Some(keys)) => {
             let keys = Tensor::from_strings(&[keys.len()], keys);
             keys.map_err(|error| invalid(error.to_string()))
         }
         (Some(_), Some(_)) => Err(invalid(format!("both {integers} and {strings} are given"))),
-        _ => Err(invalid(format!(
+        (None, None) => Err(invalid(format!(
             "neither {integers} nor {strings} says a key"
         ))),
     }

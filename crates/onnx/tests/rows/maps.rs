@@ -46,6 +46,12 @@ fn rows_become_maps_with_keys_in_order() {
     let named = zipped(&[1, 2], &[0.5, 1.5], labels.clone());
     assert_eq!(named, Ok(r#"{"a": 1.5, "b": 0.5}"#.to_owned()));
     assert_eq!(zipped(&[0, 2], &[], labels), Ok(String::new()));
+    // Some exporters write the other list, too, with nothing in it.
+    let labels = vec![
+        ints("classlabels_int64s", &[1]),
+        texts("classlabels_strings", &[]),
+    ];
+    assert_eq!(zipped(&[1], &[0.5], labels), Ok("{1: 0.5}".to_owned()));
 }
 
 #[test]
