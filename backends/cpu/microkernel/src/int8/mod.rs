@@ -6,6 +6,7 @@
 //! Four of the K axis are multiplied at a time. [`IntDepthwise`] is the same for convolutions of
 //! each channel with its own filter.
 
+mod copy;
 mod depthwise;
 mod dot;
 mod kernel;

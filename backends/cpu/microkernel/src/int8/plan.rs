@@ -184,6 +184,23 @@ impl IntGemm {
         self.spec.c_store != CStore::Rows
     }
 
+    /// Whether all of taps and K is one block, so that sums are finished as soon as they are made.
+    pub(super) fn is_one_part(&self) -> bool {
+        let b = &self.blocks;
+        match self.by_tiles {
+            true => self.taps * self.spec.k.next_multiple_of(4) <= b.k,
+            false => b.taps >= self.taps && b.k >= self.spec.k,
+        }
+    }
+
+    /// Panels out of so many of a block whose sums lie in scratch at a time.
+    pub(super) fn panels_in_scratch(&self, panels: usize) -> usize {
+        match self.is_one_part() {
+            true => panels.min(self.blocks.group),
+            false => panels,
+        }
+    }
+
     pub(super) fn scratch(&self) -> ScratchBytes {
         let rows = match self.by_tiles {
             true => self.blocks.m_tiles.div_ceil(self.blocks.m_blocks) * SIDE,
@@ -191,7 +208,8 @@ impl IntGemm {
         };
         let round = |bytes: usize| bytes.next_multiple_of(ALIGN);
         let depth = self.blocks.taps * self.blocks.k.min(self.spec.k.max(1)).next_multiple_of(4);
-        let cols = self.panels.div_ceil(self.blocks.n_blocks) * self.layout.nr;
+        let panels = self.panels.div_ceil(self.blocks.n_blocks);
+        let cols = self.panels_in_scratch(panels) * self.layout.nr;
         let window = matches!(self.spec.a_rows, ARows::Window(_));
         let reach = if self.pack_a { 0 } else { self.spec.k };
         ScratchBytes {

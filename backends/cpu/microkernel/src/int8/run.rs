@@ -235,7 +235,7 @@ impl IntGemm {
         first_row: usize,
         rows: usize,
     ) {
-        let ld = block.panels.len() * self.layout.nr;
+        let ld = self.panels_in_scratch(block.panels.len()) * self.layout.nr;
         // SAFETY: the scratch has as many rows, and as many bytes outside as this plan asks for.
         unsafe {
             let c_rows = std::slice::from_raw_parts_mut(scratch.c_rows, rows);
@@ -362,6 +362,7 @@ impl IntGemm {
                         *slot = self.columns(o, block.batch, b, panel);
                     }
                 }
+                let (c, c_rows) = self.sums_of(o, block, scratch, &group);
                 for tile in block.tiles.clone() {
                     let row = self.tile_row(tile);
                     let rows = self.tile_row(tile + 1) - row;
@@ -373,16 +374,9 @@ impl IntGemm {
                     for (r, slot) in packed.iter_mut().enumerate().take(rows) {
                         *slot = scratch.pack.wrapping_add(local * depth + 4 * r);
                     }
+                    let c_rows = c_rows.add(local).cast_const();
                     for panel in group.clone() {
-                        let col = panel * nr;
                         let b = b.add(panel * layout.panel_len());
-                        let (c, c_rows) = if self.tiles_in_scratch() {
-                            let local_col = (panel - block.panels.start) * nr;
-                            (scratch.tile.add(local_col), scratch.tile_rows)
-                        } else {
-                            let batch = self.spec.batch.c.at(block.batch);
-                            (o.c.0.offset(batch).add(col), scratch.c_rows)
-                        };
                         let mut t = Tile {
                             a: starts.cast_const(),
                             tap_rows: rows,
@@ -392,9 +386,9 @@ impl IntGemm {
                             k: part.k.len(),
                             b: b.add((part.taps.start * k_whole + part.k.start) * nr),
                             b_tap: k_whole * nr,
-                            c,
-                            c_rows: c_rows.add(local).cast_const(),
-                            cols: (self.spec.n - col).min(nr),
+                            c: c.add((panel - group.start) * nr),
+                            c_rows,
+                            cols: (self.spec.n - panel * nr).min(nr),
                             add,
                             finish: None,
                         };
@@ -406,29 +400,53 @@ impl IntGemm {
                             t.k = depth;
                         }
                         if last {
-                            let sums = scratch.sums.add(local);
-                            let columns = &columns[panel - group.start];
-                            let rows_of = if o.b_zero.1 > 0 {
-                                sums
-                            } else {
-                                ptr::null_mut()
+                            let sums = match o.b_zero.1 > 0 {
+                                true => scratch.sums.add(local),
+                                false => ptr::null_mut(),
                             };
-                            t.finish = Some(columns.finish(rows_of));
-                            self.kernels[rows - 1](&t);
-                            self.deliver(
-                                o,
-                                block.batch,
-                                &t,
-                                [row, col],
-                                rows,
-                                scratch.c_rows.add(local),
-                            );
-                        } else {
-                            self.kernels[rows - 1](&t);
+                            t.finish = Some(columns[panel - group.start].finish(sums));
                         }
+                        self.kernels[rows - 1](&t);
+                    }
+                    if last {
+                        let col = group.start * nr;
+                        let t = Tile {
+                            c,
+                            c_rows,
+                            cols: (self.spec.n - col).min(group.len() * nr),
+                            ..Tile::empty()
+                        };
+                        let final_rows = scratch.c_rows.add(local);
+                        self.deliver(o, block.batch, &t, [row, col], rows, final_rows);
                     }
                 }
             }
+        }
+    }
+
+    /// Where the sums of a group of panels go while they are made, and where their rows begin.
+    ///
+    /// # Safety
+    /// As [`IntGemm::run`], after its checks; the scratch is filled for the block.
+    pub(super) unsafe fn sums_of(
+        &self,
+        o: &IntGemmOperands,
+        block: &Block,
+        scratch: &Scratch,
+        group: &Range<usize>,
+    ) -> (*mut i32, *mut isize) {
+        let nr = self.layout.nr;
+        // SAFETY: panels are those of the block, and the scratch has room for them.
+        unsafe {
+            if !self.tiles_in_scratch() {
+                let batch = self.spec.batch.c.at(block.batch);
+                return (o.c.0.offset(batch).add(group.start * nr), scratch.c_rows);
+            }
+            let panel = match self.is_one_part() {
+                true => 0,
+                false => group.start - block.panels.start,
+            };
+            (scratch.tile.add(panel * nr), scratch.tile_rows)
         }
     }
 

@@ -8,21 +8,23 @@ use std::ptr;
 
 use super::{
     kernel::Tile,
-    plan::{ByteSign, IntGemm},
+    plan::IntGemm,
     run::{Block, Columns, IntGemmOperands, Scratch},
 };
 use crate::{
     amx::{Operands, SIDE, TILE_BYTES, TILE_LINE, TILE_ROWS, emulate},
-    gemm::{Blocks, Init, fill_starts},
+    gemm::{Blocks, GROUP_MAX, Init, fill_starts},
     isa::Isa,
 };
 
 /// Groups of four K that a tile takes at once.
-const GROUPS: usize = TILE_LINE / 4;
+pub(super) const GROUPS: usize = TILE_LINE / 4;
 /// Steps to a block of K at most.
 const STEPS_MAX: usize = 32;
 /// Bytes of one step of a panel of 32 columns.
 pub(super) const STEP_BYTES: usize = GROUPS * SIDE * 4;
+/// Sums that are finished at once, about: they come back from the first two levels of cache.
+const FINISHED: usize = 1 << 14;
 /// Least rows, and bytes along taps and K, that are worth tiles.
 const LEAST: [usize; 2] = [4, 32];
 
@@ -33,9 +35,9 @@ pub(super) fn is_worth(rows: usize, depth: usize) -> bool {
 
 /// One block of K.
 #[derive(Clone, Copy)]
-struct KBlock {
-    first_step: usize,
-    steps: usize,
+pub(super) struct KBlock {
+    pub(super) first_step: usize,
+    pub(super) steps: usize,
     is_first: bool,
     is_last: bool,
 }
@@ -53,6 +55,8 @@ impl IntGemm {
         let mut blocks = Blocks::choose_split(m, groups * 2, panels, batch, threads);
         let steps = (bytes / TILE_LINE).max(1);
         blocks.k = steps.div_ceil(steps.div_ceil(STEPS_MAX)) * TILE_LINE;
+        let rows = blocks.m_tiles.div_ceil(blocks.m_blocks).max(1) * SIDE;
+        blocks.group = (FINISHED / (rows * SIDE)).clamp(1, GROUP_MAX);
         blocks
     }
 
@@ -115,62 +119,68 @@ impl IntGemm {
         unsafe {
             for row in (0..end_row - first_row).step_by(TILE_ROWS) {
                 let rows = (end_row - first_row - row).min(TILE_ROWS);
-                self.copy_tile(scratch, row, rows, part);
+                self.copy_tile(o, scratch, row, rows, part);
             }
             let b_batch = self.spec.batch.b.at(block.batch);
             let b = o.b.0.offset(b_batch);
-            for panel in block.panels.clone() {
-                if crate::pool::is_over() {
-                    return;
+            for group in block.panels.clone().step_by(self.blocks.group) {
+                let group = group..(group + self.blocks.group).min(block.panels.end);
+                let (c, c_rows) = self.sums_of(o, block, scratch, &group);
+                for panel in group.clone() {
+                    if crate::pool::is_over() {
+                        return;
+                    }
+                    let col = panel * nr;
+                    let cols = (self.spec.n - col).min(nr);
+                    let columns = match part.is_last {
+                        true => self.columns(o, block.batch, b, panel),
+                        false => Columns::default(),
+                    };
+                    let at = panel * panel_len + part.first_step * STEP_BYTES;
+                    // The last step reads on, if need be into what zeros of A meet; not past the
+                    // end.
+                    let left = o.b.1 - (b_batch as usize + at);
+                    let direct = part.steps.min(left / STEP_BYTES);
+                    for (strip, row) in (first_row..end_row).step_by(SIDE).enumerate() {
+                        let rows = (end_row - row).min(SIDE);
+                        let local = row - first_row;
+                        let from = b.add(at);
+                        let next = panel_len + strip * part.steps * STEP_BYTES / 4;
+                        let t = Operands {
+                            a: scratch.pack.add(local * part.steps * TILE_LINE),
+                            b: from,
+                            steps: direct,
+                            rows_past: rows > TILE_ROWS,
+                            cols_past: cols > TILE_ROWS,
+                            next: from.wrapping_add(next),
+                            out: scratch.words.cast(),
+                        };
+                        self.multiply(&t, part.steps - direct, left % STEP_BYTES, scratch);
+                        let finish = part.is_last.then(|| {
+                            let sums = scratch.sums.wrapping_add(local).cast_const();
+                            columns.finish(if o.b_zero.1 > 0 { sums } else { ptr::null() })
+                        });
+                        let t = Tile {
+                            c: c.add((panel - group.start) * nr),
+                            c_rows: c_rows.add(local).cast_const(),
+                            cols,
+                            add,
+                            finish,
+                            ..Tile::empty()
+                        };
+                        (self.deliver_words)(&t, scratch.words, rows);
+                    }
                 }
-                let col = panel * nr;
-                let cols = (self.spec.n - col).min(nr);
-                let columns = match part.is_last {
-                    true => self.columns(o, block.batch, b, panel),
-                    false => Columns::default(),
-                };
-                let at = panel * panel_len + part.first_step * STEP_BYTES;
-                // The last step reads on, if need be into what zeros of A meet; not past the end.
-                let left = o.b.1 - (b_batch as usize + at);
-                let direct = part.steps.min(left / STEP_BYTES);
-                for (strip, row) in (first_row..end_row).step_by(SIDE).enumerate() {
-                    let rows = (end_row - row).min(SIDE);
-                    let local = row - first_row;
-                    let from = b.add(at);
-                    let t = Operands {
-                        a: scratch.pack.add(local * part.steps * TILE_LINE),
-                        b: from,
-                        steps: direct,
-                        rows_past: rows > TILE_ROWS,
-                        cols_past: cols > TILE_ROWS,
-                        next: from.wrapping_add(panel_len + strip * part.steps * STEP_BYTES / 4),
-                        out: scratch.words.cast(),
-                    };
-                    self.multiply(&t, part.steps - direct, left % STEP_BYTES, scratch);
-                    let (c, c_rows) = if self.tiles_in_scratch() {
-                        let local_col = (panel - block.panels.start) * nr;
-                        (scratch.tile.add(local_col), scratch.tile_rows)
-                    } else {
-                        let batch = self.spec.batch.c.at(block.batch);
-                        (o.c.0.offset(batch).add(col), scratch.c_rows)
-                    };
-                    let finish = part.is_last.then(|| {
-                        let sums = scratch.sums.wrapping_add(local).cast_const();
-                        columns.finish(if o.b_zero.1 > 0 { sums } else { ptr::null() })
-                    });
+                if part.is_last {
+                    let col = group.start * nr;
                     let t = Tile {
                         c,
-                        c_rows: c_rows.add(local).cast_const(),
-                        cols,
-                        add,
-                        finish,
+                        c_rows: c_rows.cast_const(),
+                        cols: (self.spec.n - col).min(group.len() * nr),
                         ..Tile::empty()
                     };
-                    (self.deliver_words)(&t, scratch.words, rows);
-                    if part.is_last {
-                        let final_rows = scratch.c_rows.add(local);
-                        self.deliver(o, block.batch, &t, [row, col], rows, final_rows);
-                    }
+                    let (rows, final_rows) = (end_row - first_row, scratch.c_rows);
+                    self.deliver(o, block.batch, &t, [first_row, col], rows, final_rows);
                 }
             }
         }
@@ -209,94 +219,6 @@ impl IntGemm {
             for i in 0..SIDE * SIDE {
                 let sum = scratch.words.add(i);
                 sum.write(sum.read().wrapping_add(more.add(i).read()));
-            }
-        }
-    }
-
-    /// Copies up to sixteen rows of A, `[step][2][row][64]`, zeros where there is no K.
-    ///
-    /// # Safety
-    /// The starts of the tile are filled, and the scratch has room.
-    unsafe fn copy_tile(&self, scratch: &Scratch, local: usize, rows: usize, part: KBlock) {
-        let strip = local / SIDE * SIDE;
-        let k = self.spec.k;
-        let of_tap = k.div_ceil(4);
-        let flip = match self.sign {
-            ByteSign::Unsigned => 0,
-            ByteSign::Signed => 0x80,
-        };
-        let to = |step: usize, r: usize| {
-            let at = strip * part.steps + step * SIDE + (local - strip) + r;
-            scratch
-                .pack
-                .wrapping_add(at * TILE_LINE)
-                .cast::<[u8; TILE_LINE]>()
-        };
-        if self.spec.a_k_stride == 1 && k.is_multiple_of(TILE_LINE) {
-            // Steps lie within a tap, and their bytes next to each other.
-            for step in 0..part.steps {
-                let at = (part.first_step + step) * TILE_LINE;
-                let (tap, first) = (at / k, at % k);
-                for r in 0..rows {
-                    // SAFETY: valid rows, and that of zero points, reach `k`.
-                    unsafe {
-                        let start = scratch.pointers.add(local * self.taps + tap * rows + r);
-                        let from = start.read().add(first).cast::<[u8; TILE_LINE]>();
-                        to(step, r).write(from.read().map(|byte| byte ^ flip));
-                    }
-                }
-            }
-            return;
-        }
-        for r in 0..rows {
-            let group = part.first_step * GROUPS;
-            let (mut tap, mut group) = (group / of_tap.max(1), group % of_tap.max(1));
-            for step in 0..part.steps {
-                let mut line = [0u8; TILE_LINE];
-                let mut done = 0;
-                while done < GROUPS && tap < self.taps {
-                    let here = (of_tap - group).min(GROUPS - done);
-                    let first = 4 * group;
-                    let bytes = (k - first).min(4 * here);
-                    // SAFETY: valid rows reach `k` within the checked extent of A.
-                    unsafe {
-                        let start = scratch
-                            .pointers
-                            .add(local * self.taps + tap * rows + r)
-                            .read();
-                        let outside = ptr::eq(start, scratch.outside);
-                        let line = &mut line[4 * done..][..bytes];
-                        self.copy_bytes(start, outside, first, line);
-                        line.iter_mut().for_each(|byte| *byte ^= flip);
-                    }
-                    done += here;
-                    group += here;
-                    if group == of_tap {
-                        (tap, group) = (tap + 1, 0);
-                    }
-                }
-                // SAFETY: the strip has room for its steps.
-                unsafe { to(step, r).write(line) };
-            }
-        }
-    }
-
-    /// Copies bytes of one row of one tap from the `first` on.
-    ///
-    /// # Safety
-    /// The row is valid for them; one outside of the image is a row of zero points.
-    unsafe fn copy_bytes(&self, start: *const u8, outside: bool, first: usize, line: &mut [u8]) {
-        // SAFETY: the caller's.
-        unsafe {
-            if outside {
-                line.fill(start.read());
-            } else if self.spec.a_k_stride == 1 {
-                ptr::copy_nonoverlapping(start.add(first), line.as_mut_ptr(), line.len());
-            } else {
-                for (i, byte) in line.iter_mut().enumerate() {
-                    let at = (first + i) as isize * self.spec.a_k_stride;
-                    *byte = start.offset(at).read();
-                }
             }
         }
     }
