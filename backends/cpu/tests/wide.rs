@@ -165,3 +165,85 @@ fn more_values_than_registers_are_no_wide_loop() {
     let mut buffers = [floats(100, |i| i as f32 * 0.011), vec![0; 400]];
     run(&module, &[], &mut buffers);
 }
+
+/// `steps[i] = cast(round(x[i] / divisor) + zero)`; if `kept`, the quotient is stored, too.
+fn quantize(divisor: f32, zero: f32, dtype: DType, kept: bool) -> Kernel {
+    let mut b = Builder::new("quantize");
+    let n = b.symbol("n");
+    let x = b.param(DType::F32, n.clone(), Access::Read);
+    let out = b.param(dtype, n.clone(), Access::Write);
+    let quotients = b.param(DType::F32, n.clone(), Access::Write);
+    let extent = b.dim(n);
+    let float =
+        |b: &mut Builder, value: f32| b.constant(DType::F32, Scalar::Float(f64::from(value)));
+    let (divisor, zero) = (float(&mut b, divisor), float(&mut b, zero));
+    b.each(LoopKind::Lanes(4), extent, |b, i| {
+        let value = b.load(x, i);
+        let quotient = b.apply(ScalarOp::Div, &[value, divisor]);
+        let rounded = b.apply(ScalarOp::Round, &[quotient]);
+        let steps = b.apply(ScalarOp::Add, &[rounded, zero]);
+        let steps = b.cast(steps, dtype);
+        b.store(out, i, steps);
+        let other = if kept { quotient } else { value };
+        b.store(quotients, i, other);
+    });
+    b.finish()
+}
+
+#[test]
+fn quotients_that_become_steps_are_those_of_a_division() {
+    let divisors = [
+        0.062_180_66,
+        0.007_855_755,
+        -1.5,
+        3.0,
+        1.0,
+        1.999_999_9,
+        1e-12,
+        7e9,
+    ];
+    for (dtype, zero) in [
+        (DType::I8, 0.0),
+        (DType::U8, 128.0),
+        (DType::I16, -7.0),
+        (DType::U16, 30_000.0),
+    ] {
+        for divisor in divisors {
+            let kernel = quantize(divisor, zero, dtype, false);
+            let (text, is_wide) = listed(&kernel);
+            assert!(!is_wide || !text.contains("vdivps"), "{text}");
+            let module = compile(&kernel);
+            // The middle between two steps, its neighbours, and what is far from any.
+            let value = |i: usize| match i % 5 {
+                0 => hard(i),
+                1 => hard(i) * divisor,
+                k => {
+                    let step = (i as f32 - 4000.0) * if dtype.bits() == 8 { 0.1 } else { 9.0 };
+                    let middle = (step.trunc() + 0.5) * divisor;
+                    f32::from_bits(middle.to_bits().wrapping_add(k as u32).wrapping_sub(3))
+                }
+            };
+            let n = 8000;
+            let steps = vec![0x5a; n * dtype.size_bytes()];
+            let mut buffers = [floats(n, value), steps, vec![0; n * 4]];
+            run(&module, &[("n", n as i64)], &mut buffers);
+        }
+    }
+}
+
+#[test]
+fn quotients_that_are_read_elsewhere_or_by_wide_integers_are_divided() {
+    for (dtype, zero, kept) in [
+        (DType::I8, 0.0, true),
+        (DType::I32, 0.0, false),
+        (DType::I8, 1e6, false),
+    ] {
+        let kernel = quantize(0.3, zero, dtype, kept);
+        let (text, is_wide) = listed(&kernel);
+        assert!(!is_wide || text.contains("vdivps"), "{text}");
+        let module = compile(&kernel);
+        let steps = vec![0x5a; 100 * dtype.size_bytes()];
+        let mut buffers = [floats(100, hard), steps, vec![0; 400]];
+        run(&module, &[("n", 100)], &mut buffers);
+    }
+}

@@ -128,10 +128,11 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Vec<Compute>, LowerError> {
     let scale = load_param(&mut c, 1, share);
     let scale = c.pool.cast(scale, computed);
     let mut value = c.pool.div(value, scale);
+    // The cast to integers saturates by itself.
     let range = match result.dtype.int_range() {
-        Some((least, greatest)) => {
+        Some(_) => {
             value = c.pool.unary(ScalarOp::Round, value);
-            Some((least as f64, greatest as f64))
+            None
         }
         None => greatest_finite(result.dtype)
             .filter(|_| ctx.attrs.bool("saturate"))
@@ -142,7 +143,6 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Vec<Compute>, LowerError> {
         let zero = c.pool.cast(zero, computed);
         value = c.pool.add(value, zero);
     }
-    // The bounds of 32-bit integers round to floats outside; the cast saturates those.
     if let Some((least, greatest)) = range {
         let (least, greatest) = (
             c.pool.float(computed, least),

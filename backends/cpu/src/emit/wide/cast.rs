@@ -106,19 +106,24 @@ impl Body<'_> {
 
     /// Truncates, saturates at the range of `to`, and takes NaN to 0.
     fn truncate(&mut self, copy: usize, v: ValueId, to: DType) -> Result<Place, String> {
+        const SIGNED: Code = Code::EVEX_Vcvttps2dq_zmm_k1z_zmmm512b32_sae;
+        const NEAREST: Code = Code::EVEX_Vcvtps2dq_zmm_k1z_zmmm512b32_er;
         if Repr::of(to) != Some(Repr::I32) {
             return Err(format!("a cast from f32 to {to}"));
+        }
+        if to.bits() <= 16 {
+            let code = match self.plan.steps.is_rounded(v) {
+                true => NEAREST,
+                false => SIGNED,
+            };
+            return self.narrowed(copy, v, to, code);
         }
         let a = self.moved(copy, v)?;
         let target = self.zmm()?;
         if is_signed(to) {
             // The instruction gives the least integer where it has none.
             let by = self.mask()?;
-            self.asm.unary(
-                Code::EVEX_Vcvttps2dq_zmm_k1z_zmmm512b32_sae,
-                target,
-                Rm::Reg(a),
-            );
+            self.asm.unary(SIGNED, target, Rm::Reg(a));
             let limit = self.bits(2_147_483_648_f32.to_bits());
             self.asm.compare(COMPARE, by, a, limit, GREATER_EQUAL);
             let most = self.bits(i32::MAX as u32);
@@ -145,34 +150,6 @@ impl Body<'_> {
             );
         }
         self.release(Place::Zmm(a));
-        let bits = to.bits();
-        if bits < 32 && is_signed(to) {
-            let half = 1_i32 << (bits - 1);
-            let (least, most) = (self.bits(-half as u32), self.bits((half - 1) as u32));
-            self.asm.binary(
-                Code::EVEX_Vpmaxsd_zmm_k1z_zmm_zmmm512b32,
-                target,
-                target,
-                least,
-                None,
-            );
-            self.asm.binary(
-                Code::EVEX_Vpminsd_zmm_k1z_zmm_zmmm512b32,
-                target,
-                target,
-                most,
-                None,
-            );
-        } else if bits < 32 {
-            let most = self.bits((1 << bits) - 1);
-            self.asm.binary(
-                Code::EVEX_Vpminud_zmm_k1z_zmm_zmmm512b32,
-                target,
-                target,
-                most,
-                None,
-            );
-        }
         Ok(Place::Zmm(target))
     }
 

@@ -18,6 +18,7 @@ mod integers;
 mod memory;
 mod ops;
 mod plan;
+mod steps;
 
 pub(super) use call::NAMESPACE;
 pub(super) use function::Function;

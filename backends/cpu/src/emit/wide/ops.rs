@@ -100,6 +100,12 @@ impl Body<'_> {
         if let Some(condition) = condition(op) {
             return self.compare(copy, COMPARE, condition, operands);
         }
+        if let Some(divisor) = self.plan.steps.divisor(id) {
+            return self.quotient(copy, operands[0], divisor);
+        }
+        if self.plan.steps.is_rounded(id) {
+            return self.alias(copy, operands[0]);
+        }
         if let Some(code) = binary(op, dtype) {
             return self.two(copy, id, code, operands);
         }

@@ -6,6 +6,7 @@ use indexmap::IndexSet;
 
 use super::super::kinds::{Kind, Kinds};
 use super::super::repr::Repr;
+use super::steps::Steps;
 
 /// Lanes of a register.
 pub(in crate::emit) const WIDE: u32 = 16;
@@ -25,6 +26,7 @@ pub(in crate::emit) struct Plan<'k> {
     pub(in crate::emit) uniforms: IndexSet<ValueId>,
     /// Buffers and the index of the first lane, in slots of the frame before the uniforms.
     pub(in crate::emit) pointers: IndexSet<(BufferId, ValueId)>,
+    pub(super) steps: Steps,
 }
 
 impl<'k> Plan<'k> {
@@ -53,7 +55,9 @@ impl<'k> Plan<'k> {
             insts: Vec::new(),
             uniforms: IndexSet::new(),
             pointers: IndexSet::new(),
+            steps: Steps::default(),
         };
+        plan.steps = Steps::find(of, &|id| plan.dtype(id), &|id| plan.constant(id));
         for carried in &of.carried {
             plan.narrow(carried.acc)?;
             if plan.repr(carried.acc) == Some(Repr::Bool) || carried.combine.is_none() {
