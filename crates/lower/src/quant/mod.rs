@@ -8,6 +8,7 @@
 //!
 //! What became of each annotation is told ([`Fate`]).
 
+mod bytes;
 mod fate;
 mod native;
 #[cfg(test)]
@@ -140,6 +141,9 @@ impl Realizer<'_> {
         if let Some(sums) = native::with_bias(self.graph, &node, &self.sums)? {
             return self.finish(id, &node, sums);
         }
+        if self.bounded(id, &node)? {
+            return Ok(());
+        }
         for operand in node.operands.iter().flatten() {
             if let Some(steps) = self.steps.get(operand) {
                 let part = Part::new(self.graph, id);
@@ -240,23 +244,62 @@ impl Realizer<'_> {
         let part = Part::new(self.graph, id);
         if let Some(stored) = sums.requantized(self.graph, &quant, &node.name)? {
             fate.made = Some(part.natively("requantized from sums in i32"));
-            let params = QuantParams::new(&quant, &ty).expect("one scale has no blocks");
-            let scale = self.graph.constant(params.scale.clone());
-            let zero = params
-                .zero_point
-                .clone()
-                .map(|zero| self.graph.constant(zero));
-            let operands = [Some(stored), Some(scale), zero];
-            let made = self
-                .graph
-                .push(&DEQUANTIZE_LINEAR, &operands, params.attrs, &node.name)?;
-            self.graph.replace(result, made[0])?;
-            self.keep(made[0], stored, quant, fate);
-            return Ok(());
+            return self.restore(result, stored, (quant, &ty), fate, &node.name);
         }
         let real = sums.real(self.graph, &node.name)?;
         self.graph.replace(result, real)?;
         fate.made = Some(part.by_definition("quantized behind sums in i32"));
         self.define(real, &node.name, (quant, &ty), fate)
+    }
+
+    /// Takes an operator from steps to steps that only bounds them as that.
+    fn bounded(&mut self, id: NodeId, node: &Node) -> Result<bool, LowerFailure> {
+        let [result] = node.results[..] else {
+            return Ok(false);
+        };
+        let operand = node.operands.first().copied().flatten();
+        let steps = operand.and_then(|value| self.steps.get(&value)).cloned();
+        let quant = self.graph.ty(result).as_tensor();
+        let quant = quant.and_then(|ty| ty.quant.clone());
+        let (Some(steps), Some(quant)) = (steps, quant) else {
+            return Ok(false);
+        };
+        let Some(bounds) = bytes::bounds(self.graph, node, &steps, &quant) else {
+            return Ok(false);
+        };
+        let Some((quant, ty)) = self.take_quant(result) else {
+            return Ok(false);
+        };
+        let part = Part::new(self.graph, id).natively("done on what is stored");
+        self.fates[steps.fate].read.push(part.clone());
+        let mut fate = Fate::new(self.graph, result, fate::short(&quant));
+        fate.made = Some(part);
+        let stored = bytes::bounded(self.graph, node, steps.stored, bounds)?;
+        self.restore(result, stored, (quant, &ty), fate, &node.name)?;
+        Ok(true)
+    }
+
+    /// Puts what stored steps mean in the place of a value.
+    fn restore(
+        &mut self,
+        value: ValueId,
+        stored: ValueId,
+        (quant, ty): (Arc<Quant>, &TensorType),
+        fate: Fate,
+        name: &str,
+    ) -> Result<(), LowerFailure> {
+        let params = QuantParams::new(&quant, ty).expect("one scale has no blocks");
+        let scale = self.graph.constant(params.scale.clone());
+        let zero = params
+            .zero_point
+            .clone()
+            .map(|zero| self.graph.constant(zero));
+        let operands = [Some(stored), Some(scale), zero];
+        let made = self
+            .graph
+            .push(&DEQUANTIZE_LINEAR, &operands, params.attrs, name)?;
+        self.graph.replace(value, made[0])?;
+        self.keep(made[0], stored, quant, fate);
+        Ok(())
     }
 }

@@ -112,3 +112,39 @@ fn sparse_constants_run_dense() {
     let line = "w: sparse<2:4, axis 0, zeros 500> by definition, y: run dense: no kernel for it";
     assert_eq!(lines, [line]);
 }
+
+#[test]
+fn what_bounds_or_chooses_steps_is_done_on_them() {
+    let parts = |op: &str, from: &str, to: &str| {
+        let text = format!(
+            "graph @g(%x: f32[1, 2, 4, 4]) {{
+               %six = const f32[] [6.0]
+               %a = exp %x : f32[1, 2, 4, 4] quant<{from}>
+               %y = {op} quant<{to}>
+               return y: %y }}"
+        );
+        let mut found: Vec<String> = fates(&text);
+        found.retain(|line| line.contains("y: ") && line.starts_with("y:"));
+        found.len() == 1 && found[0].contains("done on what is stored")
+    };
+    let (relu, clip) = (
+        "relu %a : f32[1, 2, 4, 4]",
+        "clip %a, _, %six : f32[1, 2, 4, 4]",
+    );
+    let pool = "max_pool %a {kernel = [2, 2], strides = [2, 2]} : f32[1, 2, 2, 2]";
+    let same = "i8, scale [0.0625]";
+    let zero = "u8, scale [0.0625], zero [100]";
+    for (op, from, to, expected) in [
+        (relu, same, same, true),
+        (relu, zero, zero, true),
+        (clip, same, same, true),
+        (pool, zero, zero, true),
+        // Near misses: other steps, other storage, and more than bounds.
+        (relu, same, "i8, scale [0.125]", false),
+        (relu, same, zero, false),
+        (pool, same, "i8, scale [0.0625], zero [3]", false),
+        ("tanh %a : f32[1, 2, 4, 4]", same, same, false),
+    ] {
+        assert_eq!(parts(op, from, to), expected, "{op} {from} {to}");
+    }
+}
