@@ -4,6 +4,8 @@
 //! stores it. Zero points are taken off before bytes are multiplied, so that taps outside of an
 //! image simply contribute nothing.
 
+#[cfg(target_arch = "x86_64")]
+use super::channels;
 use super::plan::ByteSign;
 use crate::{
     depthwise::{ChannelOrder, DepthwiseSpec, inside},
@@ -108,6 +110,14 @@ impl IntDepthwise {
 
     /// Bytes of scratch that one worker needs; no alignment is asked for.
     pub fn scratch_bytes(&self) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if channels::serves(&self.spec, self.signs[1]) {
+            return self.plain_bytes().max(channels::scratch_bytes(&self.spec));
+        }
+        self.plain_bytes()
+    }
+
+    fn plain_bytes(&self) -> usize {
         let [sums, filters, rows] = self.scratch();
         (sums * 4).next_multiple_of(ALIGN)
             + (filters * 2).next_multiple_of(ALIGN)
@@ -195,6 +205,12 @@ impl IntDepthwise {
     /// # Safety
     /// As [`IntDepthwise::run`], after its checks.
     unsafe fn run_task(&self, o: &IntDepthwiseOperands, task: usize, scratch: *mut u8) {
+        #[cfg(target_arch = "x86_64")]
+        if o.zeros[1] == 0 && channels::serves(&self.spec, self.signs[1]) {
+            // SAFETY: the caller's; the family was required when this was planned.
+            unsafe { channels::run(&self.spec, self.signs[0], o, task, scratch) };
+            return;
+        }
         let [sums, filters, rows] = self.scratch();
         let base = scratch.wrapping_add(scratch.align_offset(ALIGN).min(ALIGN));
         let second = base.wrapping_add((sums * 4).next_multiple_of(ALIGN));

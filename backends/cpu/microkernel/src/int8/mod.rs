@@ -6,6 +6,8 @@
 //! Four of the K axis are multiplied at a time. [`IntDepthwise`] is the same for convolutions of
 //! each channel with its own filter.
 
+#[cfg(target_arch = "x86_64")]
+mod channels;
 mod copy;
 mod depthwise;
 mod dot;

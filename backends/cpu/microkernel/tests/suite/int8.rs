@@ -380,6 +380,7 @@ fn tiles_know_where_they_belong() {
 fn depthwise_sums_are_exact_in_both_orders() {
     let geometries = [
         (70, [9, 8], [3, 3], [1, 1], [1, 1], [1, 1]),
+        (128, [6, 7], [5, 5], [2, 1], [1, 1], [2, 2]),
         (32, [7, 11], [3, 5], [2, 2], [1, 2], [0, 3]),
         (5, [4, 6], [1, 2], [3, 1], [2, 2], [2, 1]),
     ];
@@ -389,7 +390,12 @@ fn depthwise_sums_are_exact_in_both_orders() {
                 (input[i] + 2 * pad[i] - (kernel[i] - 1) * dilation[i] - 1) / stride[i] + 1
             });
             for last in [true, false] {
-                for (x_sign, w_sign) in [(SIGNS[0], SIGNS[1]), (SIGNS[1], SIGNS[0])] {
+                for (x_sign, w_sign, w_zero) in [
+                    (SIGNS[0], SIGNS[1], -2),
+                    (SIGNS[1], SIGNS[0], -2),
+                    (SIGNS[0], ByteSign::Signed, 0),
+                    (SIGNS[1], ByteSign::Signed, 0),
+                ] {
                     let (plane, spots) = (input[0] * input[1], out[0] * out[1]);
                     let (image, step) = (channels * plane, if last { channels } else { 1 });
                     let window = Window {
@@ -422,7 +428,7 @@ fn depthwise_sums_are_exact_in_both_orders() {
                     };
                     let taps = kernel[0] * kernel[1];
                     let (x, w) = (bytes(1, 2 * image), bytes(2, channels * taps));
-                    let (x_zero, w_zero) = (3, -2);
+                    let x_zero = 3;
                     let mut filters = w.clone();
                     if last {
                         for (i, slot) in filters.iter_mut().enumerate() {
