@@ -63,32 +63,3 @@ pub(crate) unsafe fn multiply_bf16(parts: usize, o: &Operands) {
         }
     }
 }
-
-/// As the kernel of the same name.
-///
-/// # Safety
-/// As [`multiply_bf16`].
-pub(crate) unsafe fn multiply_bytes(o: &Operands) {
-    let out = o.out.cast::<i32>();
-    for m in 0..SIDE {
-        for n in 0..SIDE {
-            let (tile_m, tile_n) = (m / TILE_ROWS, n / TILE_ROWS);
-            let is_there = (tile_m == 0 || o.rows_past) && (tile_n == 0 || o.cols_past);
-            let mut sum = 0i32;
-            for step in (0..o.steps).filter(|_| is_there) {
-                let a = (step * 2 + tile_m) * TILE_BYTES + m % TILE_ROWS * TILE_LINE;
-                let b = step * 2 * TILE_BYTES + n * 4;
-                for k in 0..TILE_LINE {
-                    // SAFETY: the caller's.
-                    let (x, y) = unsafe {
-                        let x = o.a.add(a + k).read();
-                        (x, o.b.add(b + k / 4 * 2 * TILE_LINE + k % 4).read() as i8)
-                    };
-                    sum = sum.wrapping_add(i32::from(x) * i32::from(y));
-                }
-            }
-            // SAFETY: the caller's.
-            unsafe { out.add(m * SIDE + n).write(sum) };
-        }
-    }
-}

@@ -112,12 +112,6 @@ macro_rules! one {
         concat!($a!("0", "1024"), $b!("0", "1024"), $dot!("tdpbf16ps"))
     };
 }
-/// Bytes: the columns of both tiles of B are neighbours in its rows.
-macro_rules! bytes {
-    ($a:ident, $b:ident, $dot:ident) => {
-        concat!($a!("0", "1024"), $b!("0", "64"), $dot!("tdpbusd"))
-    };
-}
 
 /// Fetches lines of what comes next of B: a quarter of what a step reads, since most often four
 /// register tiles read the same panel.
@@ -201,14 +195,4 @@ pub(crate) unsafe fn multiply_bf16(parts: usize, o: &Operands) {
             _ => by_shape!(o, six, fetch_more, [64usize, "6144", "1536"]),
         }
     }
-}
-
-/// Products of unsigned bytes with signed ones, summed in i32.
-///
-/// # Safety
-/// As [`multiply_bf16`].
-pub(crate) unsafe fn multiply_bytes(o: &Operands) {
-    assert!(o.steps > 0);
-    // SAFETY: the caller's; a prefetch may name any address.
-    unsafe { by_shape!(o, bytes, fetch_eight, [128usize, "2048", "512"]) }
 }

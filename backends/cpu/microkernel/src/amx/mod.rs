@@ -8,6 +8,7 @@
 //! [`emulate`] says what the instructions mean in plain Rust. A family without them runs it, which
 //! is slow: it is for tests, and no plan chooses it.
 
+pub(crate) mod bytes;
 mod detect;
 pub(crate) mod emulate;
 #[cfg(target_arch = "x86_64")]
@@ -28,12 +29,12 @@ pub(crate) const TILE_BYTES: usize = TILE_ROWS * TILE_LINE;
 /// Rows and columns of a register tile.
 pub(crate) const SIDE: usize = 2 * TILE_ROWS;
 
-/// What a register tile multiplies. A is `[step][part][2][16][64 bytes]`, the second sixteen rows
+/// What a register tile of bf16 multiplies. A is `[step][part][2][16][64 bytes]`, the second sixteen rows
 /// unread where there are none.
 #[derive(Clone, Copy)]
 pub(crate) struct Operands {
     pub(crate) a: *const u8,
-    /// Packed B. Of bf16: `[step][part][2][16][64 bytes]`; of bytes: `[step][16][2][64 bytes]`.
+    /// Packed B, `[step][part][2][16][64 bytes]`.
     pub(crate) b: *const u8,
     /// Blocks along K; at least 1.
     pub(crate) steps: usize,

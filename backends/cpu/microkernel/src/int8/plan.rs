@@ -222,7 +222,7 @@ impl IntGemm {
                 false => 0,
             },
             words: match self.by_tiles {
-                true => 2 * SIDE * SIDE * 4 + tiles::STEP_BYTES,
+                true => SIDE * SIDE * 4 + tiles::STEP_BYTES,
                 false => 0,
             },
             tile: if self.tiles_in_scratch() {
@@ -247,6 +247,6 @@ pub(super) struct ScratchBytes {
     pub(super) tile: usize,
     /// A row of zero points, for taps outside of the image.
     pub(super) outside: usize,
-    /// Sums of a register tile, twice, and a step of B.
+    /// Sums of a register tile, and a step of B.
     pub(super) words: usize,
 }

@@ -105,6 +105,11 @@ pub(super) struct Columns {
 }
 
 impl Columns {
+    /// What is added to each column, as many words as a panel has.
+    pub(super) fn added(&self) -> *const i32 {
+        self.add.as_ptr()
+    }
+
     /// With what each row contributes, null if B has no zero point.
     pub(super) fn finish(&self, rows: *const i32) -> Finish {
         Finish {

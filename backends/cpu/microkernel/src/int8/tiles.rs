@@ -12,7 +12,10 @@ use super::{
     run::{Block, Columns, IntGemmOperands, Scratch},
 };
 use crate::{
-    amx::{Operands, SIDE, TILE_BYTES, TILE_LINE, TILE_ROWS, emulate},
+    amx::{
+        SIDE, TILE_BYTES, TILE_LINE, TILE_ROWS,
+        bytes::{self, ByteOperands},
+    },
     gemm::{Blocks, GROUP_MAX, Init, fill_starts},
     isa::Isa,
 };
@@ -25,6 +28,8 @@ const STEPS_MAX: usize = 32;
 pub(super) const STEP_BYTES: usize = GROUPS * SIDE * 4;
 /// Sums that are finished at once, about: they come back from the first two levels of cache.
 const FINISHED: usize = 1 << 14;
+/// What sums begin with that nothing is added to.
+static NOTHING: [i32; SIDE] = [0; SIDE];
 /// Least rows, and bytes along taps and K, that are worth tiles.
 const LEAST: [usize; 2] = [4, 32];
 
@@ -115,6 +120,11 @@ impl IntGemm {
         let first_row = block.tiles.start * SIDE;
         let end_row = (block.tiles.end * SIDE).min(self.spec.m);
         let add = !part.is_first || self.spec.init == Init::Accumulate;
+        // Scratch has room for whole register tiles, which are made where they belong if nothing
+        // depends on their rows.
+        let direct = self.tiles_in_scratch() && o.b_zero.1 == 0;
+        let ld = self.panels_in_scratch(block.panels.len()) * nr;
+        let shares = (end_row - first_row).div_ceil(SIDE).clamp(1, 4);
         // SAFETY: offsets below stay inside of the checked extents; scratch was sized for them.
         unsafe {
             for row in (0..end_row - first_row).step_by(TILE_ROWS) {
@@ -132,7 +142,7 @@ impl IntGemm {
                     }
                     let col = panel * nr;
                     let cols = (self.spec.n - col).min(nr);
-                    let columns = match part.is_last {
+                    let columns = match part.is_first && direct || part.is_last && !direct {
                         true => self.columns(o, block.batch, b, panel),
                         false => Columns::default(),
                     };
@@ -140,28 +150,45 @@ impl IntGemm {
                     // The last step reads on, if need be into what zeros of A meet; not past the
                     // end.
                     let left = o.b.1 - (b_batch as usize + at);
-                    let direct = part.steps.min(left / STEP_BYTES);
+                    let whole = part.steps.min(left / STEP_BYTES);
+                    let c = c.add((panel - group.start) * nr);
                     for (strip, row) in (first_row..end_row).step_by(SIDE).enumerate() {
                         let rows = (end_row - row).min(SIDE);
                         let local = row - first_row;
                         let from = b.add(at);
-                        let next = panel_len + strip * part.steps * STEP_BYTES / 4;
-                        let t = Operands {
+                        let next = panel_len + strip * part.steps * STEP_BYTES / shares;
+                        let mut t = ByteOperands {
                             a: scratch.pack.add(local * part.steps * TILE_LINE),
                             b: from,
-                            steps: direct,
+                            steps: whole,
                             rows_past: rows > TILE_ROWS,
                             cols_past: cols > TILE_ROWS,
                             next: from.wrapping_add(next),
-                            out: scratch.words.cast(),
+                            shares,
+                            begin: columns.added(),
+                            begin_apart: 0,
+                            out: scratch.words,
+                            out_apart: SIDE * 4,
                         };
-                        self.multiply(&t, part.steps - direct, left % STEP_BYTES, scratch);
+                        if direct {
+                            t.out = c.offset(c_rows.add(local).read());
+                            t.out_apart = ld * 4;
+                            if !part.is_first {
+                                (t.begin, t.begin_apart) = (t.out.cast_const(), t.out_apart);
+                            }
+                        } else {
+                            t.begin = NOTHING.as_ptr();
+                        }
+                        self.multiply(&t, part.steps - whole, left % STEP_BYTES, scratch);
+                        if direct {
+                            continue;
+                        }
                         let finish = part.is_last.then(|| {
                             let sums = scratch.sums.wrapping_add(local).cast_const();
                             columns.finish(if o.b_zero.1 > 0 { sums } else { ptr::null() })
                         });
                         let t = Tile {
-                            c: c.add((panel - group.start) * nr),
+                            c,
                             c_rows: c_rows.add(local).cast_const(),
                             cols,
                             add,
@@ -190,36 +217,33 @@ impl IntGemm {
     /// bytes if there is one `past`.
     ///
     /// # Safety
-    /// The operands are valid; the scratch has room for a step and twice the sums.
-    unsafe fn multiply(&self, t: &Operands, past: usize, tail: usize, scratch: &Scratch) {
+    /// The operands are valid; the scratch has room for a step.
+    unsafe fn multiply(&self, t: &ByteOperands, past: usize, tail: usize, scratch: &Scratch) {
         assert!(past <= 1, "only the last step ends past the panels");
         // SAFETY: the caller's; what is read past the steps of `t` is copied.
         unsafe {
+            let mut t = *t;
             if t.steps > 0 {
-                multiply(self.spec.isa, t);
-            } else {
-                ptr::write_bytes(t.out, 0, SIDE * SIDE * 4);
+                multiply(self.spec.isa, &t);
+            } else if past == 0 {
+                for row in 0..SIDE {
+                    let from = t.begin.cast::<u8>().wrapping_add(row * t.begin_apart);
+                    let to = t.out.cast::<u8>().wrapping_add(row * t.out_apart);
+                    ptr::copy_nonoverlapping(from, to, SIDE * 4);
+                }
             }
             if past == 0 {
                 return;
             }
-            let step = scratch.words.add(2 * SIDE * SIDE).cast::<u8>();
+            let step = scratch.words.add(SIDE * SIDE).cast::<u8>();
             ptr::copy_nonoverlapping(t.b.add(t.steps * STEP_BYTES), step, tail);
             ptr::write_bytes(step.add(tail), 0, STEP_BYTES - tail);
-            let more = scratch.words.add(SIDE * SIDE);
-            let last = Operands {
-                a: t.a.add(t.steps * 2 * TILE_BYTES),
-                b: step,
-                steps: 1,
-                next: step,
-                out: more.cast(),
-                ..*t
-            };
-            multiply(self.spec.isa, &last);
-            for i in 0..SIDE * SIDE {
-                let sum = scratch.words.add(i);
-                sum.write(sum.read().wrapping_add(more.add(i).read()));
+            if t.steps > 0 {
+                (t.begin, t.begin_apart) = (t.out.cast_const(), t.out_apart);
             }
+            t.a = t.a.add(t.steps * 2 * TILE_BYTES);
+            (t.b, t.steps, t.next, t.shares) = (step, 1, step, 4);
+            multiply(self.spec.isa, &t);
         }
     }
 }
@@ -228,14 +252,14 @@ impl IntGemm {
 ///
 /// # Safety
 /// The operands are valid; tiles are configured where the family has them.
-unsafe fn multiply(isa: Isa, t: &Operands) {
+unsafe fn multiply(isa: Isa, t: &ByteOperands) {
     // SAFETY: the caller's.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if isa == Isa::Amx {
-            return crate::amx::kernel::multiply_bytes(t);
+            return bytes::multiply(t);
         }
         let _ = isa;
-        emulate::multiply_bytes(t);
+        bytes::emulate(t);
     }
 }
