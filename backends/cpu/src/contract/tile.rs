@@ -9,6 +9,7 @@ use alula_tensor::{Dim, ScalarOp};
 use indexmap::IndexMap;
 
 use super::TILE_SYMBOLS;
+use super::axes::{linear, through_result};
 use super::plan::Layout;
 
 /// A tile's epilogue, to be built into a kernel.
@@ -71,8 +72,18 @@ pub(super) fn compute(
     );
     let (m, n) = (compute.pool.add(row, m0), compute.pool.add(col, n0));
     let mut vars = IndexMap::new();
+    let indices = indices(contract, layouts);
     for (position, group) in [(batch, &axes.batch), (m, &axes.rows), (n, &axes.cols)] {
-        split(&mut compute, contract, position, group, &mut vars);
+        let is_joint = indices
+            .as_deref()
+            .is_some_and(|of| joint(contract, group, of));
+        split(
+            &mut compute,
+            contract,
+            position,
+            (group, is_joint),
+            &mut vars,
+        );
     }
     let at: IndexMap<VarId, ExprId> = epilogue
         .axes
@@ -125,31 +136,79 @@ pub(super) fn compute(
 /// The operands that the epilogue loads, in order.
 fn loaded(contract: &Contract) -> Vec<u32> {
     let pool = &contract.epilogue.pool;
-    let mut operands = Vec::new();
-    let mut open = vec![contract.epilogue.body];
-    let mut seen = std::collections::BTreeSet::new();
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        if let Expr::Load { operand, .. } = &pool.node(id).expr {
-            operands.push(*operand);
-        }
-        pool.for_each_operand(id, |operand| open.push(operand));
-    }
+    let mut operands: Vec<u32> = reachable(contract)
+        .filter_map(|id| match &pool.node(id).expr {
+            Expr::Load { operand, .. } => Some(*operand),
+            _ => None,
+        })
+        .collect();
     operands.sort_unstable();
     operands.dedup();
     operands
 }
 
-/// Expresses variables by their joint position.
+/// The expressions of the epilogue.
+fn reachable(contract: &Contract) -> impl Iterator<Item = ExprId> {
+    let pool = &contract.epilogue.pool;
+    let (mut open, mut seen) = (
+        vec![contract.epilogue.body],
+        std::collections::BTreeSet::new(),
+    );
+    while let Some(id) = open.pop() {
+        if seen.insert(id) {
+            pool.for_each_operand(id, |operand| open.push(operand));
+        }
+    }
+    seen.into_iter()
+}
+
+/// The element that each load of the epilogue is at, as a function of the contraction's variables.
+/// `None` if one is at no such place.
+fn indices(contract: &Contract, layouts: &[Layout]) -> Option<Vec<Affine>> {
+    let pool = &contract.epilogue.pool;
+    let loads = reachable(contract).filter_map(|id| match &pool.node(id).expr {
+        Expr::Load { operand, index } => Some((*operand, index)),
+        _ => None,
+    });
+    let at = |(operand, index): (u32, &Vec<ExprId>)| {
+        let index: Option<Vec<Affine>> = index
+            .iter()
+            .map(|&id| Some(through_result(contract, &pool.as_affine(id)?)))
+            .collect();
+        Some(linear(contract, &index?, &layouts[operand as usize], &[]))
+    };
+    loads.map(at).collect()
+}
+
+/// Whether everything that is loaded walks the variables of a group as one axis, so that nothing
+/// has to be divided.
+fn joint(contract: &Contract, group: &[VarId], indices: &[Affine]) -> bool {
+    let extent = |var: VarId| contract.epilogue.pool.extent(var).clone();
+    group.windows(2).all(|pair| {
+        let steps = |index: &Affine| {
+            index.coefficient(pair[0]) == index.coefficient(pair[1]) * extent(pair[1])
+        };
+        indices.iter().all(steps)
+    })
+}
+
+/// Expresses variables by their joint position: if they are walked as one axis, all of it is the
+/// innermost one's.
 fn split(
     compute: &mut Compute,
     contract: &Contract,
     position: ExprId,
-    group: &[VarId],
+    (group, is_joint): (&[VarId], bool),
     vars: &mut IndexMap<VarId, ExprId>,
 ) {
+    if let (true, Some((&inner, outer))) = (is_joint, group.split_last()) {
+        vars.insert(inner, position);
+        for &var in outer {
+            let zero = compute.pool.int(0);
+            vars.insert(var, zero);
+        }
+        return;
+    }
     let mut rest = position;
     for (outer, &var) in group.iter().enumerate().rev() {
         if outer == 0 {
