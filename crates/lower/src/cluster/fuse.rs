@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alula_ir::{Graph, Origin, ValueId};
 use alula_kernel::{Compute, Expr};
-use alula_tensor::{Dim, ScalarOp};
+use alula_tensor::{DType, Dim, ScalarOp};
 
 use super::inline::{dependencies, inline, into_contract, into_epilogue, reachable};
 use super::wanted::{Wanted, labels};
@@ -48,6 +48,9 @@ pub fn cluster<'r>(
     for consumer in 0..fusion.items.len() {
         fusion.visit(consumer);
     }
+    for consumer in std::mem::take(&mut fusion.put_off) {
+        fusion.try_epilogue(consumer);
+    }
     let made = fusion.items.iter().zip(&fusion.parts);
     let made: Vec<(&Item, &BTreeSet<usize>)> = made
         .filter_map(|(item, parts)| Some((item.as_ref()?, parts)))
@@ -86,6 +89,8 @@ struct Fusion<'g> {
     readers: BTreeMap<ValueId, BTreeSet<usize>>,
     /// Values that must exist in memory whoever reads them.
     kept: BTreeSet<ValueId>,
+    /// Items that are epilogues only if nobody else takes them.
+    put_off: Vec<usize>,
     decisions: Vec<Decision>,
     /// The same by items, producer and consumer.
     refusals: Vec<(usize, usize, String)>,
@@ -127,6 +132,7 @@ impl<'g> Fusion<'g> {
             maker,
             readers,
             kept,
+            put_off: Vec::new(),
             decisions: Vec::new(),
             refusals: Vec::new(),
         })
@@ -142,8 +148,12 @@ impl<'g> Fusion<'g> {
         if self.wanted.as_ref().is_some_and(|w| w.is_root(consumer)) {
             self.pull_all(consumer, true);
         }
-        // Last, so that what is pulled in comes along into the epilogue.
-        self.try_epilogue(consumer);
+        // Last, so that what is pulled in comes along into the epilogue. What makes elements larger
+        // is better done where they are read.
+        match self.items[consumer].as_ref().map(|item| &item.work) {
+            Some(Work::Compute(target)) if widens(target) => self.put_off.push(consumer),
+            _ => self.try_epilogue(consumer),
+        }
     }
 
     /// Pulls in what may fuse; `forced` overrules what is only a matter of cost.
@@ -432,7 +442,7 @@ fn is_move(compute: &Compute) -> bool {
             true
         }
         Expr::Fold { .. } | Expr::Acc => false,
-        Expr::Apply { .. } => compute.pool.dtype(id) == alula_tensor::DType::I64,
+        Expr::Apply { .. } => compute.pool.dtype(id) == DType::I64,
         Expr::Const(_) | Expr::Dim(_) | Expr::Var(_) | Expr::Cast(_) => true,
     });
     plain && loads <= 1
@@ -469,6 +479,21 @@ fn is_cheap(compute: &Compute) -> bool {
         };
     }
     cost <= 12
+}
+
+/// Whether a definition makes little more of bytes than larger elements, as dequantizing does.
+fn widens(compute: &Compute) -> bool {
+    let elements: Dim = compute.shape().into_iter().product();
+    let mut full = compute.operands.iter().filter(|operand| {
+        let own: Dim = operand.shape.iter().cloned().product();
+        own == elements
+    });
+    let is_byte = |dtype: DType| dtype.is_integer() && dtype.bits() == 8;
+    full.next().is_some_and(|operand| is_byte(operand.dtype))
+        && full.next().is_none()
+        && compute.dtype.size_bytes() > 1
+        && !elements.is(1)
+        && is_cheap(compute)
 }
 
 /// Number of loops over whole rows in a definition: each fold, and the result itself.
