@@ -29,8 +29,8 @@ pub(crate) const TILE_BYTES: usize = TILE_ROWS * TILE_LINE;
 /// Rows and columns of a register tile.
 pub(crate) const SIDE: usize = 2 * TILE_ROWS;
 
-/// What a register tile of bf16 multiplies. A is `[step][part][2][16][64 bytes]`, the second sixteen rows
-/// unread where there are none.
+/// What a register tile of bf16 multiplies. A is `[step][part][2][16][64 bytes]`, the second
+/// sixteen rows unread where there are none.
 #[derive(Clone, Copy)]
 pub(crate) struct Operands {
     pub(crate) a: *const u8,
