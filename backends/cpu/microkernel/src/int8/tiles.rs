@@ -27,11 +27,11 @@ const STEPS_MAX: usize = 32;
 /// Bytes of one step of a panel of 32 columns.
 pub(super) const STEP_BYTES: usize = GROUPS * SIDE * 4;
 /// Sums that are finished at once, about: they come back from the first two levels of cache.
-const FINISHED: usize = 1 << 14;
+const FINISHED: usize = 1 << 15;
 /// What sums begin with that nothing is added to.
 static NOTHING: [i32; SIDE] = [0; SIDE];
 /// Least rows, and bytes along taps and K, that are worth tiles.
-const LEAST: [usize; 2] = [4, 32];
+const LEAST: [usize; 2] = [4, 9];
 
 /// Whether tiles serve a product of this size.
 pub(super) fn is_worth(rows: usize, depth: usize) -> bool {
