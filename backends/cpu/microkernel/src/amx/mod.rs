@@ -15,6 +15,8 @@ pub(crate) mod emulate;
 pub(crate) mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod window;
 
 pub(crate) use detect::has_amx;
 #[cfg(target_arch = "x86_64")]
@@ -48,5 +50,43 @@ pub(crate) struct Operands {
     )]
     pub(crate) next: *const u8,
     /// Sums, `[32][32]` words.
+    pub(crate) out: *mut u8,
+}
+
+/// Steps that follow one another in memory: where they begin for the rows of each of two tiles.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Run {
+    pub(crate) starts: [*const u8; 2],
+    pub(crate) steps: usize,
+}
+
+impl Run {
+    pub(crate) const NONE: Self = Self {
+        starts: [std::ptr::null(); 2],
+        steps: 0,
+    };
+}
+
+/// What a register tile of a window multiplies. A step of a row of A is `[part][64 bytes]`, and the
+/// next step of its run is behind it.
+#[derive(Clone, Copy)]
+pub(crate) struct WindowOperands<'r> {
+    pub(crate) runs: &'r [Run],
+    /// Rows of a tile, at most sixteen, and bytes from one to the next.
+    pub(crate) rows: usize,
+    pub(crate) line: usize,
+    /// As of [`Operands`].
+    pub(crate) b: *const u8,
+    /// Whether there is a second tile of rows, and of columns.
+    pub(crate) rows_past: bool,
+    pub(crate) cols_past: bool,
+    /// As of [`Operands`].
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "a hint to the tiles")
+    )]
+    pub(crate) next: *const u8,
+    /// Sums, `[row][32]` words, the second tile's rows behind the first's.
     pub(crate) out: *mut u8,
 }

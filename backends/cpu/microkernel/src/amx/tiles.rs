@@ -2,7 +2,7 @@
 
 use std::arch::asm;
 
-/// Tile registers, all of full size. They are released when this is dropped.
+/// Tile registers. They are released when this is dropped.
 pub(crate) struct Tiles(());
 
 /// Eight tiles of 16 rows of 64 bytes, as `ldtilecfg` reads it.
@@ -15,25 +15,41 @@ struct Configuration {
     rows: [u8; 16],
 }
 
-static WHOLE: Configuration = Configuration {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    line_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
+/// Eight tiles: four of sums and two of A, and two of B.
+fn configuration(rows: u8) -> Configuration {
+    Configuration {
+        palette: 1,
+        start_row: 0,
+        reserved: [0; 14],
+        line_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+        rows: [
+            rows, rows, rows, rows, rows, rows, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0,
+        ],
+    }
+}
 
 impl Tiles {
-    /// Configures the tiles of this thread.
+    /// Configures the tiles of this thread, all of full size.
     ///
     /// # Safety
     /// [`super::has_amx`] holds.
     pub(crate) unsafe fn configure() -> Self {
+        // SAFETY: the caller's.
+        unsafe { Self::of_rows(super::TILE_ROWS) }
+    }
+
+    /// Configures them with so many rows of A and of sums, at most sixteen.
+    ///
+    /// # Safety
+    /// [`super::has_amx`] holds.
+    pub(crate) unsafe fn of_rows(rows: usize) -> Self {
+        assert!((1..=super::TILE_ROWS).contains(&rows));
+        let configuration = configuration(rows as u8);
         // SAFETY: the configuration is valid for the palette that was checked.
         unsafe {
             asm!(
                 "ldtilecfg [{}]",
-                in(reg) &raw const WHOLE,
+                in(reg) &raw const configuration,
                 options(readonly, nostack, preserves_flags)
             );
         }

@@ -8,6 +8,7 @@ use crate::{
     gemm::{
         kernel::{TileFn, family},
         spec::{ARows, CStore, GemmSpec, Init, Products, Window},
+        split::{Lines, STRIPS},
     },
     layout::PackedLayout,
     offsets::{Offsets, span},
@@ -44,6 +45,8 @@ pub struct BatchReduceGemm {
     pub(super) panels: usize,
     pub(super) blocks: Blocks,
     pub(super) pack_a: bool,
+    /// How a window's pixels are split, if once.
+    pub(super) lines: Option<Lines>,
     /// Elements that A, B (packed), C, bias must have.
     pub(super) needed: Needed,
 }
@@ -119,10 +122,13 @@ impl BatchReduceGemm {
             },
         };
         let threads = threads.max(1);
+        let lines = Lines::new(&spec);
         let mut blocks = match spec.products {
             Products::Whole => Blocks::choose(&sizes, threads),
             Products::Six | Products::Three | Products::One => {
-                Blocks::choose_split(spec.m, taps * spec.k, panels, spec.batch.count, threads)
+                let depth = taps * spec.k;
+                let strips = lines.map_or(STRIPS, |lines| lines.strips());
+                Blocks::choose_split(spec.m, depth, panels, spec.batch.count, threads, strips)
             }
         };
         if is_streamed {
@@ -135,6 +141,7 @@ impl BatchReduceGemm {
             panels,
             blocks,
             pack_a,
+            lines,
             needed,
         })
     }

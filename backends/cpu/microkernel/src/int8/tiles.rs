@@ -16,7 +16,7 @@ use crate::{
         SIDE, TILE_BYTES, TILE_LINE, TILE_ROWS,
         bytes::{self, ByteOperands},
     },
-    gemm::{Blocks, GROUP_MAX, Init, fill_starts},
+    gemm::{Blocks, GROUP_MAX, Init, STRIPS, fill_starts},
     isa::Isa,
 };
 
@@ -57,7 +57,7 @@ impl IntGemm {
         threads: usize,
     ) -> Blocks {
         let bytes = groups.div_ceil(GROUPS) * TILE_LINE;
-        let mut blocks = Blocks::choose_split(m, groups * 2, panels, batch, threads);
+        let mut blocks = Blocks::choose_split(m, groups * 2, panels, batch, threads, STRIPS);
         let steps = (bytes / TILE_LINE).max(1);
         blocks.k = steps.div_ceil(steps.div_ceil(STEPS_MAX)) * TILE_LINE;
         let rows = blocks.m_tiles.div_ceil(blocks.m_blocks).max(1) * SIDE;

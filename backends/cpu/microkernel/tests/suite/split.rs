@@ -142,6 +142,56 @@ fn windows_pad_with_zeros_in_both_layouts() {
     }
 }
 
+/// Windows over lines of twelve positions and more, whose pixels are split once.
+fn wide_windows(products: Products) -> impl Iterator<Item = Case> {
+    let sizes = [
+        (14, 3, 1, 3),
+        (28, 3, 2, 2),
+        (30, 3, 1, 1),
+        (37, 3, 1, 1),
+        (24, 5, 1, 2),
+    ];
+    sizes
+        .into_iter()
+        .flat_map(move |(side, kernel, step, images)| {
+            [(32, 40), (96, 33)].map(|(channels, n)| {
+                let mut w = window(images, side, kernel, step, 1);
+                let c = channels as isize;
+                w.strides = [(side * side) as isize * c, side as isize * c, c];
+                let mut spec = GemmSpec::conv2d(tiles(), w, channels, n);
+                spec.products = products;
+                spec.bias = Bias::PerN;
+                let c_len = spec.m * n;
+                Case::new(spec, images * side * side * channels, c_len)
+            })
+        })
+}
+
+#[test]
+fn pixels_under_several_taps_are_right() {
+    for products in SPLIT {
+        wide_windows(products).for_each(|case| case.check(2));
+    }
+}
+
+#[test]
+fn pixels_that_cannot_be_split_are_multiplied_whole() {
+    for products in SPLIT {
+        for mut case in wide_windows(products) {
+            let middle = case.a.len() / 2;
+            case.a[middle] = 1e-39;
+            case.a[middle + 500] = 1e38;
+            let one = case.actual(1, None);
+            for threads in [2, 3, 8] {
+                assert_eq!(one, case.actual(threads, None), "{threads} threads");
+            }
+            if products == Products::Six {
+                case.check(1);
+            }
+        }
+    }
+}
+
 #[test]
 fn groups_are_right() {
     for products in SPLIT {
@@ -220,6 +270,18 @@ fn emulation_gives_the_same_bits() {
             spec.isa = isa;
             let actual = Case::new(spec, 19 * 70, 19 * 37).actual(1, None);
             assert_eq!(expected, actual, "{products:?} on {isa:?}");
+        }
+        let mut w = window(1, 12, 3, 1, 1);
+        w.strides = [144 * 32, 12 * 32, 32];
+        for products in SPLIT {
+            let spec = GemmSpec {
+                products,
+                ..GemmSpec::conv2d(tiles(), w, 32, 20)
+            };
+            let expected = Case::new(spec.clone(), 144 * 32, 144 * 20).actual(1, None);
+            let spec = GemmSpec { isa, ..spec };
+            let actual = Case::new(spec, 144 * 32, 144 * 20).actual(1, None);
+            assert_eq!(expected, actual, "a window of {products:?} on {isa:?}");
         }
     }
 }

@@ -163,7 +163,8 @@ impl Case {
         let depth = (self.spec.k * self.spec.taps()) as f64;
         let unit = match self.spec.products {
             Products::Whole | Products::Six => 1e-6,
-            Products::Three => 4e-6,
+            // Four standard deviations: of a product of two numbers up to 1 it is 2e-6.
+            Products::Three => 8e-6,
             Products::One => 3e-3,
         };
         let rounding = unit * (depth.sqrt() + 4.0);

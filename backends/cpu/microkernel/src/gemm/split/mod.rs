@@ -17,8 +17,14 @@ mod rows;
 mod run;
 #[cfg(target_arch = "x86_64")]
 mod stream;
+mod whole;
+mod window;
 
 pub(crate) use pack::{pack_panel, unpack_panel};
+pub(crate) use window::Lines;
+
+/// Rows of a register tile, and how many of them are in a block at most.
+pub(crate) const STRIPS: [usize; 2] = [rows::STRIP, plan::STRIPS_MAX];
 
 /// Whether a number is held as parts in a packed panel, or as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +47,6 @@ impl Found {
         least: u32::MAX,
         most: 0,
     };
-
-    /// The range of lanes: of the least, one less than the bits, and of the most.
-    #[inline(always)]
-    fn of(least: &[u32], most: &[u32]) -> Self {
-        let least = least.iter().fold(u32::MAX, |least, &x| least.min(x));
-        Self {
-            least: least.saturating_add(1),
-            most: most.iter().fold(0, |most, &x| most.max(x)),
-        }
-    }
 
     pub(crate) fn join(self, other: Self) -> Self {
         Self {

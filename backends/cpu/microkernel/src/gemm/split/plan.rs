@@ -2,6 +2,7 @@
 
 use super::rows::STRIP;
 use crate::{
+    amx::TILE_ROWS,
     gemm::plan::{ALIGN, BatchReduceGemm, Blocks},
     isa::Isa,
     layout::{SPLIT_COLS, SPLIT_STEP, SPLIT_WORDS},
@@ -18,8 +19,11 @@ pub(super) const PANELS_MAX: usize = 4;
 
 /// Sizes of the parts of one worker's scratch, in bytes.
 pub(in crate::gemm) struct ScratchBytes {
-    /// `[tile of sixteen rows][tap][row]` row starts.
+    /// `[tile of sixteen rows][tap][row]` row starts; of a window over split pixels those
+    /// of one tile.
     pub(super) pointers: usize,
+    /// Records of pixels, see `window`.
+    pub(super) records: usize,
     /// Offsets of rows in C, and once more for rows in scratch.
     pub(super) rows: usize,
     /// Parts of A: `[strip][step][part][2][16][64 bytes]`.
@@ -39,6 +43,11 @@ impl BatchReduceGemm {
         (self.taps * self.spec.k).div_ceil(SPLIT_STEP)
     }
 
+    /// Rows of a register tile.
+    pub(super) fn strip(&self) -> usize {
+        self.lines.map_or(STRIP, |lines| lines.strip())
+    }
+
     /// Whether panels are streamed, see `stream`: the same whatever the tasks and the values.
     pub(super) fn has_few_rows(&self) -> bool {
         self.spec.isa == Isa::Amx && self.spec.m <= FEW_ROWS
@@ -48,15 +57,23 @@ impl BatchReduceGemm {
         let round = |bytes: usize| bytes.next_multiple_of(ALIGN);
         let parts = self.spec.products.parts();
         let strips = self.blocks.m_tiles.div_ceil(self.blocks.m_blocks);
-        let rows = strips * STRIP;
+        let rows = strips * self.strip();
         let cols = self.panels.div_ceil(self.blocks.n_blocks) * SPLIT_COLS;
         let steps = self.blocks.k / SPLIT_STEP;
         let is_guarded = parts > 1;
         let guarded = |bytes: usize| if is_guarded { bytes } else { 0 };
+        let starts = match &self.lines {
+            Some(_) => TILE_ROWS,
+            None => rows,
+        };
         ScratchBytes {
-            pointers: round(rows * self.taps * size_of::<*const f32>()),
+            pointers: round(starts * self.taps * size_of::<*const f32>()),
+            records: round(self.lines.map_or(0, |lines| lines.records_bytes())),
             rows: round(rows * size_of::<isize>()),
-            parts: strips * steps * parts * SPLIT_WORDS * 4,
+            parts: match &self.lines {
+                Some(_) => 0,
+                None => strips * steps * parts * SPLIT_WORDS * 4,
+            },
             whole: match self.has_few_rows() {
                 true => round(FEW_ROWS * self.blocks.k * 4),
                 false => guarded(rows * self.blocks.k * 4),
@@ -78,6 +95,7 @@ impl BatchReduceGemm {
 impl ScratchBytes {
     pub(in crate::gemm) fn total(&self) -> usize {
         self.pointers
+            + self.records
             + 2 * self.rows
             + self.parts
             + self.whole
@@ -89,19 +107,21 @@ impl ScratchBytes {
 }
 
 impl Blocks {
-    /// Cuts a product of parts: `depth` is taps times K.
+    /// Cuts a product of parts: `depth` is taps times K; `strip` the rows of a register tile, of
+    /// which a block has so many at most.
     pub(crate) fn choose_split(
         m: usize,
         depth: usize,
         panels: usize,
         batch: usize,
         threads: usize,
+        [strip, strips_max]: [usize; 2],
     ) -> Self {
-        let m_tiles = m.div_ceil(STRIP).max(1);
+        let m_tiles = m.div_ceil(strip).max(1);
         let steps = depth.div_ceil(SPLIT_STEP).max(1);
         let k = steps.div_ceil(steps.div_ceil(STEPS_MAX)) * SPLIT_STEP;
         let (panels, batch) = (panels.max(1), batch.max(1));
-        let m_least = m_tiles.div_ceil(STRIPS_MAX);
+        let m_least = m_tiles.div_ceil(strips_max);
         let mut best = (usize::MAX, m_least, 1);
         for n_blocks in 1..=(2 * threads).min(panels) {
             for m_blocks in m_least..=(m_least + 2 * threads).min(m_tiles) {

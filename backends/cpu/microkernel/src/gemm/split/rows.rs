@@ -31,17 +31,27 @@ pub(super) struct Rows {
 pub(super) type SplitRows = unsafe fn(&Rows) -> Found;
 
 /// The range of what was found so far, by position in a step.
-struct Seen {
+pub(super) struct Seen {
     /// One less than the bits, so that a zero is the greatest.
     least: [u32; SPLIT_STEP],
     most: [u32; SPLIT_STEP],
 }
 
 impl Seen {
-    const NOTHING: Self = Self {
+    pub(super) const NOTHING: Self = Self {
         least: [u32::MAX; SPLIT_STEP],
         most: [0; SPLIT_STEP],
     };
+
+    /// The range of all positions.
+    #[inline(always)]
+    pub(super) fn found(&self) -> Found {
+        let least = self.least.iter().fold(u32::MAX, |least, &x| least.min(x));
+        Found {
+            least: least.saturating_add(1),
+            most: self.most.iter().fold(0, |most, &x| most.max(x)),
+        }
+    }
 }
 
 #[inline(always)]
@@ -73,7 +83,7 @@ unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
                         false => start.wrapping_add(k),
                     };
                     let values = from.cast::<[f32; SPLIT_STEP]>().read_unaligned();
-                    split_line::<PARTS>(values, &mut seen, to(step, r));
+                    split_line::<PARTS, { 2 * TILE_BYTES }>(values, &mut seen, to(step, r));
                 }
             }
         }
@@ -86,7 +96,7 @@ unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
                 // SAFETY: the caller's.
                 unsafe {
                     let values = gather(t, r, tap, k, zeros);
-                    split_line::<PARTS>(values, &mut seen, to(step, r));
+                    split_line::<PARTS, { 2 * TILE_BYTES }>(values, &mut seen, to(step, r));
                 }
                 k += SPLIT_STEP;
                 while k >= t.k && tap < t.taps {
@@ -95,16 +105,17 @@ unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
             }
         }
     }
-    Found::of(&seen.least, &seen.most)
+    seen.found()
 }
 
-/// Writes the parts of one row in one step: each word holds an element of the first half of the
-/// step and, in its upper bits, one of the second, so that no lane changes place.
+/// Writes the parts of one row in one step, `APART` bytes from one to the next: each word holds an
+/// element of the first half of the step and, in its upper bits, one of the second, so that no lane
+/// changes place.
 ///
 /// # Safety
 /// There is room for a line of each part.
 #[inline(always)]
-unsafe fn split_line<const PARTS: usize>(
+pub(super) unsafe fn split_line<const PARTS: usize, const APART: usize>(
     mut values: [f32; SPLIT_STEP],
     seen: &mut Seen,
     to: *mut u8,
@@ -128,7 +139,7 @@ unsafe fn split_line<const PARTS: usize>(
         }
         // SAFETY: the caller's; lines are aligned as the scratch is.
         unsafe {
-            to.add(part * 2 * TILE_BYTES)
+            to.add(part * APART)
                 .cast::<[u32; SPLIT_STEP / 2]>()
                 .write(line);
         };

@@ -7,12 +7,13 @@ use super::{
     pack::{restore, trailer},
     plan::STRIPS_MAX,
     rows::{Rows, STRIP, splitter},
+    window::{Records, TAPS_MAX, WINDOW_STRIPS_MAX},
 };
 use crate::{
-    amx::{Operands, TILE_ROWS, emulate},
+    amx::{Operands, Run, TILE_ROWS, WindowOperands, emulate},
     gemm::{
         kernel::{Tile, family},
-        pack_a::{ZEROS, pack_rows},
+        pack_a::ZEROS,
         plan::{BatchReduceGemm, cutter},
         rows::fill_starts,
         run::{Block, GemmOperands, TileAt},
@@ -24,12 +25,11 @@ use crate::{
 
 /// Bytes of parts of both sides that stay in the second-level cache together.
 const NEAR_BYTES: usize = 1 << 20;
-/// Rows that are multiplied as f32 at a time.
-const WHOLE_ROWS: usize = 8;
 
 /// One worker's scratch, cut into its parts.
 pub(super) struct Scratch {
-    pointers: *mut *const f32,
+    pub(super) pointers: *mut *const f32,
+    records: *mut u8,
     c_rows: *mut isize,
     tile_rows: *mut isize,
     parts: *mut u8,
@@ -48,6 +48,8 @@ pub(super) struct KBlock {
     pub(super) depth: usize,
     is_first: bool,
     is_last: bool,
+    /// The split pixels of a window.
+    records: Option<Records>,
 }
 
 impl BatchReduceGemm {
@@ -61,13 +63,16 @@ impl BatchReduceGemm {
     ) {
         let scratch = &self.cut(scratch);
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the family is available.
-        let _tiles = (self.spec.isa == Isa::Amx).then(|| unsafe { crate::amx::Tiles::configure() });
-        let first_row = block.tiles.start * STRIP;
-        let rows = (block.tiles.end * STRIP).min(self.spec.m) - first_row;
+        let _tiles = (self.spec.isa == Isa::Amx).then(|| {
+            let rows = self.lines.map_or(TILE_ROWS, |lines| lines.rows);
+            // SAFETY: the family is available.
+            unsafe { crate::amx::Tiles::of_rows(rows) }
+        });
+        let first_row = block.tiles.start * self.strip();
+        let rows = (block.tiles.end * self.strip()).min(self.spec.m) - first_row;
         let ld = block.panels.len() * SPLIT_COLS;
         // SAFETY: the scratch parts were sized for the tallest block.
-        unsafe {
+        let records = unsafe {
             let c_rows = std::slice::from_raw_parts_mut(scratch.c_rows, rows);
             self.spec.c_rows.fill(first_row, c_rows);
             let tile_rows = std::slice::from_raw_parts_mut(scratch.tile_rows, rows);
@@ -75,13 +80,19 @@ impl BatchReduceGemm {
                 *slot = (r * ld) as isize;
             }
             let a = o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch));
-            for row in (0..rows).step_by(TILE_ROWS) {
-                let here = (rows - row).min(TILE_ROWS);
-                let starts = scratch.pointers.add(row * self.taps);
-                let zeros = ZEROS.as_ptr();
-                fill_starts(&self.spec.a_rows, a, first_row + row, here, zeros, starts);
+            if let Some(lines) = &self.lines {
+                let under = first_row..first_row + rows;
+                Some(lines.split(self.spec.isa, a, under, scratch.records))
+            } else {
+                for row in (0..rows).step_by(TILE_ROWS) {
+                    let here = (rows - row).min(TILE_ROWS);
+                    let starts = scratch.pointers.add(row * self.taps);
+                    let zeros = ZEROS.as_ptr();
+                    fill_starts(&self.spec.a_rows, a, first_row + row, here, zeros, starts);
+                }
+                None
             }
-        }
+        };
         let (steps, each) = (self.split_steps(), self.blocks.k / SPLIT_STEP);
         let depth = self.taps * self.spec.k;
         for first_step in (0..steps.max(1)).step_by(each) {
@@ -92,6 +103,7 @@ impl BatchReduceGemm {
                 depth: (depth - first_step * SPLIT_STEP).min(steps_here * SPLIT_STEP),
                 is_first: first_step == 0,
                 is_last: first_step + steps_here >= steps,
+                records,
             };
             #[cfg(target_arch = "x86_64")]
             if self.has_few_rows() {
@@ -115,23 +127,33 @@ impl BatchReduceGemm {
     ) {
         let layout = self.spec.b_layout();
         let (parts, panel_len) = (self.spec.products.parts(), layout.panel_len());
-        let first_row = block.tiles.start * STRIP;
-        let end_row = (block.tiles.end * STRIP).min(self.spec.m);
+        let strip_rows = self.strip();
+        let first_row = block.tiles.start * strip_rows;
+        let end_row = (block.tiles.end * strip_rows).min(self.spec.m);
         let rows = end_row - first_row;
-        let mut found = [Found::NOTHING; STRIPS_MAX];
-        let mut is_whole = [false; STRIPS_MAX];
+        let mut found = [Found::NOTHING; WINDOW_STRIPS_MAX];
+        let mut is_whole = [false; WINDOW_STRIPS_MAX];
         // SAFETY: offsets below stay inside of the checked extents; scratch was sized for them.
         unsafe {
-            for (strip, found) in (first_row..end_row).step_by(STRIP).zip(&mut found) {
-                let rows = (end_row - strip).min(STRIP);
-                *found = self.split_strip(scratch, strip - first_row, rows, part);
+            for (strip, found) in (first_row..end_row).step_by(strip_rows).zip(&mut found) {
+                let rows = (end_row - strip).min(strip_rows);
+                *found = match (&self.lines, &part.records) {
+                    (Some(lines), Some(records)) => {
+                        let steps = (part.first_step, part.steps);
+                        lines.found(records, (strip, rows), steps)
+                    }
+                    _ => self.split_strip(scratch, strip - first_row, rows, part),
+                };
             }
             let b = o.b.0.offset(self.spec.batch.b.at(block.batch));
-            let (strips, panels) = (rows.div_ceil(STRIP), block.panels.len());
+            let (strips, panels) = (rows.div_ceil(strip_rows), block.panels.len());
             // A panel is used by all rows while it is near. Where all panels are near, each row is
             // written from its beginning to its end.
-            let both = (strips + panels) * part.steps * parts * SPLIT_WORDS * 4;
-            let is_by_rows = both <= NEAR_BYTES;
+            let bytes = |tiles: usize| tiles * part.steps * parts * SPLIT_WORDS * 4;
+            let is_by_rows = match &self.lines {
+                Some(_) => bytes(panels) <= NEAR_BYTES / 2,
+                None => bytes(strips + panels) <= NEAR_BYTES,
+            };
             // The panel that is in scratch as f32.
             let mut restored = None;
             for pair in 0..strips * panels {
@@ -151,13 +173,32 @@ impl BatchReduceGemm {
                 let data = from.add(part.first_step * parts * SPLIT_WORDS);
                 let col = panel * SPLIT_COLS;
                 let cols = (self.spec.n - col).min(SPLIT_COLS);
-                let local = strip * STRIP;
+                let local = strip * strip_rows;
                 let row = first_row + local;
-                let rows = (end_row - row).min(STRIP);
+                let rows = (end_row - row).min(strip_rows);
                 let is_split = form == Form::Parts
                     && (parts == 1 || is_safe(found[strip], of_panel, self.depth()));
                 if part.steps == 0 {
                     ptr::write_bytes(scratch.sums, 0, STRIP * SPLIT_COLS);
+                } else if let (true, Some(lines), Some(records)) =
+                    (is_split, &self.lines, &part.records)
+                {
+                    let steps = (part.first_step, part.steps);
+                    let mut runs = [Run::NONE; TAPS_MAX];
+                    let count = lines.runs(records, row, steps, &mut runs);
+                    let next = data.wrapping_add(panel_len).cast::<u8>();
+                    let quarter = part.steps * parts * SPLIT_WORDS;
+                    let t = WindowOperands {
+                        runs: &runs[..count],
+                        rows: lines.rows,
+                        line: lines.line(),
+                        b: data.cast(),
+                        rows_past: rows > lines.rows,
+                        cols_past: cols > SPLIT_COLS / 2,
+                        next: next.wrapping_add(strip % STRIPS_MAX * quarter),
+                        out: scratch.sums.cast(),
+                    };
+                    multiply_window(self.spec.isa, parts, &t);
                 } else if is_split {
                     let next = data.wrapping_add(panel_len).cast::<u8>();
                     let quarter = part.steps * parts * SPLIT_WORDS;
@@ -186,7 +227,7 @@ impl BatchReduceGemm {
                     };
                     if !is_whole[strip] {
                         is_whole[strip] = true;
-                        self.copy_strip(scratch, local, rows, part);
+                        self.copy_strip(o, block, scratch, (local, rows), part);
                     }
                     self.multiply_whole(scratch, local, rows, part.depth, whole);
                 }
@@ -209,8 +250,9 @@ impl BatchReduceGemm {
         (row, panel): (usize, usize),
         sums: *const f32,
     ) {
-        let local = row - block.tiles.start * STRIP;
-        let rows = ((block.tiles.end * STRIP).min(self.spec.m) - row).min(STRIP);
+        let strip = self.strip();
+        let local = row - block.tiles.start * strip;
+        let rows = ((block.tiles.end * strip).min(self.spec.m) - row).min(strip);
         let col = panel * SPLIT_COLS;
         let deliver = family(self.spec.isa).deliver;
         // SAFETY: offsets stay inside of the checked extents; scratch was sized for the block.
@@ -292,93 +334,6 @@ impl BatchReduceGemm {
         found
     }
 
-    /// Copies the rows of one register tile as f32, eight at a time: `[k][row]`.
-    ///
-    /// # Safety
-    /// As [`BatchReduceGemm::run_split_part`].
-    pub(super) unsafe fn copy_strip(
-        &self,
-        scratch: &Scratch,
-        local: usize,
-        rows: usize,
-        part: KBlock,
-    ) {
-        let k = self.spec.k;
-        let begin = part.first_step * SPLIT_STEP;
-        let end = begin + part.depth;
-        for first in (0..rows).step_by(WHOLE_ROWS) {
-            let here = (rows - first).min(WHOLE_ROWS);
-            let tile = first / TILE_ROWS * TILE_ROWS;
-            let tile_rows = (rows - tile).min(TILE_ROWS);
-            // SAFETY: the starts of the tile are filled, and the strip has room for its rows.
-            unsafe {
-                let mut out = scratch.whole.add((local + first) * self.blocks.k);
-                let mut at = begin;
-                while at < end {
-                    let (tap, from) = (at / k, at % k);
-                    let to = k.min(from + end - at);
-                    let starts = scratch.pointers.add((local + tile) * self.taps);
-                    let starts = starts.add(tap * tile_rows + first - tile).cast_const();
-                    let starts = std::slice::from_raw_parts(starts, here);
-                    pack_rows(
-                        self.spec.isa,
-                        starts,
-                        self.spec.a_k_stride,
-                        &(from..to),
-                        out,
-                    );
-                    out = out.add((to - from) * here);
-                    at += to - from;
-                }
-            }
-        }
-    }
-
-    /// Multiplies the copied rows of one register tile with `[depth][32]` of B.
-    ///
-    /// # Safety
-    /// As [`BatchReduceGemm::run_split_part`].
-    pub(super) unsafe fn multiply_whole(
-        &self,
-        scratch: &Scratch,
-        local: usize,
-        rows: usize,
-        depth: usize,
-        b: *const f32,
-    ) {
-        for first in (0..rows).step_by(WHOLE_ROWS) {
-            let here = (rows - first).min(WHOLE_ROWS);
-            // SAFETY: the rows were copied; there is room for 32 rows of sums.
-            unsafe {
-                let a = scratch
-                    .whole
-                    .add((local + first) * self.blocks.k)
-                    .cast_const();
-                let out = scratch.sums.add(first * SPLIT_COLS);
-                if self.spec.isa.without_tiles() != Isa::Avx512 {
-                    multiply_plainly(a, here, depth, b, out);
-                    continue;
-                }
-                let starts: [*const f32; WHOLE_ROWS] = std::array::from_fn(|r| a.wrapping_add(r));
-                let offsets: [isize; WHOLE_ROWS] =
-                    std::array::from_fn(|r| (r * SPLIT_COLS) as isize);
-                let t = Tile {
-                    a: starts.as_ptr(),
-                    tap_rows: here,
-                    a_k_stride: here as isize,
-                    taps: 1,
-                    k: depth,
-                    b,
-                    c: out,
-                    c_rows: offsets.as_ptr(),
-                    cols: SPLIT_COLS,
-                    ..Tile::empty()
-                };
-                family(self.spec.isa).tile(here, SPLIT_COLS, false)(&t);
-            }
-        }
-    }
-
     fn cut(&self, scratch: *mut u8) -> Scratch {
         let sizes = self.split_scratch();
         let mut take = cutter(scratch);
@@ -388,6 +343,7 @@ impl BatchReduceGemm {
             panel: take(sizes.panel).cast(),
             sums: take(sizes.sums).cast(),
             pointers: take(sizes.pointers).cast(),
+            records: take(sizes.records),
             c_rows: take(sizes.rows).cast(),
             tile_rows: take(sizes.rows).cast(),
             tile: take(sizes.tile).cast(),
@@ -411,19 +367,18 @@ unsafe fn multiply(isa: Isa, parts: usize, t: &Operands) {
     }
 }
 
-/// As the register tile of a family whose panels are 32 wide.
+/// Multiplies a register tile of a window.
 ///
 /// # Safety
-/// A is `[k][rows]`, B `[k][32]`, and `out` has room for the rows.
-unsafe fn multiply_plainly(a: *const f32, rows: usize, k: usize, b: *const f32, out: *mut f32) {
-    for r in 0..rows {
-        for n in 0..SPLIT_COLS {
-            // SAFETY: the caller's.
-            unsafe {
-                let product =
-                    |k: usize| a.add(k * rows + r).read() * b.add(k * SPLIT_COLS + n).read();
-                out.add(r * SPLIT_COLS + n).write((0..k).map(product).sum());
-            }
+/// As [`multiply`].
+unsafe fn multiply_window(isa: Isa, parts: usize, t: &WindowOperands<'_>) {
+    // SAFETY: the caller's.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Amx {
+            return crate::amx::window::multiply(parts, t);
         }
+        let _ = isa;
+        emulate::multiply_window(parts, t);
     }
 }

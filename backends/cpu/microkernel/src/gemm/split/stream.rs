@@ -55,7 +55,7 @@ impl BatchReduceGemm {
         let rows = self.spec.m;
         // SAFETY: offsets below stay inside of the checked extents; scratch was sized for them.
         unsafe {
-            self.copy_strip(scratch, 0, rows, part);
+            self.copy_strip(o, block, scratch, (0, rows), part);
             let filled = part.depth * rows;
             let missing = part.steps * SPLIT_STEP * rows - filled;
             ptr::write_bytes(scratch.whole.add(filled), 0, missing);
