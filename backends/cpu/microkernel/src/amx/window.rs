@@ -122,7 +122,8 @@ macro_rules! fetch_eight {
 
 /// A loop over the steps of a run in one over the runs.
 macro_rules! kernel {
-    ($o:ident, $products:ident, $a:ident, $b:ident, $dot:ident, [$a_step:literal, $b_step:literal]) => {
+    ($o:ident, $products:ident, $a:ident, $b:ident, $dot:ident,
+     [$a_step:literal, $b_step:literal]) => {
         asm!(
             "tilezero tmm0",
             "tilezero tmm1",
@@ -179,8 +180,8 @@ macro_rules! by_shape {
 /// Products of bf16 parts, summed in f32.
 ///
 /// # Safety
-/// The tiles are configured for `rows` rows. A, B and the sums are valid as [`WindowOperands`] says,
-/// for `parts` parts.
+/// The tiles are configured for `rows` rows. A, B and the sums are valid as [`WindowOperands`]
+/// says, for `parts` parts.
 pub(crate) unsafe fn multiply(parts: usize, o: &WindowOperands<'_>) {
     let has_steps = o.runs.iter().all(|run| run.steps > 0);
     assert!(has_steps && !o.runs.is_empty() && (1..=3).contains(&parts));

@@ -1,9 +1,9 @@
 //! Windows whose taps are read where they lie: each pixel is split once for a block of rows.
 //!
-//! The lines of the image that a block's window moves over are split into records, one a pixel, with
-//! those of the padding. Rows of the result that are in one line of it are evenly apart there, for
-//! each tap, so that tiles are loaded from the records themselves. Tiles are as high as divides a
-//! line of the result evenly: none has rows of two lines.
+//! The lines of the image that a block's window moves over are split into records, one a pixel,
+//! with those of the padding. Rows of the result that are in one line of it are evenly apart there,
+//! for each tap, so that tiles are loaded from the records themselves. Tiles are as high as divides
+//! a line of the result evenly: none has rows of two lines.
 
 use super::{
     Found,
