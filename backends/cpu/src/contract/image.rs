@@ -51,7 +51,7 @@ impl Image {
             let sum = last.and_then(|last| needed.checked_add(last));
             needed = sum.ok_or(ContractError::TooLarge)?;
         }
-        if window.input.contains(&0) {
+        if window.images == 0 || channels == 0 || window.input.contains(&0) {
             needed = 0;
         }
         let image = Image {

@@ -392,7 +392,8 @@ fn product_form(
             _ => return Err(NotSupported::new("several summed axes beside the window")),
         }
     } else {
-        let inner = depth.iter().position(|axis| axis.a.is(1));
+        // The last one: of a window that reaches beyond an image of one column, several are.
+        let inner = depth.iter().rposition(|axis| axis.a.is(1));
         let inner = inner.or_else(|| greatest(&depth));
         let own = inner.map_or_else(unit, |inner| depth.remove(inner));
         // Taps are a list, so that any order does; this one has a constant stride in weights.
