@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use alula_program::{Device, Port, Program};
 use alula_tensor::{DType, Storage, Tensor, Value, ValueType};
+use smallvec::SmallVec;
 
 use crate::bind::{Bindings, Home};
 use crate::execute::{Core, Region, Results, Run, State};
@@ -239,9 +240,10 @@ impl Session {
     ) -> Result<Option<Profile>, RunError> {
         count("inputs", self.inputs().len(), inputs.len())?;
         count("outputs", self.outputs().len(), outputs.len())?;
-        let mut feeds: smallvec::SmallVec<[Feed<'_>; 8]> = smallvec::SmallVec::new();
+        let mut feeds: SmallVec<[Feed<'_>; 8]> = SmallVec::new();
         feeds.extend(inputs.iter().map(|tensor| Feed::Tensor(*tensor)));
-        let ((), ran) = self.execute(&feeds, options, Lender::Caller(outputs), |run, frame| {
+        let lender = Lender::Caller(outputs, SmallVec::new());
+        let ((), ran) = self.execute(&feeds, options, lender, |run, frame| {
             for (position, port) in self.outputs().iter().enumerate() {
                 if run.is_lent(frame, port.slot) {
                     continue;
@@ -312,8 +314,15 @@ impl Session {
         };
         run.end(frame);
         drop(run);
-        if let Lender::New(made) = lender {
-            state.results.clone_from(made);
+        match lender {
+            Lender::New(made) => state.results.clone_from(made),
+            Lender::Caller(outputs, beside) => {
+                for (output, beside) in outputs.iter_mut().zip(beside) {
+                    if let Some(beside) = beside {
+                        output.copy_from_slice(beside.bytes());
+                    }
+                }
+            }
         }
         // A run that failed drops its memory: there is nothing to save in that case.
         self.lock().push(state);
@@ -334,12 +343,22 @@ impl Session {
             Home::Arena { .. } | Home::Own | Home::Elsewhere => None,
         };
         match lender {
-            Lender::Caller(outputs) => {
-                for (port, output) in self.outputs().iter().zip(outputs.iter_mut()) {
-                    if let Some(needed) = needed(frame, port) {
+            Lender::Caller(outputs, beside) => {
+                for (port, output) in self.outputs().iter().zip(outputs.iter()) {
+                    let needed = needed(frame, port);
+                    if let Some(needed) = needed {
                         length(port, needed, output.len())?;
                     }
-                    run.results.push(Some(output));
+                    let is_aligned = output.as_ptr().align_offset(LENT_ALIGNMENT) == 0;
+                    let made = needed.filter(|_| !is_aligned).map(Storage::try_zeroed);
+                    let made = made.transpose();
+                    beside.push(made.map_err(|error| output_error(port, error.into()))?);
+                }
+                for (output, beside) in outputs.iter_mut().zip(beside) {
+                    run.results.push(Some(match beside {
+                        Some(beside) => beside.to_mut(),
+                        None => output,
+                    }));
                 }
             }
             Lender::New(made) => {
@@ -412,10 +431,13 @@ impl Session {
     }
 }
 
+/// What the memory of an output is aligned to for kernels to write it: the widest element.
+const LENT_ALIGNMENT: usize = 8;
+
 /// Where the memory of outputs comes from.
 enum Lender<'r, 'o> {
-    /// From the caller, for each output.
-    Caller(&'r mut [&'o mut [u8]]),
+    /// From the caller, for each output; beside it what is used for those that are not aligned.
+    Caller(&'r mut [&'o mut [u8]], SmallVec<[Option<Storage>; 4]>),
     /// It is made, for outputs that kernels write themselves.
     New(&'r mut Vec<Option<Storage>>),
 }

@@ -77,6 +77,30 @@ fn the_callers_memory_is_written_without_an_arena() {
     assert!(wanted, "{error:?}");
 }
 
+#[test]
+fn memory_that_is_not_aligned_is_copied_to() {
+    let (session, _) = lending(negated_sum());
+    let x = [1.0_f32, 2.0];
+    let feed = TensorRef {
+        dtype: DType::F32,
+        shape: &[2],
+        bytes: bytemuck::cast_slice(&x),
+    };
+    let mut memory = [0_u64; 4];
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut memory);
+    let (out, sum) = bytes.split_at_mut(16);
+    let run = session.run_into(&[feed], &mut [&mut out[1..9], &mut sum[..8]]);
+    run.expect("run");
+    assert_eq!(
+        bytemuck::pod_read_unaligned::<[f32; 2]>(&out[1..9]),
+        [-2.0, -3.0]
+    );
+    assert_eq!(
+        bytemuck::pod_read_unaligned::<[f32; 2]>(&sum[..8]),
+        [2.0, 3.0]
+    );
+}
+
 /// `y = double(x)`, then `out = neg(y)` in the memory of `y`; `first` is the place of `y`.
 fn in_place(outputs: &[(&str, u32)]) -> Program {
     let of = ty(DType::F32, &[Dim::new(2)]);
