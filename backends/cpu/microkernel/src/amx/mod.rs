@@ -12,6 +12,9 @@ pub(crate) mod bytes;
 mod detect;
 pub(crate) mod emulate;
 #[cfg(target_arch = "x86_64")]
+#[macro_use]
+mod parts;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod tiles;

@@ -7,123 +7,37 @@ use std::arch::asm;
 
 use super::WindowOperands;
 
-/// The tiles of A from a part, by offset.
+/// The tiles that a part of A is loaded from.
 macro_rules! a_two {
-    ($part:literal) => {
-        concat!(
-            "tileloadd tmm4, [{a0} + {line}*1 + ",
-            $part,
-            "]\n",
-            "tileloadd tmm5, [{a1} + {line}*1 + ",
-            $part,
-            "]\n"
-        )
+    (0) => {
+        "tileloadd tmm4, [{a0} + {line}*1]
+         tileloadd tmm5, [{a1} + {line}*1]\n"
+    };
+    (1) => {
+        "tileloadd tmm4, [{a0} + {line}*1 + 64]
+         tileloadd tmm5, [{a1} + {line}*1 + 64]\n"
+    };
+    (2) => {
+        "tileloadd tmm4, [{a0} + {line}*1 + 128]
+         tileloadd tmm5, [{a1} + {line}*1 + 128]\n"
     };
 }
 macro_rules! a_one {
-    ($part:literal) => {
-        concat!("tileloadd tmm4, [{a0} + {line}*1 + ", $part, "]\n")
+    (0) => {
+        "tileloadd tmm4, [{a0} + {line}*1]\n"
     };
-}
-macro_rules! b_two {
-    ($first:literal, $second:literal) => {
-        concat!(
-            "tileloadd tmm6, [{b} + {b_line}*1 + ",
-            $first,
-            "]\n",
-            "tileloadd tmm7, [{b} + {b_line}*1 + ",
-            $second,
-            "]\n"
-        )
+    (1) => {
+        "tileloadd tmm4, [{a0} + {line}*1 + 64]\n"
     };
-}
-macro_rules! b_one {
-    ($first:literal, $second:literal) => {
-        concat!("tileloadd tmm6, [{b} + {b_line}*1 + ", $first, "]\n")
-    };
-}
-macro_rules! dot_two_two {
-    () => {
-        "tdpbf16ps tmm0, tmm4, tmm6
-         tdpbf16ps tmm1, tmm4, tmm7
-         tdpbf16ps tmm2, tmm5, tmm6
-         tdpbf16ps tmm3, tmm5, tmm7\n"
-    };
-}
-macro_rules! dot_two_one {
-    () => {
-        "tdpbf16ps tmm0, tmm4, tmm6
-         tdpbf16ps tmm2, tmm5, tmm6\n"
-    };
-}
-macro_rules! dot_one_two {
-    () => {
-        "tdpbf16ps tmm0, tmm4, tmm6
-         tdpbf16ps tmm1, tmm4, tmm7\n"
-    };
-}
-macro_rules! dot_one_one {
-    () => {
-        "tdpbf16ps tmm0, tmm4, tmm6\n"
-    };
-}
-
-/// The products of one step, in the order of the other kernel: sums are the same bits.
-macro_rules! six {
-    ($a:ident, $b:ident, $dot:ident) => {
-        concat!(
-            $a!("0"),
-            $b!("4096", "5120"),
-            $dot!(),
-            $b!("2048", "3072"),
-            $dot!(),
-            $a!("64"),
-            $dot!(),
-            $b!("0", "1024"),
-            $dot!(),
-            $a!("128"),
-            $dot!(),
-            $a!("0"),
-            $dot!()
-        )
-    };
-}
-macro_rules! three {
-    ($a:ident, $b:ident, $dot:ident) => {
-        concat!(
-            $a!("64"),
-            $b!("0", "1024"),
-            $dot!(),
-            $a!("0"),
-            $dot!(),
-            $b!("2048", "3072"),
-            $dot!()
-        )
-    };
-}
-macro_rules! one {
-    ($a:ident, $b:ident, $dot:ident) => {
-        concat!($a!("0"), $b!("0", "1024"), $dot!())
-    };
-}
-
-macro_rules! fetch_eight {
-    () => {
-        "prefetcht1 [{next}]
-         prefetcht1 [{next} + 64]
-         prefetcht1 [{next} + 128]
-         prefetcht1 [{next} + 192]
-         prefetcht1 [{next} + 256]
-         prefetcht1 [{next} + 320]
-         prefetcht1 [{next} + 384]
-         prefetcht1 [{next} + 448]\n"
+    (2) => {
+        "tileloadd tmm4, [{a0} + {line}*1 + 128]\n"
     };
 }
 
 /// A loop over the steps of a run in one over the runs.
 macro_rules! kernel {
-    ($o:ident, $products:ident, $a:ident, $b:ident, $dot:ident,
-     [$a_step:literal, $b_step:literal]) => {
+    ($o:ident, $products:ident, $a:ident, $b:ident, $dot:ident, $fetch:ident,
+     [$a_step:literal, $b_step:literal, $ahead:literal]) => {
         asm!(
             "tilezero tmm0",
             "tilezero tmm1",
@@ -134,13 +48,13 @@ macro_rules! kernel {
             "mov {a1}, [{runs} + 8]",
             "mov {steps}, [{runs} + 16]",
             "2:",
-            fetch_eight!(),
+            $fetch!(),
 
             $products!($a, $b, $dot),
             concat!("add {a0}, ", $a_step),
             concat!("add {a1}, ", $a_step),
             concat!("add {b}, ", $b_step),
-            "add {next}, 512",
+            concat!("add {next}, ", $ahead),
             "dec {steps}",
             "jnz 2b",
             "add {runs}, 24",
@@ -166,17 +80,6 @@ macro_rules! kernel {
     };
 }
 
-macro_rules! by_shape {
-    ($o:ident, $products:ident, $sizes:tt) => {
-        match ($o.rows_past, $o.cols_past) {
-            (true, true) => kernel!($o, $products, a_two, b_two, dot_two_two, $sizes),
-            (true, false) => kernel!($o, $products, a_two, b_one, dot_two_one, $sizes),
-            (false, true) => kernel!($o, $products, a_one, b_two, dot_one_two, $sizes),
-            (false, false) => kernel!($o, $products, a_one, b_one, dot_one_one, $sizes),
-        }
-    };
-}
-
 /// Products of bf16 parts, summed in f32.
 ///
 /// # Safety
@@ -188,9 +91,9 @@ pub(crate) unsafe fn multiply(parts: usize, o: &WindowOperands<'_>) {
     // SAFETY: the caller's; a prefetch may name any address.
     unsafe {
         match parts {
-            1 => by_shape!(o, one, ["64", "2048"]),
-            2 => by_shape!(o, three, ["128", "4096"]),
-            _ => by_shape!(o, six, ["192", "6144"]),
+            1 => by_shape!(kernel, o, one, fetch_eight, ["64", "2048", "512"]),
+            2 => by_shape!(kernel, o, three, fetch_sixteen, ["128", "4096", "1024"]),
+            _ => by_shape!(kernel, o, six, fetch_more, ["192", "6144", "1536"]),
         }
     }
 }
