@@ -120,8 +120,8 @@ def path_of(name):
     raise common.Failed(f"{name} is not in {common.cache()}: run tools/models/setup.py")
 
 
-def rounds(path, precision, peers, threads, args, python):
-    """{side: least time}, Alula's under "alula"."""
+def measure_all(path, precision, peers, threads, turn, args, python):
+    """{side: least time} of one round, Alula's under "alula"."""
     # Engines that can are told the shapes before they compile.
     shapes = [word for name, recipe in record_of(path)["examples"][0].items()
               for word in ("--shape", f"{name}={'x'.join(map(str, recipe['shape']))}")]
@@ -130,12 +130,22 @@ def rounds(path, precision, peers, threads, args, python):
     for peer in peers:
         commands[peer] = [python, __file__, "--measure", peer, path, "--seconds", args.seconds,
                           "--threads", threads]
-    best, sides = {}, list(commands)
+    sides = list(commands)
+    sides = sides[turn % len(sides):] + sides[:turn % len(sides)]
+    times = {side: least(commands[side], threads) for side in sides}
+    return {side: time for side, time in times.items() if time is not None}
+
+
+def rounds(models, precision, peers, threads, args, python):
+    """{model: {side: least time}}. All models are measured before the next round begins: whatever
+    else uses the machine slows for seconds, and one round of a model is over sooner."""
+    best = {model: {} for model in models}
     for turn in range(args.rounds):
-        for side in sides[turn % len(sides):] + sides[:turn % len(sides)]:
-            value = least(commands[side], threads)
-            if value is not None:
-                best[side] = min(value, best.get(side, math.inf))
+        for model in models:
+            print(f"  round {turn + 1} of {args.rounds}: {model}", file=sys.stderr)
+            found = measure_all(path_of(model), precision, peers, threads, turn, args, python)
+            for side, time in found.items():
+                best[model][side] = min(time, best[model].get(side, math.inf))
     return best
 
 
@@ -144,7 +154,7 @@ def shown(value):
 
 
 def table(name, threads, args, python):
-    """The lines of a set's table, printed as they come."""
+    """The lines of a set's table."""
     title, precision, peers, models = SETS[name]
     lines, ratios = [], []
 
@@ -154,8 +164,8 @@ def table(name, threads, args, python):
 
     line("model", *(TITLES[peer] for peer in peers), "Alula", "ratio")
     line(*["---"] * (len(peers) + 3))
-    for model in args.models or models:
-        best = rounds(path_of(model), precision, peers, threads, args, python)
+    measured = rounds(args.models or models, precision, peers, threads, args, python)
+    for model, best in measured.items():
         others, ours = [best[peer] for peer in peers if peer in best], best.get("alula")
         ratio = min(others) / ours if others and ours else None
         ratios += [ratio] if ratio else []
