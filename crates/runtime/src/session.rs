@@ -214,8 +214,9 @@ impl Session {
     }
 
     /// Runs the model on tensors in the order of its inputs and writes its outputs, in order, to
-    /// the caller's memory. After the first run of a binding of symbols nothing is allocated, as
-    /// long as no step makes values of sizes that only the data decide.
+    /// the caller's memory, which holds anything after a run that failed. After the first run of a
+    /// binding of symbols nothing is allocated, as long as no step makes values of sizes that only
+    /// the data decide and the outputs are aligned to 8 bytes.
     ///
     /// # Errors
     /// [`RunError`]; [`RunError::OutputLength`] tells the length that an output needs.
