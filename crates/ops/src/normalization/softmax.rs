@@ -29,8 +29,7 @@ pub static SOFTMAX: OpDef = OpDef {
     lowering: Lowering::Compute(|ctx| {
         let mut along = Along::new(ctx);
         let (_, power, sum) = along.powers();
-        let c = &mut along.compute;
-        let share = c.pool.div(power, sum);
+        let share = share(&mut along.compute, power, sum);
         Ok(vec![along.compute.finish(share)])
     }),
     examples: &[
@@ -182,6 +181,17 @@ impl Along {
         let power = power_of(c, distance);
         (distance, power, sum)
     }
+}
+
+/// `power / sum`. In f32 times the reciprocal, which is computed once for a row: a division of
+/// each element takes longer than all else. It costs half a unit in the last place.
+fn share(c: &mut Compute, power: ExprId, sum: ExprId) -> ExprId {
+    if c.dtype.compute() != DType::F32 {
+        return c.pool.div(power, sum);
+    }
+    let one = c.pool.float(DType::F32, 1.0);
+    let part = c.pool.div(one, sum);
+    c.pool.mul(power, part)
 }
 
 /// Exponents that lie further below the greatest one give no normal number.
