@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use alula_ir::ValueId;
 use alula_kernel::{
-    Affine, Compute, Contract, ContractOperand, Expr, ExprId, Pool, Substitution, VarId,
+    Affine, Axis, Compute, Contract, ContractOperand, Expr, ExprId, Pool, Substitution, VarId,
 };
+use alula_tensor::Dim;
 use indexmap::IndexMap;
 
 /// A definition with the values that its operands stand for.
@@ -108,7 +109,8 @@ impl Merged {
 }
 
 /// Makes `consumer` part of the epilogue of a contraction whose result `value` it loads at its own
-/// position. `None` if it loads it elsewhere, or holds folds.
+/// position, or with axes in another order of which the innermost one stays. `None` if it loads it
+/// elsewhere, or holds folds.
 pub(super) fn into_epilogue(
     contract: &Contract,
     contract_operands: &[ValueId],
@@ -117,33 +119,7 @@ pub(super) fn into_epilogue(
     value: ValueId,
 ) -> Option<(Contract, Vec<ValueId>)> {
     let position = consumer_operands.iter().position(|id| *id == value)? as u32;
-    let shape = contract.epilogue.shape();
-    if consumer.shape() != shape {
-        return None;
-    }
-    let identity: Vec<Affine> = consumer
-        .axes
-        .iter()
-        .map(|axis| match axis.extent.is(1) {
-            true => Affine::constant(0_i64),
-            false => Affine::var(axis.var),
-        })
-        .collect();
-    for (_, expr) in reachable(&consumer.pool, consumer.body) {
-        match expr {
-            Expr::Fold { .. } => return None,
-            Expr::Load { operand, index } if *operand == position => {
-                let here: Option<Vec<Affine>> = index
-                    .iter()
-                    .map(|&id| consumer.pool.as_affine(id))
-                    .collect();
-                if here.as_ref() != Some(&identity) {
-                    return None;
-                }
-            }
-            _ => {}
-        }
-    }
+    let order = order(contract, consumer, position)?;
     let old = &contract.epilogue;
     let mut merged = Merged::default();
     let old_map: Vec<u32> = contract_operands
@@ -158,6 +134,13 @@ pub(super) fn into_epilogue(
         .collect();
     // Variables of the contraction's axes keep their numbers: copy the pool, then extend it.
     let mut pool = old.pool.clone();
+    let axes = consumer.axes.iter().zip(&order).map(|(axis, from)| Axis {
+        var: old.axes[*from].var,
+        extent: axis.extent.clone(),
+    });
+    let axes: Vec<Axis> = axes.collect();
+    let out = order.iter().map(|from| contract.out[*from].clone());
+    let out = out.collect();
     let old_vars: IndexMap<VarId, ExprId> = (0..pool.num_vars() as u32)
         .map(|var| (VarId(var), pool.var_expr(VarId(var))))
         .collect();
@@ -173,7 +156,7 @@ pub(super) fn into_epilogue(
     let vars: IndexMap<VarId, ExprId> = consumer
         .axes
         .iter()
-        .zip(&old.axes)
+        .zip(&axes)
         .map(|(from, to)| (from.var, pool.var_expr(to.var)))
         .collect();
     let mut load = |pool: &mut Pool, operand: u32, dtype, index: Vec<ExprId>| match new_map
@@ -193,7 +176,7 @@ pub(super) fn into_epilogue(
     );
     let epilogue = Compute {
         operands: merged.operands,
-        axes: old.axes.clone(),
+        axes,
         dtype: consumer.dtype,
         pool,
         body,
@@ -209,10 +192,66 @@ pub(super) fn into_epilogue(
         a: remap(&contract.a),
         b: remap(&contract.b),
         acc: contract.acc,
-        out: contract.out.clone(),
+        out,
         epilogue,
     };
     Some((fused, merged.values))
+}
+
+/// For each axis of `consumer` the axis of the contraction's result that it is, the same at each
+/// load of it. All axes of the result are there: one that went, though it has one position, would
+/// take a variable of the contraction with it.
+fn order(contract: &Contract, consumer: &Compute, position: u32) -> Option<Vec<usize>> {
+    let old = contract.epilogue.shape();
+    if old.len() != consumer.axes.len() {
+        return None;
+    }
+    let mut order: Option<Vec<usize>> = None;
+    for (_, expr) in reachable(&consumer.pool, consumer.body) {
+        match expr {
+            Expr::Fold { .. } => return None,
+            Expr::Load { operand, index } if *operand == position => {
+                let here = order_of(&old, consumer, index)?;
+                if order.as_ref().is_some_and(|known| *known != here) {
+                    return None;
+                }
+                order = Some(here);
+            }
+            _ => {}
+        }
+    }
+    order
+}
+
+/// The order at one load.
+fn order_of(old: &[Dim], consumer: &Compute, index: &[ExprId]) -> Option<Vec<usize>> {
+    let mut order = vec![None; consumer.axes.len()];
+    let mut innermost = None;
+    for (from, (extent, &id)) in old.iter().zip(index).enumerate() {
+        let index = consumer.pool.as_affine(id)?;
+        if extent.is(1) {
+            if index != Affine::constant(0_i64) {
+                return None;
+            }
+            continue;
+        }
+        let same = |axis: &Axis| axis.extent == *extent && index == Affine::var(axis.var);
+        let to = consumer.axes.iter().position(same)?;
+        order[to] = Some(from);
+        innermost = Some(to);
+    }
+    let last = consumer.axes.iter().rposition(|axis| !axis.extent.is(1));
+    if last != innermost {
+        return None;
+    }
+    // Axes of one position stand for one another, in order; any other must be one of the result's.
+    let mut units = (0..old.len()).filter(|&from| old[from].is(1));
+    let axes = consumer.axes.iter().zip(order);
+    let axes = axes.map(|(axis, from)| match axis.extent.is(1) {
+        true => units.next(),
+        false => from,
+    });
+    axes.collect()
 }
 
 /// Makes a move that feeds side `a` or `b` of a contraction part of its index map. `None` if the
