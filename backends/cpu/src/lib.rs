@@ -9,6 +9,7 @@
 //! Pages are never writable and executable at once, and nothing is executed before its features
 //! were checked against this machine.
 
+mod chain;
 mod code;
 mod contract;
 #[cfg(feature = "device")]
@@ -19,11 +20,12 @@ mod entry;
 mod features;
 
 pub use alula_microkernel::{ISA_VARIABLE, Isa, Products};
+pub use chain::{BLOCK_SYMBOLS, ChainArg};
 pub use code::{CODE_VERSION, CpuCode, CpuKernel, abi};
 pub use contract::{
     AxisMap, BiasAxis, BoundContract, BoundInteger, ContractError, ContractOperands, CpuContract,
-    DepthwiseMap, Epilogue, Form, IntegerOperands, PackedFor, Packing, Product, TILE_SYMBOLS,
-    WindowMap,
+    DepthwiseMap, Epilogue, Form, IntegerOperands, Matrices, PackedFor, Packing, Product,
+    TILE_SYMBOLS, WindowMap,
 };
 #[cfg(feature = "emit")]
 pub use contract::{Layout, NotSupported, TileEpilogue, TileParam, Wanted, plan_contract};

@@ -1,5 +1,6 @@
 //! The pipeline: a graph in, a program out, one call per stage.
 
+mod chain;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;

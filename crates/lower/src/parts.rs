@@ -26,7 +26,7 @@ use alula_kernel::Compute;
 use alula_program::{Place, Plan, Slot, SlotId, Step};
 use alula_tensor::{Dim, TensorType, ValueType};
 
-pub(crate) use self::lives::lifetimes;
+pub use self::lives::lifetimes;
 use self::lives::{about, gives_symbol, held, pinned, written};
 use self::source::{Source, Stretches, stretches};
 use crate::build::Layout;

@@ -229,20 +229,7 @@ impl CpuContract {
         product: &Product,
         threads: usize,
     ) -> Result<BoundContract, ContractError> {
-        let (bias, residual, clip) = self.fused();
-        let bias_first = bias.map_or(Ok(0), |(_, first)| sizes.offset(first))?;
-        let packing = self.pack_product(sizes, product)?;
-        let (spec, [a_first, c_first]) = self.product_spec(sizes, product, &packing)?;
-        let mut spec = GemmSpec {
-            bias: match bias {
-                None => Bias::None,
-                Some((BiasAxis::Cols, _)) => Bias::PerN,
-                Some((BiasAxis::Rows, _)) => Bias::PerM,
-            },
-            residual,
-            clip,
-            ..spec
-        };
+        let (mut spec, packing, first) = self.whole_product(sizes, product)?;
         let mut image = None;
         if let (Some(window), [channels, _], true) =
             (&product.window, product.taps.as_slice(), product.is_copied)
@@ -260,9 +247,33 @@ impl CpuContract {
             packing,
             kernel: Kernel::Gemm(Box::new(BatchReduceGemm::new(spec, threads)?)),
             image,
-            first: [a_first, c_first, bias_first],
+            first,
             threads,
         })
+    }
+
+    /// The descriptor of a product with its epilogue, how the right side is packed, and the first
+    /// element of the left side, result and bias.
+    pub(super) fn whole_product(
+        &self,
+        sizes: &Sizes<'_>,
+        product: &Product,
+    ) -> Result<(GemmSpec, Packing, [isize; 3]), ContractError> {
+        let (bias, residual, clip) = self.fused();
+        let bias_first = bias.map_or(Ok(0), |(_, first)| sizes.offset(first))?;
+        let packing = self.pack_product(sizes, product)?;
+        let (spec, [a_first, c_first]) = self.product_spec(sizes, product, &packing)?;
+        let spec = GemmSpec {
+            bias: match bias {
+                None => Bias::None,
+                Some((BiasAxis::Cols, _)) => Bias::PerN,
+                Some((BiasAxis::Rows, _)) => Bias::PerM,
+            },
+            residual,
+            clip,
+            ..spec
+        };
+        Ok((spec, packing, [a_first, c_first, bias_first]))
     }
 
     /// The descriptor of a product without an epilogue, and the first element of the left side

@@ -1,7 +1,5 @@
 //! A contraction with sizes: scratch, and runs.
 
-use std::sync::OnceLock;
-
 use alula_microkernel::{
     BatchReduceGemm, Depthwise, DepthwiseOperands, GemmOperands, Hook, KernelError, Pool,
 };
@@ -87,7 +85,7 @@ pub struct ContractOperands {
 
 /// What lies behind the first element: nothing where that is behind the end, as of a part without
 /// elements. What a kernel needs it checks itself.
-fn behind<P>(
+pub(super) fn behind<P>(
     what: &'static str,
     (pointer, len): (P, usize),
     first: isize,
@@ -141,38 +139,6 @@ impl BoundContract {
     /// Threads that the blocks were chosen for.
     pub fn threads(&self) -> usize {
         self.threads
-    }
-
-    /// Packs the right side, on the pool if there is one. Constant right sides are packed once and
-    /// stored; others before each run.
-    ///
-    /// # Errors
-    /// [`ContractError`] if a slice is too short.
-    pub fn pack(
-        &self,
-        pool: Option<&Pool>,
-        source: &[f32],
-        out: &mut [f32],
-    ) -> Result<(), ContractError> {
-        let (parts, each) = (self.packing.parts(), self.packing.part_len());
-        let len = out.len();
-        let Some(pool) = pool.filter(|pool| pool.threads() > 1 && parts > 1) else {
-            return self.packing.pack(source, 0..parts, out);
-        };
-        if self.packing.elements()? > len {
-            let (what, first) = ("the packed right side", (parts * each) as isize);
-            return Err(ContractError::First { what, first, len });
-        }
-        let base = SendPointer(out.as_mut_ptr());
-        let failed = OnceLock::new();
-        pool.run(parts, |part, _worker| {
-            // SAFETY: each task has its own part within `out`, whose length was checked.
-            let out = unsafe { std::slice::from_raw_parts_mut(base.at(part * each), each) };
-            if let Err(error) = self.packing.pack(source, part..part + 1, out) {
-                failed.get_or_init(|| error);
-            }
-        })?;
-        failed.into_inner().map_or(Ok(()), Err)
     }
 
     /// Runs everything on the pool. `scratch` holds [`BoundContract::scratch_bytes`].

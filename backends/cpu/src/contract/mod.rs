@@ -22,6 +22,7 @@ mod packing;
 #[cfg(feature = "emit")]
 mod plan;
 mod product;
+mod rows;
 #[cfg(feature = "emit")]
 mod tile;
 #[cfg(feature = "emit")]
@@ -39,5 +40,8 @@ pub use plan::{Layout, NotSupported, plan_contract};
 pub use product::{
     AxisMap, BiasAxis, CpuContract, DepthwiseMap, Epilogue, Form, Product, TILE_SYMBOLS, WindowMap,
 };
+pub use rows::Matrices;
+#[cfg(feature = "device")]
+pub(crate) use rows::{BlockContract, BlockSide};
 #[cfg(feature = "emit")]
 pub use tile::{TileEpilogue, TileParam};

@@ -5,14 +5,15 @@
 //! it where it lies. It is made in parts, which may be written at the same time.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use alula_microkernel::{
-    BStrides, ByteSign, Isa, PackedElement, PackedLayout, Products, pack_b, pack_b_i8,
+    BStrides, ByteSign, Isa, PackedElement, PackedLayout, Pool, Products, pack_b, pack_b_i8,
     pack_depthwise, repack_b, repack_b_i8,
 };
 use alula_tensor::DType;
 
-use super::bound::ContractError;
+use super::bound::{ContractError, SendPointer};
 
 /// How the right side of a contraction is packed.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,6 +118,38 @@ impl Packing {
             Filters::Panels { layout, .. } => layout.panel_len(),
             Filters::Depthwise { channels, taps, .. } => channels * taps,
         }
+    }
+
+    /// Packs a right side, on the pool if there is one. Constant right sides are packed once and
+    /// stored; others before each run.
+    ///
+    /// # Errors
+    /// [`ContractError`] if a slice is too short.
+    pub fn pack_on(
+        &self,
+        pool: Option<&Pool>,
+        source: &[f32],
+        out: &mut [f32],
+    ) -> Result<(), ContractError> {
+        let (parts, each) = (self.parts(), self.part_len());
+        let len = out.len();
+        let Some(pool) = pool.filter(|pool| pool.threads() > 1 && parts > 1) else {
+            return self.pack(source, 0..parts, out);
+        };
+        if self.elements()? > len {
+            let (what, first) = ("the packed right side", (parts * each) as isize);
+            return Err(ContractError::First { what, first, len });
+        }
+        let base = SendPointer(out.as_mut_ptr());
+        let failed = OnceLock::new();
+        pool.run(parts, |part, _worker| {
+            // SAFETY: each task has its own part within `out`, whose length was checked.
+            let out = unsafe { std::slice::from_raw_parts_mut(base.at(part * each), each) };
+            if let Err(error) = self.pack(source, part..part + 1, out) {
+                failed.get_or_init(|| error);
+            }
+        })?;
+        failed.into_inner().map_or(Ok(()), Err)
     }
 
     /// A word on the form, for people.

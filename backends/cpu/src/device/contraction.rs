@@ -11,10 +11,39 @@ use super::TileKernel;
 use super::memory::Memory;
 use super::program::{CpuProgram, Kernel, Right, Work, bind, failed, out_of_memory};
 use super::watch::Stop;
-use crate::{BoundContract, ContractError, ContractOperands, Epilogue, PackedFor};
+use crate::{BoundContract, ContractError, ContractOperands, Epilogue, PackedFor, Packing};
 
 /// A right side, and what it is packed for if it is packed.
 type Source = ((*const f32, usize), Option<PackedFor>);
+
+/// What a contraction takes besides its left side and its result, for one launch.
+pub(super) struct Others<'m> {
+    /// The packed right side: a constant's, or in `own`.
+    pub(super) b: (*const f32, usize),
+    pub(super) bias: Option<(*const f32, usize)>,
+    pub(super) residual: Option<(*const f32, usize)>,
+    /// What finishes tiles.
+    pub(super) finish: Option<TileKernel<'m>>,
+    /// Scratch that holds the right side, to be given back.
+    pub(super) own: Vec<u8>,
+}
+
+/// An operand as floats.
+pub(super) fn floats(
+    kernel: &Kernel,
+    memories: &[Memory],
+    position: u32,
+) -> Result<(*const f32, usize), DeviceError> {
+    let fail = |reason: String| DeviceError::Launch {
+        kernel: kernel.name.clone(),
+        reason,
+    };
+    let memory = memories.get(position as usize);
+    let memory = memory.ok_or_else(|| fail(format!("no operand {position}")))?;
+    memory
+        .floats()
+        .ok_or_else(|| fail(format!("operand {position} is not aligned")))
+}
 
 impl CpuProgram {
     /// Runs a contraction: packs the right side if need be, then multiplies.
@@ -26,42 +55,63 @@ impl CpuProgram {
         memories: &[Memory],
         stop: Option<&Stop>,
     ) -> Result<(), DeviceError> {
-        let Work::Contract {
-            contract,
-            tile,
-            right: form,
-        } = &kernel.work
-        else {
+        let Work::Contract { contract, .. } = &kernel.work else {
             return Ok(());
         };
         let fail = |reason: String| DeviceError::Launch {
             kernel: kernel.name.clone(),
             reason,
         };
-        let slice = |position: u32| -> Result<(*const f32, usize), DeviceError> {
-            let memory = memories.get(position as usize);
-            let memory = memory.ok_or_else(|| fail(format!("no operand {position}")))?;
-            memory
-                .floats()
-                .ok_or_else(|| fail(format!("operand {position} is not aligned")))
-        };
-        let right = slice(contract.b)?;
-        let mut own = Vec::new();
-        let packed_for = match form {
-            Right::Plain | Right::Packed => None,
-            Right::PackedFor(other) => Some(*other),
-        };
-        let b = match (form, memories[contract.b as usize].constant) {
-            (Right::Packed, _) => right,
-            (_, Some(position)) => {
-                self.packed_constant(kernel, bound, position, (right, packed_for))?
+        let result = floats(kernel, memories, contract.params.len() as u32 - 1)?;
+        let sums = memories.last().map(|memory| memory.pointer);
+        for (position, memory) in memories[..memories.len() - 1].iter().enumerate() {
+            if Some(memory.pointer) == sums && contract.shared_operand() != Some(position as u32) {
+                return Err(fail(format!("operand {position} is overwritten too early")));
             }
-            (_, None) => {
-                own = self.take_scratch(bound, true)?;
-                self.pack(bound, (right, packed_for), &mut own)
-                    .map_err(|error| fail(error.to_string()))?
-            }
+        }
+        let others = self.others(kernel, bound.packing(), values, memories)?;
+        let run = ContractOperands {
+            a: floats(kernel, memories, contract.a)?,
+            b: others.b,
+            c: (result.0.cast_mut(), result.1),
+            bias: others.bias,
+            residual: others.residual,
+            hook: others.finish.as_ref().map(TileKernel::hook),
         };
+        let mut scratch = self.take_bytes(bound.scratch_bytes(self.pool.threads()))?;
+        // SAFETY: as in `run_loops`; the packed right side is ours or the program's.
+        let run = || unsafe { bound.run(&self.pool, &run, &mut scratch) };
+        let done = stoppable(stop, run);
+        self.give_scratch(scratch);
+        self.give_scratch(others.own);
+        done.map_err(|error| fail(error.to_string()))?;
+        others
+            .finish
+            .map_or(Ok(()), |tile| tile.check())
+            .map_err(|error| failed(kernel, &error))
+    }
+
+    /// Packs the right side of a contraction if need be, and finds what its epilogue takes.
+    pub(super) fn others<'m>(
+        &'m self,
+        kernel: &'m Kernel,
+        packing: &Packing,
+        values: &[i64],
+        memories: &[Memory],
+    ) -> Result<Others<'m>, DeviceError> {
+        let fail = |reason: String| DeviceError::Launch {
+            kernel: kernel.name.clone(),
+            reason,
+        };
+        let Work::Contract {
+            contract,
+            tile,
+            right: form,
+        } = &kernel.work
+        else {
+            return Err(fail("no contraction".to_owned()));
+        };
+        let slice = |position: u32| floats(kernel, memories, position);
         let bind = |symbol: &Symbol| bind(&kernel.symbols, values, symbol);
         let (mut bias, mut residual, mut operands) = (None, None, SmallVec::<[_; 16]>::new());
         match &contract.epilogue {
@@ -92,38 +142,40 @@ impl CpuProgram {
             }
             None => None,
         };
-        let result = slice(contract.params.len() as u32 - 1)?;
-        let sums = memories.last().map(|memory| memory.pointer);
-        for (position, memory) in memories[..memories.len() - 1].iter().enumerate() {
-            if Some(memory.pointer) == sums && contract.shared_operand() != Some(position as u32) {
-                return Err(fail(format!("operand {position} is overwritten too early")));
+        let right = slice(contract.b)?;
+        let mut own = Vec::new();
+        let packed_for = match form {
+            Right::Plain | Right::Packed => None,
+            Right::PackedFor(other) => Some(*other),
+        };
+        let b = match (form, memories[contract.b as usize].constant) {
+            (Right::Packed, _) => right,
+            (_, Some(position)) => {
+                self.packed_constant(kernel, packing, position, (right, packed_for))?
             }
-        }
-        let run = ContractOperands {
-            a: slice(contract.a)?,
+            (_, None) => {
+                let wrong = |error: ContractError| fail(error.to_string());
+                let bytes = packing.elements().map_err(wrong)?.checked_mul(4);
+                let bytes = bytes.and_then(|bytes| bytes.checked_add(64));
+                own = self.take_bytes(bytes.ok_or(DeviceError::OutOfMemory(u64::MAX))?)?;
+                self.pack(packing, (right, packed_for), &mut own)
+                    .map_err(wrong)?
+            }
+        };
+        Ok(Others {
             b,
-            c: (result.0.cast_mut(), result.1),
             bias,
             residual,
-            hook: finish.as_ref().map(TileKernel::hook),
-        };
-        let mut scratch = self.take_scratch(bound, false)?;
-        // SAFETY: as in `run_loops`; the packed right side is ours or the program's.
-        let run = || unsafe { bound.run(&self.pool, &run, &mut scratch) };
-        let done = stoppable(stop, run);
-        self.give_scratch(scratch);
-        self.give_scratch(own);
-        done.map_err(|error| fail(error.to_string()))?;
-        finish
-            .map_or(Ok(()), |tile| tile.check())
-            .map_err(|error| failed(kernel, &error))
+            finish,
+            own,
+        })
     }
 
     /// The packed form of a constant, made at its first use.
     fn packed_constant(
         &self,
         kernel: &Kernel,
-        bound: &BoundContract,
+        packing: &Packing,
         position: usize,
         source: Source,
     ) -> Result<(*const f32, usize), DeviceError> {
@@ -131,8 +183,8 @@ impl CpuProgram {
             kernel: kernel.name.clone(),
             reason,
         };
-        let wanted = bound
-            .packed_len()
+        let wanted = packing
+            .elements()
             .map_err(|error| fail(error.to_string()))?;
         let lock = || kernel.packed.lock().unwrap_or_else(PoisonError::into_inner);
         let known = lock().get(&position).cloned();
@@ -142,7 +194,7 @@ impl CpuProgram {
                 let storage = Storage::try_zeroed(wanted.saturating_mul(4));
                 let mut storage = storage.map_err(out_of_memory)?;
                 let out = storage.to_mut().as_mut_ptr().cast();
-                self.pack_into(bound, source, out, wanted)
+                self.pack_into(packing, source, out, wanted)
                     .map_err(|error| fail(error.to_string()))?;
                 // Two first launches at once make the same bytes; the first to arrive stay.
                 lock().entry(position).or_insert(storage).clone()
@@ -157,20 +209,20 @@ impl CpuProgram {
 
     fn pack(
         &self,
-        bound: &BoundContract,
+        packing: &Packing,
         source: Source,
         own: &mut [u8],
     ) -> Result<(*const f32, usize), ContractError> {
-        let wanted = bound.packed_len()?;
+        let wanted = packing.elements()?;
         let shift = own.as_ptr().align_offset(64);
         let out: *mut f32 = own[shift..][..wanted * 4].as_mut_ptr().cast();
-        self.pack_into(bound, source, out, wanted)?;
+        self.pack_into(packing, source, out, wanted)?;
         Ok((out.cast_const(), wanted))
     }
 
     fn pack_into(
         &self,
-        bound: &BoundContract,
+        packing: &Packing,
         (source, packed_for): Source,
         out: *mut f32,
         wanted: usize,
@@ -182,26 +234,12 @@ impl CpuProgram {
             (source, std::slice::from_raw_parts_mut(out, wanted))
         };
         match packed_for {
-            None => bound.pack(Some(&self.pool), source, out),
-            Some(other) => bound.packing().repack(other, source, out),
+            None => packing.pack_on(Some(&self.pool), source, out),
+            Some(other) => packing.repack(other, source, out),
         }
     }
 
-    /// Bytes for the packed right side, or for a run; they hold anything.
-    fn take_scratch(&self, bound: &BoundContract, packed: bool) -> Result<Vec<u8>, DeviceError> {
-        let bytes = if packed {
-            let len = bound
-                .packed_len()
-                .ok()
-                .and_then(|len| len.checked_mul(4)?.checked_add(64));
-            len.ok_or(DeviceError::OutOfMemory(u64::MAX))?
-        } else {
-            bound.scratch_bytes(self.pool.threads())
-        };
-        self.take_bytes(bytes)
-    }
-
-    /// Scratch of at least this many bytes.
+    /// Scratch of at least this many bytes, which hold anything.
     pub(super) fn take_bytes(&self, bytes: usize) -> Result<Vec<u8>, DeviceError> {
         let mut free = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         // The smallest that is large enough, else the largest to grow.

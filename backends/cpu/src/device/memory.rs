@@ -136,6 +136,14 @@ pub(super) fn memories(
 }
 
 impl Memory {
+    /// No memory; aligned for anything.
+    pub(super) const EMPTY: Memory = Memory {
+        pointer: std::ptr::without_provenance_mut(64),
+        len: 0,
+        is_writable: true,
+        constant: None,
+    };
+
     /// As a buffer that is read.
     pub(super) fn buffer(self) -> Buffer {
         Buffer::raw_read(self.pointer, self.len)

@@ -1,6 +1,7 @@
 //! Machine code to results: loading, checking and launching.
 
 mod arena;
+mod chain;
 mod contraction;
 mod cpu;
 mod error;

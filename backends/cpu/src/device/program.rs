@@ -9,6 +9,7 @@ use alula_tensor::{OutOfMemory, Storage, Symbol};
 use smallvec::SmallVec;
 
 use super::arena::CpuArena;
+use super::chain::{BoundChain, Chain, Part, PartWork};
 use super::cpu::TARGET;
 use super::launch::Call;
 use super::memory::{Memory, memories};
@@ -45,6 +46,7 @@ pub(super) enum Work {
         tile: Option<usize>,
         right: Right,
     },
+    Chain(Chain),
 }
 
 /// In what form the right side of a contraction comes.
@@ -73,6 +75,7 @@ enum BoundWork {
     },
     Contract(Box<BoundContract>),
     Integer(Box<BoundInteger>),
+    Chain(Box<BoundChain>),
 }
 
 /// The family that runs what was planned for another, or why none does.
@@ -86,6 +89,105 @@ fn choose(planned: PackedFor, forced: Option<Isa>) -> Result<Isa, String> {
             Isa::best().name()
         ),
     })
+}
+
+/// Kernels of a program on their way into memory.
+struct Loader {
+    /// Every function, in the order in which kernels name them.
+    functions: Vec<CpuKernel>,
+    forced: Option<Isa>,
+}
+
+impl Loader {
+    fn kernel(
+        &mut self,
+        name: &str,
+        symbols: &[Symbol],
+        code: CpuEntry,
+    ) -> Result<Kernel, DeviceError> {
+        let work = match code {
+            CpuEntry::Loops(kernel) => {
+                if kernel.symbols != symbols {
+                    let reason = format!("{name}: symbols disagree with its code");
+                    return Err(DeviceError::BadCode(reason));
+                }
+                Work::Loops {
+                    index: self.add(*kernel),
+                }
+            }
+            CpuEntry::Contract {
+                contract,
+                tile,
+                is_packed,
+            } => self.contract(contract, tile, is_packed)?,
+            CpuEntry::Chain(chain) => {
+                let mut parts = Vec::with_capacity(chain.parts.len());
+                for part in chain.parts {
+                    let work = match part.work {
+                        CpuEntry::Loops(kernel) => PartWork::Loops(self.add(*kernel)),
+                        CpuEntry::Contract { .. } => {
+                            PartWork::Contract(self.kernel(name, symbols, part.work)?)
+                        }
+                        CpuEntry::Chain(_) => {
+                            let reason = format!("{name}: a chain within a chain");
+                            return Err(DeviceError::BadCode(reason));
+                        }
+                    };
+                    parts.push(Part {
+                        work,
+                        args: part.args,
+                    });
+                }
+                Work::Chain(Chain {
+                    entries: chain.entries,
+                    rows: chain.rows,
+                    between: chain.between,
+                    parts,
+                })
+            }
+        };
+        Ok(Kernel {
+            name: name.to_owned(),
+            symbols: symbols.to_vec(),
+            work,
+            bound: Mutex::default(),
+            packed: Mutex::default(),
+        })
+    }
+
+    fn contract(
+        &mut self,
+        mut contract: Box<CpuContract>,
+        tile: Option<Box<CpuKernel>>,
+        is_packed: bool,
+    ) -> Result<Work, DeviceError> {
+        let planned = contract.packed_for();
+        contract.isa = choose(planned, self.forced).map_err(unavailable)?;
+        if contract.isa != Isa::Amx {
+            contract.products = Products::Whole;
+        }
+        Ok(Work::Contract {
+            tile: tile.map(|tile| self.add(*tile)),
+            right: match is_packed {
+                false => Right::Plain,
+                true if contract.packed_for().is_same(planned) => Right::Packed,
+                true => Right::PackedFor(planned),
+            },
+            contract,
+        })
+    }
+
+    fn add(&mut self, kernel: CpuKernel) -> usize {
+        self.functions.push(kernel);
+        self.functions.len() - 1
+    }
+}
+
+fn unavailable(reason: String) -> DeviceError {
+    DeviceError::Unavailable {
+        device: TARGET.to_owned(),
+        reason,
+    }
 }
 
 /// A program in executable memory.
@@ -104,60 +206,19 @@ impl CpuProgram {
         pool: Arc<Pool>,
         forced: Option<Isa>,
     ) -> Result<CpuProgram, DeviceError> {
-        let unavailable = |reason: String| DeviceError::Unavailable {
-            device: TARGET.to_owned(),
-            reason,
-        };
         let [arch, extensions @ ..] = program.features.as_slice() else {
             return Err(DeviceError::BadCode("no architecture is named".to_owned()));
         };
-        let mut functions = Vec::new();
+        let mut loader = Loader {
+            functions: Vec::new(),
+            forced,
+        };
         let mut kernels = Vec::new();
         for entry in &program.kernels {
             let code: CpuEntry = postcard::from_bytes(&entry.code)
                 .map_err(|error| DeviceError::BadCode(format!("{}: {error}", entry.name)))?;
-            let mut add = |kernel: CpuKernel| {
-                functions.push(kernel);
-                functions.len() - 1
-            };
-            let work = match code {
-                CpuEntry::Loops(kernel) => {
-                    if kernel.symbols != entry.symbols {
-                        let reason = format!("{}: symbols disagree with its code", entry.name);
-                        return Err(DeviceError::BadCode(reason));
-                    }
-                    Work::Loops {
-                        index: add(*kernel),
-                    }
-                }
-                CpuEntry::Contract {
-                    mut contract,
-                    tile,
-                    is_packed,
-                } => {
-                    let planned = contract.packed_for();
-                    contract.isa = choose(planned, forced).map_err(&unavailable)?;
-                    if contract.isa != Isa::Amx {
-                        contract.products = Products::Whole;
-                    }
-                    Work::Contract {
-                        tile: tile.map(|tile| add(*tile)),
-                        right: match is_packed {
-                            false => Right::Plain,
-                            true if contract.packed_for().is_same(planned) => Right::Packed,
-                            true => Right::PackedFor(planned),
-                        },
-                        contract,
-                    }
-                }
-            };
-            kernels.push(Kernel {
-                name: entry.name.clone(),
-                symbols: entry.symbols.clone(),
-                work,
-                bound: Mutex::default(),
-                packed: Mutex::default(),
-            });
+            let symbols = entry.symbols.as_slice();
+            kernels.push(loader.kernel(&entry.name, symbols, code)?);
         }
         // Contractions were asked for theirs above.
         let of_loops = extensions.iter().filter(|name| *name != Isa::Amx.name());
@@ -168,7 +229,7 @@ impl CpuProgram {
         let code = CpuCode {
             features,
             bytes: program.code.clone(),
-            kernels: functions,
+            kernels: loader.functions,
         };
         // SAFETY: a program is as trusted as an executable, as `CpuDevice::load` says.
         let module = unsafe { CpuModule::load(&code) }.map_err(|error| match error {
@@ -233,6 +294,10 @@ impl CpuProgram {
                     let bound = contract.bind(&bind, threads).map_err(wrong)?;
                     BoundWork::Contract(Box::new(bound))
                 }
+            }
+            Work::Chain(chain) => {
+                let bound = self.bind_chain(kernel, chain, values, &params)?;
+                BoundWork::Chain(Box::new(bound))
             }
         };
         let bound = Arc::new(Bound { params, work });
@@ -330,6 +395,7 @@ impl Module for CpuProgram {
                 self.run_contract(kernel, bound, symbols, &memories, stop)
             }
             BoundWork::Integer(bound) => self.run_integer(kernel, bound, symbols, &memories, stop),
+            BoundWork::Chain(bound) => self.run_chain(kernel, bound, symbols, &memories, stop),
         };
         match watched(launch.deadline, work, run) {
             (Ok(()), true) => Err(DeviceError::Deadline {
@@ -344,8 +410,10 @@ impl Module for CpuProgram {
             let reason = format!("kernel {kernel} does not exist");
             return Err(DeviceError::BadCode(reason));
         };
-        let Work::Contract { right, .. } = &known.work else {
-            return Ok(0);
+        let (is_packed, chain) = match &known.work {
+            Work::Loops { .. } => return Ok(0),
+            Work::Contract { right, .. } => (matches!(right, Right::Packed), None),
+            Work::Chain(chain) => (false, Some(chain)),
         };
         let (bound, threads) = (self.bound(kernel, symbols)?, self.pool.threads());
         let (run, packed) = match &bound.work {
@@ -355,10 +423,14 @@ impl Module for CpuProgram {
                 (bound.scratch_bytes(threads), packed)
             }
             BoundWork::Integer(bound) => (bound.scratch_bytes(threads), bound.packed_len()),
+            BoundWork::Chain(bound) => {
+                let bytes = chain.map_or(0, |chain| bound.launch_bytes(chain, threads));
+                (bytes, Ok(0))
+            }
         };
-        let packed = match right {
-            Right::Packed => 0,
-            Right::Plain | Right::PackedFor(_) => packed.unwrap_or(0),
+        let packed = match is_packed {
+            true => 0,
+            false => packed.unwrap_or(0),
         };
         Ok((run as u64).saturating_add(packed as u64))
     }

@@ -252,6 +252,38 @@ impl<'m> TileKernel<'m> {
     }
 }
 
+/// A tile kernel for the rows of a block, which its micro-kernels count from 0.
+pub(super) struct OfBlock<'k, 'm> {
+    pub(super) kernel: &'k TileKernel<'m>,
+    /// The first row of the block, and the entry of the batch that it is of.
+    pub(super) row: usize,
+    pub(super) entry: usize,
+}
+
+impl OfBlock<'_, '_> {
+    /// As [`TileKernel::hook`].
+    pub(super) fn hook(&self) -> Hook {
+        Hook {
+            function: finish_tile_of_block,
+            user: std::ptr::from_ref(self).cast_mut().cast::<c_void>(),
+        }
+    }
+}
+
+/// Finishes a tile of a block in place.
+unsafe extern "C" fn finish_tile_of_block(tile: *const EpilogueTile) {
+    // SAFETY: the micro-kernels pass a live tile, with the `user` that `OfBlock::hook` gave.
+    let (tile, block) = unsafe { (&*tile, &*(*tile).user.cast::<OfBlock<'_, '_>>()) };
+    let tile = EpilogueTile {
+        m0: tile.m0 + block.row,
+        batch: block.entry,
+        user: block.kernel.hook().user,
+        ..*tile
+    };
+    // SAFETY: a live tile of the kernel.
+    unsafe { finish_tile(&raw const tile) };
+}
+
 /// Lengths of runs of rows that are evenly apart, by `strides` (the distance to the next row).
 fn runs(
     rows: usize,

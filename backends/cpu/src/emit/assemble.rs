@@ -1,14 +1,15 @@
 //! Compiled kernels as entries of a program.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alula_kernel::Access;
 use alula_program::{KernelEntry, KernelParam, ParamAccess};
 use alula_tensor::{Dim, Symbol};
 
 use super::{CpuTarget, EmitError, Emitted, FUNCTION_ALIGN};
+use crate::chain::{BLOCK_SYMBOLS, ChainPart, CpuChain};
 use crate::entry::CpuEntry;
-use crate::{CpuContract, CpuKernel, Isa, TILE_SYMBOLS};
+use crate::{ChainArg, CpuContract, CpuKernel, Isa, TILE_SYMBOLS};
 
 /// A kernel of a program to assemble.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,17 @@ pub enum Unit {
         /// Elements of the packed right side, if it is passed packed: what
         /// `Packing::elements` says.
         packed_len: Option<u64>,
+    },
+    /// Parts that run block by block of rows, launched with what they share with others.
+    Chain {
+        /// The name in profiles.
+        name: String,
+        /// Independent entries, and the rows of each.
+        size: [Dim; 2],
+        /// Bytes of a row of each value in between.
+        between: Vec<Dim>,
+        /// Loops over a block of rows or contractions, with what their parameters are.
+        parts: Vec<(Unit, Vec<ChainArg>)>,
     },
 }
 
@@ -56,8 +68,25 @@ pub fn assemble(
         code: Vec::new(),
     };
     for unit in units {
-        let entry = match unit {
-            Unit::Loops(emitted) => loops(place(&mut assembled.code, *emitted))?,
+        let kernel = assembled.add(unit);
+        assembled.kernels.push(kernel.entry()?);
+    }
+    Ok(assembled)
+}
+
+/// A kernel whose code is placed.
+struct Placed {
+    name: String,
+    params: Vec<KernelParam>,
+    symbols: Vec<Symbol>,
+    code: CpuEntry,
+}
+
+impl Assembled {
+    /// Places the code of a unit.
+    fn add(&mut self, unit: Unit) -> Placed {
+        match unit {
+            Unit::Loops(emitted) => loops(place(&mut self.code, *emitted)),
             Unit::Contract {
                 name,
                 contract,
@@ -65,16 +94,23 @@ pub fn assemble(
                 packed_len,
             } => {
                 let tiles = Isa::Amx.name();
-                if contract.isa == Isa::Amx && !assembled.features.iter().any(|f| f == tiles) {
-                    assembled.features.push(tiles.to_owned());
+                if contract.isa == Isa::Amx && !self.features.iter().any(|f| f == tiles) {
+                    self.features.push(tiles.to_owned());
                 }
-                let tile = tile.map(|tile| Box::new(place(&mut assembled.code, *tile)));
-                contraction(name, contract, tile, packed_len)?
+                let tile = tile.map(|tile| Box::new(place(&mut self.code, *tile)));
+                contraction(name, contract, tile, packed_len)
             }
-        };
-        assembled.kernels.push(entry);
+            Unit::Chain {
+                name,
+                size,
+                between,
+                parts,
+            } => {
+                let parts = parts.into_iter().map(|(unit, args)| (self.add(unit), args));
+                chain(name, size, between, parts.collect())
+            }
+        }
     }
-    Ok(assembled)
 }
 
 fn place(code: &mut Vec<u8>, emitted: Emitted) -> CpuKernel {
@@ -87,7 +123,7 @@ fn place(code: &mut Vec<u8>, emitted: Emitted) -> CpuKernel {
     }
 }
 
-fn loops(kernel: CpuKernel) -> Result<KernelEntry, EmitError> {
+fn loops(kernel: CpuKernel) -> Placed {
     let params = kernel
         .params
         .iter()
@@ -99,8 +135,12 @@ fn loops(kernel: CpuKernel) -> Result<KernelEntry, EmitError> {
             bytes: param.elements.clone() * Dim::from(param.dtype.size_bytes()),
         })
         .collect();
-    let (name, symbols) = (kernel.name.clone(), kernel.symbols.clone());
-    finish(name, params, symbols, &CpuEntry::Loops(Box::new(kernel)))
+    Placed {
+        name: kernel.name.clone(),
+        params,
+        symbols: kernel.symbols.clone(),
+        code: CpuEntry::Loops(Box::new(kernel)),
+    }
 }
 
 fn contraction(
@@ -108,7 +148,7 @@ fn contraction(
     contract: Box<CpuContract>,
     tile: Option<Box<CpuKernel>>,
     packed_len: Option<u64>,
-) -> Result<KernelEntry, EmitError> {
+) -> Placed {
     let mut params = contract.params.clone();
     if let (Some(len), Some(param)) = (packed_len, params.get_mut(contract.b as usize)) {
         param.bytes = Dim::from(len as usize) * Dim::from(contract.b_dtype.size_bytes());
@@ -120,31 +160,82 @@ fn contraction(
             .filter(|s| !TILE_SYMBOLS.contains(&s.name()))
             .cloned(),
     );
-    let entry = CpuEntry::Contract {
-        contract,
-        tile,
-        is_packed: packed_len.is_some(),
-    };
-    finish(name, params, symbols.into_iter().collect(), &entry)
-}
-
-fn finish(
-    name: String,
-    params: Vec<KernelParam>,
-    symbols: Vec<Symbol>,
-    entry: &CpuEntry,
-) -> Result<KernelEntry, EmitError> {
-    let code = postcard::to_allocvec(entry).map_err(|error| EmitError::Codegen {
-        kernel: name.clone(),
-        detail: error.to_string(),
-    })?;
-    // Workers keep scratch of their own.
-    Ok(KernelEntry {
+    Placed {
         name,
         params,
-        symbols,
-        scratch: Dim::new(0),
-        work: Dim::new(0),
-        code,
-    })
+        symbols: symbols.into_iter().collect(),
+        code: CpuEntry::Contract {
+            contract,
+            tile,
+            is_packed: packed_len.is_some(),
+        },
+    }
+}
+
+/// The parts under the parameters that they share with others: each is as long as the part that
+/// reaches furthest asks for.
+fn chain(
+    name: String,
+    [entries, rows]: [Dim; 2],
+    between: Vec<Dim>,
+    parts: Vec<(Placed, Vec<ChainArg>)>,
+) -> Placed {
+    let mut params: BTreeMap<u32, KernelParam> = BTreeMap::new();
+    let mut symbols = BTreeSet::new();
+    for dim in [&entries, &rows].into_iter().chain(&between) {
+        dim.collect_symbols(&mut symbols);
+    }
+    for (part, args) in &parts {
+        let own = part.symbols.iter();
+        symbols.extend(own.filter(|s| !BLOCK_SYMBOLS.contains(&s.name())).cloned());
+        for (param, arg) in part.params.iter().zip(args) {
+            let ChainArg::Outer(position) = *arg else {
+                continue;
+            };
+            params
+                .entry(position)
+                .and_modify(|known| {
+                    known.bytes = known.bytes.maximum(&param.bytes);
+                    if param.access == ParamAccess::Write {
+                        known.access = ParamAccess::Write;
+                    }
+                })
+                .or_insert_with(|| param.clone());
+        }
+    }
+    let parts = parts.into_iter().map(|(part, args)| ChainPart {
+        work: part.code,
+        args,
+    });
+    Placed {
+        name,
+        params: params.into_values().collect(),
+        symbols: symbols.into_iter().collect(),
+        code: CpuEntry::Chain(Box::new(CpuChain {
+            entries,
+            rows,
+            between,
+            parts: parts.collect(),
+        })),
+    }
+}
+
+impl Placed {
+    /// # Errors
+    /// [`EmitError::Codegen`] if it cannot be serialised.
+    fn entry(self) -> Result<KernelEntry, EmitError> {
+        let code = postcard::to_allocvec(&self.code).map_err(|error| EmitError::Codegen {
+            kernel: self.name.clone(),
+            detail: error.to_string(),
+        })?;
+        // Workers keep scratch of their own.
+        Ok(KernelEntry {
+            name: self.name,
+            params: self.params,
+            symbols: self.symbols,
+            scratch: Dim::new(0),
+            work: Dim::new(0),
+            code,
+        })
+    }
 }

@@ -258,7 +258,8 @@ pub(crate) fn check(
         .collect();
     let mut packed = vec![f32::NAN; bound.packed_len().expect("a length")];
     bound
-        .pack(Some(&pool), &buffers[planned.b as usize], &mut packed)
+        .packing()
+        .pack_on(Some(&pool), &buffers[planned.b as usize], &mut packed)
         .expect("packed");
     let mut c = vec![f32::NAN; result.elements.as_const().expect("constant") as usize];
     let mut scratch = vec![0_u8; bound.scratch_bytes(pool.threads())];

@@ -11,9 +11,13 @@ use alula_lower::in_place::{self, Shared};
 use alula_lower::legalize::Caps;
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_program::Program;
+use alula_tensor::Dim;
 use rayon::prelude::*;
 
-use super::launches::{Code, NoCode, Words, each, merge, nameless, nodes, program as put_together};
+use super::chain::{PlannedChain, chain};
+use super::launches::{
+    Code, NoCode, Words, each, merge, nameless, nodes, program as put_together, works,
+};
 use super::{CompileError, CompileOptions, pack, scalars};
 use crate::{Precision, Target};
 
@@ -34,6 +38,8 @@ pub(super) enum Planned {
     Loops(Kernel),
     /// With its tile kernel, and the elements of its right side if that is packed.
     Contract(Box<CpuContract>, Option<Kernel>, Option<u64>),
+    /// Several that run block by block of rows.
+    Chain(Box<PlannedChain>),
 }
 
 pub(super) fn words(options: &CompileOptions) -> Words {
@@ -46,15 +52,9 @@ pub(super) fn program(
     options: &CompileOptions,
 ) -> Result<Program, CompileError> {
     let (target, isa) = host()?;
-    let mut planned = planned(&mut lowered, isa, options)?;
-    let precision = precision(&planned);
-    pack(&mut lowered, &mut planned)?;
-    let (unique, position_of) = merge(planned.iter().map(|planned| match planned {
-        Planned::Loops(kernel) => Planned::Loops(nameless(kernel)),
-        Planned::Contract(contract, tile, packed) => {
-            Planned::Contract(contract.clone(), tile.as_ref().map(nameless), *packed)
-        }
-    }));
+    let (planned, works) = planned(&mut lowered, isa, options)?;
+    let precision = planned.iter().map(precision).max().unwrap_or_default();
+    let (unique, position_of) = merge(planned.iter().map(without_names));
     let names = nodes(&lowered);
     let span = tracing::info_span!("emit", of = unique.len());
     let guard = span.enter();
@@ -77,18 +77,40 @@ pub(super) fn program(
         kernels: assembled.kernels,
         code: assembled.code,
         features: assembled.features,
+        works,
         abi: alula_cpu::abi(),
         precision,
     };
     Ok(put_together(Target::Cpu, lowered, &position_of, code))
 }
 
-/// Plans every launch, and lets results take the memory of operands where kernels allow it.
+/// Under no names, to be compared.
+fn without_names(planned: &Planned) -> Planned {
+    match planned {
+        Planned::Loops(kernel) => Planned::Loops(nameless(kernel)),
+        Planned::Contract(contract, tile, packed) => {
+            Planned::Contract(contract.clone(), tile.as_ref().map(nameless), *packed)
+        }
+        Planned::Chain(chain) => Planned::Chain(Box::new(PlannedChain {
+            entries: chain.entries.clone(),
+            rows: chain.rows.clone(),
+            between: chain.between.clone(),
+            parts: chain
+                .parts
+                .iter()
+                .map(|(part, args)| (without_names(part), args.clone()))
+                .collect(),
+        })),
+    }
+}
+
+/// Plans every launch, packs constants, puts chains together, and lets results take the memory of
+/// operands where kernels allow it. With the scalar evaluations of each launch.
 pub(super) fn planned(
     lowered: &mut Lowered,
     isa: Isa,
     options: &CompileOptions,
-) -> Result<Vec<Planned>, CompileError> {
+) -> Result<(Vec<Planned>, Vec<Dim>), CompileError> {
     let (words, kernels) = (words(options), (isa, options.precision));
     let mut planned = each(lowered, Target::Cpu, |_, launch| {
         plan(
@@ -97,8 +119,11 @@ pub(super) fn planned(
             &words,
         )
     })?;
+    let mut works = works(lowered);
+    pack(lowered, &mut planned)?;
+    chain(lowered, &mut planned, &mut works, &words)?;
     share(lowered, &mut planned);
-    Ok(planned)
+    Ok((planned, works))
 }
 
 /// Lets results take the memory of operands that die, where the kernels allow it.
@@ -112,6 +137,7 @@ fn share(lowered: &mut Lowered, planned: &mut [Planned]) {
                 (is_built || is_updated) && may_share(loops, written, read)
             }
             Planned::Contract(contract, ..) => contract.shared_operand() == Some(read as u32),
+            Planned::Chain(_) => false,
         };
         for Shared {
             kernel,
@@ -127,17 +153,19 @@ fn share(lowered: &mut Lowered, planned: &mut [Planned]) {
 }
 
 /// How exact the least exact contraction is.
-fn precision(planned: &[Planned]) -> Precision {
-    let of = |planned: &Planned| match planned {
+fn precision(planned: &Planned) -> Precision {
+    match planned {
         Planned::Loops(_) => Precision::Highest,
         Planned::Contract(contract, ..) => match contract.products {
             Products::Whole | Products::Six => Precision::Highest,
             Products::Three => Precision::High,
             Products::One => Precision::Medium,
         },
-    };
-    let all = planned.iter().map(of);
-    all.max().unwrap_or_default()
+        Planned::Chain(chain) => {
+            let parts = chain.parts.iter().map(|(part, _)| precision(part));
+            parts.max().unwrap_or_default()
+        }
+    }
 }
 
 /// The products that a precision permits.
@@ -154,7 +182,7 @@ fn pack(lowered: &mut Lowered, planned: &mut [Planned]) -> Result<(), CompileErr
     let contracts: Vec<Option<&CpuContract>> = planned
         .iter()
         .map(|planned| match planned {
-            Planned::Loops(_) => None,
+            Planned::Loops(_) | Planned::Chain(_) => None,
             Planned::Contract(contract, ..) => Some(contract.as_ref()),
         })
         .collect();
@@ -259,6 +287,16 @@ fn unit(name: &str, planned: &Planned, target: &CpuTarget) -> Result<Unit, EmitE
             contract: contract.clone(),
             tile: tile.as_ref().map(emit).transpose()?,
             packed_len: *packed,
+        },
+        Planned::Chain(chain) => Unit::Chain {
+            name: name.to_owned(),
+            size: [chain.entries.clone(), chain.rows.clone()],
+            between: chain.between.clone(),
+            parts: chain
+                .parts
+                .iter()
+                .map(|(part, args)| Ok((unit(name, part, target)?, args.clone())))
+                .collect::<Result<_, EmitError>>()?,
         },
     })
 }

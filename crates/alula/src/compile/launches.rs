@@ -9,7 +9,7 @@ use alula_lower::legalize::{Caps, legalize};
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_lower::schedule::schedule;
 use alula_program::{Constant, KernelEntry, Program, Step};
-use alula_tensor::Storage;
+use alula_tensor::{Dim, Storage};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -196,8 +196,16 @@ pub(super) struct Code {
     pub(super) code: Vec<u8>,
     pub(super) features: Vec<String>,
     pub(super) abi: String,
+    /// Scalar evaluations of each launch, about.
+    pub(super) works: Vec<Dim>,
     /// How exact contractions are.
     pub(super) precision: Precision,
+}
+
+/// Scalar evaluations of each launch, about.
+pub(super) fn works(lowered: &Lowered) -> Vec<Dim> {
+    let launches = lowered.launches.iter();
+    launches.map(|launch| launch.work.evaluations()).collect()
 }
 
 /// Puts a program together; `position_of` tells which kernel a launch runs.
@@ -208,8 +216,8 @@ pub(super) fn program(
     code: Code,
 ) -> Program {
     let mut kernels = code.kernels;
-    for (launch, &kernel) in lowered.launches.iter().zip(position_of) {
-        kernels[kernel].work = launch.work.evaluations();
+    for (work, &kernel) in code.works.into_iter().zip(position_of) {
+        kernels[kernel].work = work;
     }
     let mut plans = lowered.plans;
     for step in plans.iter_mut().flat_map(|plan| &mut plan.steps) {

@@ -255,6 +255,7 @@ fn kernels(
                 let (note, kernel) = match &planned {
                     Planned::Loops(kernel) => (None, Some(kernel)),
                     Planned::Contract(contract, tile, _) => (Some(contract), tile.as_ref()),
+                    Planned::Chain(_) => unreachable!("launches are planned one by one"),
                 };
                 let note = note.map(|_| {
                     let text = definition(launch).replace('\n', "\n; ");

@@ -7,7 +7,7 @@ use alula_lower::plan::Lowered;
 use alula_program::Program;
 use alula_wgpu::{EmitError, Emitted};
 
-use super::launches::{Code, NoCode, Words, each, merge, nameless, program as put_together};
+use super::launches::{Code, NoCode, Words, each, merge, nameless, program as put_together, works};
 use super::{CompileError, CompileOptions};
 use crate::{Precision, Target};
 
@@ -39,6 +39,7 @@ pub(super) fn program(lowered: Lowered, options: &CompileOptions) -> Result<Prog
         code: linked.code,
         features: linked.features,
         abi: alula_wgpu::abi(),
+        works: works(&lowered),
         precision: Precision::Highest,
     };
     Ok(put_together(Target::Wgpu, lowered, &position_of, code))

@@ -13,7 +13,7 @@ const UNKNOWN_EXTENT: i64 = 64;
 
 /// When planned memory is alive: from the first to the last step that touches it, and beyond all
 /// for an output.
-pub(crate) fn lifetimes(plan: &mut Plan) {
+pub fn lifetimes(plan: &mut Plan) {
     for (root, life) in lives(plan) {
         if let Place::Arena { first, last } = &mut plan.slots[root].place {
             (*first, *last) = (life.start, life.end);

@@ -1,0 +1,345 @@
+//! Attention as one launch: a product, loops over its rows, and a product of what comes out, run
+//! block by block of rows with what lies between them near.
+//!
+//! After right sides were packed and before results share memory: the launches of a chain run where
+//! the last one did.
+
+use std::collections::BTreeMap;
+
+use alula_cpu::{BLOCK_SYMBOLS, ChainArg, CpuContract, Matrices};
+use alula_kernel::{Kernel, may_share, without_copy};
+use alula_lower::block::block_of_rows;
+use alula_lower::build::{ParamSpec, build_serial};
+use alula_lower::plan::{KernelWork, Launch, Lowered};
+use alula_program::{Place, Plan, SlotId, Step, SymbolOrigin};
+use alula_tensor::Dim;
+
+use super::cpu::Planned;
+use super::launches::{NoCode, Words};
+use super::{CompileError, scalars};
+
+/// Bytes of a packed right side of one entry at most: both are read again for each block of rows.
+const RIGHT_BYTES_MAX: i64 = 1 << 20;
+/// Bytes of a value in between from which a chain of one entry pays.
+const BETWEEN_BYTES_MIN: i64 = 1 << 20;
+/// What an extent that only a run knows is taken to be.
+const UNKNOWN: i64 = 128;
+
+/// Launches that run block by block of rows.
+#[derive(serde::Serialize)]
+pub(super) struct PlannedChain {
+    pub(super) entries: Dim,
+    pub(super) rows: Dim,
+    /// Bytes of a row of each value in between.
+    pub(super) between: Vec<Dim>,
+    pub(super) parts: Vec<(Planned, Vec<ChainArg>)>,
+}
+
+/// A chain that was found in a plan.
+struct Found {
+    matrices: Matrices,
+    /// Positions of the steps, in order.
+    steps: Vec<usize>,
+    /// For each step but the last: which parameter of the next one its result is.
+    read: Vec<usize>,
+    /// Loops over a block of rows, for each step but the first and last.
+    loops: Vec<Kernel>,
+}
+
+/// Puts chains together; `works` are the scalar evaluations of each launch.
+///
+/// # Errors
+/// [`CompileError::Emit`] where loops that the target runs have no words over a block: a defect of
+/// ours.
+pub(super) fn chain(
+    lowered: &mut Lowered,
+    planned: &mut Vec<Planned>,
+    works: &mut Vec<Dim>,
+    words: &Words,
+) -> Result<(), CompileError> {
+    let mut plans = std::mem::take(&mut lowered.plans);
+    let result: Result<(), CompileError> = plans.iter_mut().try_for_each(|plan| {
+        let mut position = 0;
+        while position < plan.steps.len() {
+            match find(plan, position, lowered, planned, words)? {
+                Some(found) => put_together(plan, &found, lowered, planned, works),
+                None => position += 1,
+            }
+        }
+        Ok(())
+    });
+    lowered.plans = plans;
+    result?;
+    for plan in &mut lowered.plans {
+        plan.drop_unnamed_slots();
+        alula_lower::lifetimes(plan);
+    }
+    drop_unlaunched(lowered, planned, works);
+    Ok(())
+}
+
+/// The chain that begins at a step.
+fn find(
+    plan: &Plan,
+    first: usize,
+    lowered: &Lowered,
+    planned: &[Planned],
+    words: &Words,
+) -> Result<Option<Found>, CompileError> {
+    let Some((kernel, args)) = launch(plan, first) else {
+        return Ok(None);
+    };
+    let Planned::Contract(contract, ..) = &planned[kernel] else {
+        return Ok(None);
+    };
+    let Some(matrices) = contract.result_in_blocks().filter(|m| pays(contract, m)) else {
+        return Ok(None);
+    };
+    let mut found = Found {
+        steps: vec![first],
+        read: Vec::new(),
+        loops: Vec::new(),
+        matrices,
+    };
+    let mut value = *args.last().expect("a contraction has a result");
+    while let Some((step, param)) = only_reader(plan, value) {
+        let Some((kernel, args)) = launch(plan, step) else {
+            return Ok(None);
+        };
+        found.steps.push(step);
+        found.read.push(param);
+        let launch = &lowered.launches[kernel];
+        match &planned[kernel] {
+            Planned::Contract(contract, ..) => {
+                let is_last = param == contract.a as usize
+                    && contract.left_in_blocks().as_ref() == Some(&found.matrices)
+                    && is_near(contract);
+                return Ok(is_last.then_some(found));
+            }
+            Planned::Loops(_) => {
+                let launch = scalars::inlined(launch, &lowered.constants);
+                let loops = block(&launch, param, &found.matrices, words);
+                let loops = loops.map_err(|error| defect(plan, step, &launch.name, error))?;
+                let Some(loops) = loops else {
+                    return Ok(None);
+                };
+                found.loops.push(loops);
+                value = *args.last().expect("loops have a result");
+            }
+            Planned::Chain(_) => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+fn defect(plan: &Plan, step: usize, kernel: &str, error: NoCode) -> CompileError {
+    let nodes = match &plan.steps[step] {
+        Step::Launch { name, .. } => name.clone(),
+        _ => String::new(),
+    };
+    let (NoCode::Refused(reason) | NoCode::Failed(reason)) = error;
+    CompileError::Emit {
+        kernel: kernel.to_owned(),
+        nodes,
+        reason: format!("over a block of rows: {reason}"),
+    }
+}
+
+/// The kernel and the arguments of a step that is a launch.
+fn launch(plan: &Plan, step: usize) -> Option<(usize, &[SlotId])> {
+    match &plan.steps[step] {
+        Step::Launch { kernel, args, .. } => Some((*kernel, args)),
+        _ => None,
+    }
+}
+
+/// Whether a chain that begins with this product is faster than its parts.
+fn pays(contract: &CpuContract, matrices: &Matrices) -> bool {
+    let about = |dim: &Dim| dim.eval(&|_| Some(UNKNOWN)).unwrap_or(i64::MAX);
+    let Matrices {
+        entries,
+        rows,
+        cols,
+    } = matrices;
+    let bytes = entries.clone() * rows.clone() * cols.clone() * Dim::new(4);
+    is_near(contract) && (about(entries) > 1 || about(&bytes) >= BETWEEN_BYTES_MIN)
+}
+
+/// Whether the right side is short enough to be read for each block.
+fn is_near(contract: &CpuContract) -> bool {
+    let bytes = contract.right_bytes();
+    let bytes = bytes.and_then(|bytes| bytes.eval(&|_| Some(UNKNOWN)).ok());
+    bytes.is_some_and(|bytes| bytes <= RIGHT_BYTES_MAX)
+}
+
+/// The one launch that reads a value, and as which parameter, if nothing else needs the value.
+fn only_reader(plan: &Plan, value: SlotId) -> Option<(usize, usize)> {
+    let root = value.0 as usize;
+    let is_planned = matches!(plan.slots[root].place, Place::Arena { .. });
+    let is_output = plan.outputs.iter().any(|port| plan.root(port.slot) == root);
+    let gives_symbol = plan.symbols.iter().any(|def| match def.origin {
+        SymbolOrigin::Content { slot, .. } | SymbolOrigin::Extent { slot, .. } => {
+            plan.root(slot) == root
+        }
+        SymbolOrigin::Input { .. } | SymbolOrigin::Defined(_) | SymbolOrigin::Outer => false,
+    });
+    if !is_planned || is_output || gives_symbol {
+        return None;
+    }
+    let mut mentions = Vec::new();
+    for (step, of) in plan.steps.iter().enumerate() {
+        let slots = of.slots().into_iter().enumerate();
+        mentions.extend(
+            slots.filter_map(|(k, slot)| (plan.root(slot) == root).then_some((step, k, slot))),
+        );
+    }
+    // What writes it comes first.
+    let &[_, (step, param, slot)] = mentions.as_slice() else {
+        return None;
+    };
+    let is_whole =
+        plan.offset(slot).is_none() && plan.slots[slot.0 as usize].bytes == plan.slots[root].bytes;
+    is_whole.then_some((step, param))
+}
+
+/// The loops of a launch over a block of rows; `None` where rows need one another.
+fn block(
+    launch: &Launch,
+    param: usize,
+    matrices: &Matrices,
+    words: &Words,
+) -> Result<Option<Kernel>, NoCode> {
+    let KernelWork::Compute(compute) = &launch.work else {
+        return Ok(None);
+    };
+    if param >= compute.operands.len() || launch.layouts.iter().any(Option::is_some) {
+        return Ok(None);
+    }
+    let rows = matrices.entries.clone() * matrices.rows.clone();
+    let Some(block) = block_of_rows(compute, param, [&rows, &matrices.cols], BLOCK_SYMBOLS) else {
+        return Ok(None);
+    };
+    let params: Vec<ParamSpec> = launch.params(&block);
+    let built = build_serial(&launch.name, &block, &params, words.policy);
+    words.finish(built).map(Some)
+}
+
+/// Replaces the steps by one launch where the last of them was.
+fn put_together(
+    plan: &mut Plan,
+    found: &Found,
+    lowered: &mut Lowered,
+    planned: &mut Vec<Planned>,
+    works: &mut Vec<Dim>,
+) {
+    let mut outer: Vec<SlotId> = Vec::new();
+    let mut of_outer: BTreeMap<SlotId, u32> = BTreeMap::new();
+    let mut parts = Vec::new();
+    let mut between = Vec::new();
+    let (mut names, mut operators) = (Vec::new(), Vec::new());
+    let mut work = Dim::new(0);
+    let mut loops = found.loops.iter();
+    for (position, &step) in found.steps.iter().enumerate() {
+        let Step::Launch { kernel, args, name } = &plan.steps[step] else {
+            unreachable!("a chain is of launches");
+        };
+        names.push(name.clone());
+        operators.push(lowered.launches[*kernel].name.clone());
+        work = work + works[*kernel].clone();
+        let is_last = position + 1 == found.steps.len();
+        let read = position.checked_sub(1).map(|before| found.read[before]);
+        let from = between.len().saturating_sub(1) as u32;
+        let mut part = match &planned[*kernel] {
+            Planned::Contract(contract, tile, packed) => {
+                Planned::Contract(contract.clone(), tile.clone(), *packed)
+            }
+            Planned::Loops(_) | Planned::Chain(_) => {
+                let loops = loops.next().expect("loops for each part between");
+                Planned::Loops(loops.clone())
+            }
+        };
+        let written = args.len() - 1;
+        let mut to = None;
+        if !is_last {
+            // Loops may leave their rows where they found them.
+            let stays = match (&mut part, read) {
+                (Planned::Loops(loops), Some(read)) if may_share(loops, written, read) => {
+                    *loops = without_copy(loops, written, read);
+                    true
+                }
+                _ => false,
+            };
+            if !stays {
+                between.push(found.matrices.cols.clone() * Dim::new(4));
+            }
+            to = Some(between.len() as u32 - 1);
+        }
+        let mut own = Vec::with_capacity(args.len());
+        for (param, slot) in args.iter().enumerate() {
+            own.push(match (Some(param) == read, param == written, to) {
+                (true, ..) => ChainArg::Between(from),
+                (_, true, Some(to)) => ChainArg::Between(to),
+                _ => ChainArg::Outer(*of_outer.entry(*slot).or_insert_with(|| {
+                    outer.push(*slot);
+                    outer.len() as u32 - 1
+                })),
+            });
+        }
+        parts.push((part, own));
+    }
+    let last = *found.steps.last().expect("a chain has steps");
+    let kernel = lowered.launches.len();
+    let Some((last_kernel, _)) = launch(plan, last) else {
+        unreachable!("a chain is of launches");
+    };
+    lowered.launches.push(Launch {
+        work: lowered.launches[last_kernel].work.clone(),
+        name: operators.join("_"),
+        constants: Vec::new(),
+        layouts: Vec::new(),
+    });
+    works.push(work);
+    planned.push(Planned::Chain(Box::new(PlannedChain {
+        entries: found.matrices.entries.clone(),
+        rows: found.matrices.rows.clone(),
+        between,
+        parts,
+    })));
+    plan.steps[last] = Step::Launch {
+        kernel,
+        args: outer,
+        name: names.join(" + "),
+    };
+    for &step in found.steps[..found.steps.len() - 1].iter().rev() {
+        plan.steps.remove(step);
+    }
+}
+
+/// Drops launches that no plan runs any more.
+fn drop_unlaunched(lowered: &mut Lowered, planned: &mut Vec<Planned>, works: &mut Vec<Dim>) {
+    let mut place_of = vec![None; lowered.launches.len()];
+    let steps = lowered.plans.iter_mut().flat_map(|plan| &mut plan.steps);
+    for step in steps {
+        if let Step::Launch { kernel, .. } = step {
+            place_of[*kernel] = Some(0);
+        }
+    }
+    for (count, place) in place_of.iter_mut().flatten().enumerate() {
+        *place = count;
+    }
+    for step in lowered.plans.iter_mut().flat_map(|plan| &mut plan.steps) {
+        if let Step::Launch { kernel, .. } = step {
+            *kernel = place_of[*kernel].expect("what is launched stays");
+        }
+    }
+    let keep = |old: &mut usize| {
+        *old += 1;
+        place_of[*old - 1].is_some()
+    };
+    let mut old = 0;
+    lowered.launches.retain(|_| keep(&mut old));
+    let mut old = 0;
+    planned.retain(|_| keep(&mut old));
+    let mut old = 0;
+    works.retain(|_| keep(&mut old));
+}
