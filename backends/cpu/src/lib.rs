@@ -31,7 +31,7 @@ pub use contract::{
 pub use contract::{Layout, NotSupported, TileEpilogue, TileParam, Wanted, plan_contract};
 #[cfg(feature = "device")]
 pub use device::{
-    Buffer, CpuDevice, CpuModule, Launch, LaunchError, LoadError, TARGET, TileKernel,
+    Buffer, CpuDevice, CpuModule, Launch, LaunchError, LoadError, TARGET, TileKernel, TilePlan,
 };
 #[cfg(feature = "emit")]
 pub use emit::{

@@ -4,13 +4,13 @@ use std::sync::PoisonError;
 
 use alula_microkernel::stoppable;
 use alula_program::DeviceError;
-use alula_tensor::{Storage, Symbol};
+use alula_tensor::Storage;
 use smallvec::SmallVec;
 
-use super::TileKernel;
 use super::memory::Memory;
-use super::program::{CpuProgram, Kernel, Right, Work, bind, failed, out_of_memory};
+use super::program::{CpuProgram, Kernel, Right, Work, failed, out_of_memory};
 use super::watch::Stop;
+use super::{TileKernel, TilePlan};
 use crate::{BoundContract, ContractError, ContractOperands, Epilogue, PackedFor, Packing};
 
 /// A right side, and what it is packed for if it is packed.
@@ -50,8 +50,7 @@ impl CpuProgram {
     pub(super) fn run_contract(
         &self,
         kernel: &Kernel,
-        bound: &BoundContract,
-        values: &[i64],
+        (bound, tile): (&BoundContract, Option<&TilePlan>),
         memories: &[Memory],
         stop: Option<&Stop>,
     ) -> Result<(), DeviceError> {
@@ -69,7 +68,7 @@ impl CpuProgram {
                 return Err(fail(format!("operand {position} is overwritten too early")));
             }
         }
-        let others = self.others(kernel, bound.packing(), values, memories)?;
+        let others = self.others(kernel, (bound.packing(), tile), memories)?;
         let run = ContractOperands {
             a: floats(kernel, memories, contract.a)?,
             b: others.b,
@@ -93,10 +92,9 @@ impl CpuProgram {
 
     /// Packs the right side of a contraction if need be, and finds what its epilogue takes.
     pub(super) fn others<'m>(
-        &'m self,
-        kernel: &'m Kernel,
-        packing: &Packing,
-        values: &[i64],
+        &self,
+        kernel: &Kernel,
+        (packing, tile): (&Packing, Option<&'m TilePlan>),
         memories: &[Memory],
     ) -> Result<Others<'m>, DeviceError> {
         let fail = |reason: String| DeviceError::Launch {
@@ -105,14 +103,13 @@ impl CpuProgram {
         };
         let Work::Contract {
             contract,
-            tile,
             right: form,
+            ..
         } = &kernel.work
         else {
             return Err(fail("no contraction".to_owned()));
         };
         let slice = |position: u32| floats(kernel, memories, position);
-        let bind = |symbol: &Symbol| bind(&kernel.symbols, values, symbol);
         let (mut bias, mut residual, mut operands) = (None, None, SmallVec::<[_; 16]>::new());
         match &contract.epilogue {
             Epilogue::Fused {
@@ -135,13 +132,8 @@ impl CpuProgram {
                 }
             }
         }
-        let finish = match tile {
-            Some(index) => {
-                let tile = TileKernel::new(&self.module, *index, &bind, &operands);
-                Some(tile.map_err(|error| failed(kernel, &error))?)
-            }
-            None => None,
-        };
+        let finish = tile.map(|plan| TileKernel::new(plan, &operands));
+        let finish = finish.transpose().map_err(|error| failed(kernel, &error))?;
         let right = slice(contract.b)?;
         let mut own = Vec::new();
         let packed_for = match form {

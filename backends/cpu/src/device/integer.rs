@@ -4,14 +4,14 @@ use std::sync::PoisonError;
 
 use alula_microkernel::{Isa, stoppable};
 use alula_program::DeviceError;
-use alula_tensor::{DType, Storage, Symbol};
+use alula_tensor::{DType, Storage};
 use smallvec::SmallVec;
 
-use super::TileKernel;
 use super::memory::Memory;
-use super::program::{CpuProgram, Kernel, Right, Work, bind, failed, out_of_memory};
+use super::program::{CpuProgram, Kernel, Right, Work, failed, out_of_memory};
 use super::tile::TileResult;
 use super::watch::Stop;
+use super::{TileKernel, TilePlan};
 use crate::contract::ZeroPoints;
 use crate::{BoundInteger, ContractError, CpuContract, Epilogue, IntegerOperands};
 
@@ -32,15 +32,14 @@ impl CpuProgram {
     pub(super) fn run_integer(
         &self,
         kernel: &Kernel,
-        bound: &BoundInteger,
-        values: &[i64],
+        (bound, tile): (&BoundInteger, Option<&TilePlan>),
         memories: &[Memory],
         stop: Option<&Stop>,
     ) -> Result<(), DeviceError> {
         let Work::Contract {
             contract,
-            tile,
             right: form,
+            ..
         } = &kernel.work
         else {
             return Ok(());
@@ -58,8 +57,7 @@ impl CpuProgram {
         };
         let given = given.iter().map(|&position| Ok(memory(position)?.buffer()));
         let given = given.collect::<Result<SmallVec<[_; 16]>, DeviceError>>()?;
-        let bind = |symbol: &Symbol| bind(&kernel.symbols, values, symbol);
-        let finish = TileKernel::new(&self.module, *tile, &bind, &given);
+        let finish = TileKernel::new(tile, &given);
         let mut finish = finish.map_err(|error| failed(kernel, &error))?;
         let hook = finish.store_hook(self.result(kernel, contract, bound, memories)?);
 

@@ -21,7 +21,7 @@ pub(super) struct Memory {
 }
 
 /// Arguments of a launch; those of most kernels fit without an allocation.
-pub(super) type Memories = SmallVec<[Memory; 24]>;
+pub(super) type Memories = SmallVec<[Memory; 12]>;
 
 /// Addresses of the arguments, checked: long enough, and what is written overlaps nothing but what
 /// is exactly the same memory.
@@ -43,7 +43,7 @@ pub(super) fn memories(
     }
     let arena = arena.0.to_mut();
     let (base, arena_len) = (arena.as_mut_ptr(), arena.len());
-    let lent: SmallVec<[Option<(*mut u8, usize)>; 24]> = args
+    let lent: SmallVec<[Option<(*mut u8, usize)>; 12]> = args
         .iter_mut()
         .map(|arg| match arg {
             Arg::HostMut(bytes) => Some((bytes.as_mut_ptr(), bytes.len())),

@@ -18,4 +18,4 @@ pub use cpu::{CpuDevice, TARGET};
 pub use error::{LaunchError, LoadError};
 pub use launch::{Buffer, Launch};
 pub use module::CpuModule;
-pub use tile::TileKernel;
+pub use tile::{TileKernel, TilePlan};

@@ -14,6 +14,7 @@ use super::cpu::TARGET;
 use super::launch::Call;
 use super::memory::{Memory, memories};
 use super::module::Entry;
+use super::tile::TilePlan;
 use super::watch::{Stop, flag, points_per_look, watched};
 use super::{CpuModule, LaunchError, LoadError};
 use crate::entry::CpuEntry;
@@ -65,6 +66,8 @@ struct Bound {
     /// Bytes of each parameter at least, and whether it is written.
     params: Vec<(u64, bool)>,
     work: BoundWork,
+    /// What finishes tiles of a contraction.
+    tile: Option<TilePlan>,
 }
 
 enum BoundWork {
@@ -300,13 +303,30 @@ impl CpuProgram {
                 BoundWork::Chain(Box::new(bound))
             }
         };
-        let bound = Arc::new(Bound { params, work });
+        let tile = self.tile_plan(kernel, &bind)?;
+        let bound = Arc::new(Bound { params, work, tile });
         let mut known = lock();
         if known.len() >= BOUND_MAX {
             known.remove(0);
         }
         known.push((values.to_vec(), Arc::clone(&bound)));
         Ok(bound)
+    }
+
+    /// What finishes tiles of a contraction, if something does.
+    pub(super) fn tile_plan(
+        &self,
+        kernel: &Kernel,
+        bind: &dyn Fn(&Symbol) -> Option<i64>,
+    ) -> Result<Option<TilePlan>, DeviceError> {
+        let Work::Contract {
+            tile: Some(tile), ..
+        } = &kernel.work
+        else {
+            return Ok(None);
+        };
+        let plan = TilePlan::new(&self.module, *tile, bind);
+        plan.map(Some).map_err(|error| failed(kernel, &error))
     }
 
     fn run_loops(
@@ -385,17 +405,15 @@ impl Module for CpuProgram {
             arena,
             launch.args,
         )?;
-        let (symbols, work) = (launch.symbols, launch.work);
+        let (symbols, work, tile) = (launch.symbols, launch.work, bound.tile.as_ref());
         let run = |stop: Option<&Stop>| match &bound.work {
             BoundWork::Loops { entry, points } => {
                 let watch = stop.map(|stop| (stop, points_per_look(*points, work)));
                 self.run_loops(kernel, (*entry, *points), symbols, &memories, watch)
             }
-            BoundWork::Contract(bound) => {
-                self.run_contract(kernel, bound, symbols, &memories, stop)
-            }
-            BoundWork::Integer(bound) => self.run_integer(kernel, bound, symbols, &memories, stop),
-            BoundWork::Chain(bound) => self.run_chain(kernel, bound, symbols, &memories, stop),
+            BoundWork::Contract(bound) => self.run_contract(kernel, (bound, tile), &memories, stop),
+            BoundWork::Integer(bound) => self.run_integer(kernel, (bound, tile), &memories, stop),
+            BoundWork::Chain(bound) => self.run_chain(kernel, bound, &memories, stop),
         };
         match watched(launch.deadline, work, run) {
             (Ok(()), true) => Err(DeviceError::Deadline {

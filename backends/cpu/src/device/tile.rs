@@ -17,35 +17,37 @@ use crate::contract::Place;
 /// Buffers and symbols of a tile kernel at most; the hook keeps them on its stack.
 const SLOTS_MAX: usize = 32;
 
-/// Where the value of a symbol comes from.
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    /// The binding.
-    Fixed(i64),
-    /// The tile: a position in [`TILE_SYMBOLS`].
-    Tile(usize),
-}
-
 /// An extent of the grid of a tile: most are the tile's rows or columns, and a tile is finished
 /// in less time than an expression takes.
-#[derive(Clone, Copy, Debug)]
-enum Extent<'m> {
+#[derive(Clone, Debug)]
+enum Extent {
     Fixed(i64),
     /// The value of a symbol, by its position.
     Symbol(usize),
-    Expression(&'m Dim),
+    Expression(Dim),
+}
+
+/// A tile kernel with its sizes for one binding of symbols: evaluated once, used in many runs.
+#[derive(Debug)]
+pub struct TilePlan {
+    entry: Entry,
+    name: String,
+    names: Vec<Symbol>,
+    /// Name and least bytes of each operand.
+    needed: Vec<(String, u64)>,
+    /// The value of each symbol; of those that a tile decides, any.
+    values: Vec<i64>,
+    /// Positions of symbols that a tile decides, and which of [`TILE_SYMBOLS`] they are.
+    of_tile: Vec<(usize, usize)>,
+    grid: Vec<Extent>,
 }
 
 /// A tile kernel with its operands for one run.
 #[derive(Debug)]
-pub struct TileKernel<'m> {
-    entry: Entry,
-    name: &'m str,
-    names: &'m [Symbol],
-    sources: SmallVec<[Source; SLOTS_MAX]>,
-    grid: SmallVec<[Extent<'m>; 4]>,
+pub struct TileKernel<'p> {
+    plan: &'p TilePlan,
     /// The operands, then two places for the tile.
-    pointers: SmallVec<[*mut u8; SLOTS_MAX]>,
+    pointers: SmallVec<[*mut u8; 8]>,
     /// Where sums of integers go.
     result: Option<TileResult>,
     failed: AtomicBool,
@@ -76,18 +78,16 @@ struct Part {
 // SAFETY: the pointers are only handed on to the kernel, which reads the operands.
 unsafe impl Sync for TileKernel<'_> {}
 
-impl<'m> TileKernel<'m> {
-    /// Checks a tile kernel's operands (those of its parameters before the last two).
+impl TilePlan {
+    /// Evaluates a tile kernel's sizes under a binding.
     ///
     /// # Errors
-    /// [`LaunchError`] if the kernel does not exist or is no tile kernel, an operand is missing or
-    /// too short, or a symbol is unbound.
+    /// [`LaunchError`] if the kernel does not exist or is no tile kernel, or a symbol is unbound.
     pub fn new(
-        module: &'m CpuModule,
+        module: &CpuModule,
         index: usize,
         bind: &dyn Fn(&Symbol) -> Option<i64>,
-        operands: &[Buffer],
-    ) -> Result<TileKernel<'m>, LaunchError> {
+    ) -> Result<TilePlan, LaunchError> {
         let count = module.kernels().len();
         let missing = || LaunchError::NoKernel { index, count };
         let entry = module.entry(index).ok_or_else(missing)?;
@@ -97,16 +97,15 @@ impl<'m> TileKernel<'m> {
             kernel: name.to_owned(),
             detail,
         };
-        let wanted = kernel.params.len();
-        if wanted != operands.len() + 2 || wanted.max(kernel.symbols.len()) > SLOTS_MAX {
-            return Err(LaunchError::Count {
-                kernel: name.to_owned(),
-                what: "buffers",
-                wanted,
-                given: operands.len() + 2,
-            });
+        let most = kernel.params.len().max(kernel.symbols.len());
+        let Some(operands) = kernel.params.len().checked_sub(2) else {
+            return Err(size("it takes no tile".to_owned()));
+        };
+        if most > SLOTS_MAX {
+            return Err(size(format!("{most} buffers or symbols")));
         }
-        for (param, buffer) in kernel.params.iter().zip(operands) {
+        let mut needed = Vec::with_capacity(operands);
+        for param in &kernel.params[..operands] {
             let elements = param
                 .elements
                 .eval(bind)
@@ -122,51 +121,71 @@ impl<'m> TileKernel<'m> {
                     param,
                 });
             }
-            if (buffer.bytes as u64) < bytes {
+            needed.push((param.name.clone(), bytes));
+        }
+        let (mut values, mut of_tile) = (Vec::new(), Vec::new());
+        for (position, symbol) in kernel.symbols.iter().enumerate() {
+            let known = TILE_SYMBOLS.iter().position(|name| *name == symbol.name());
+            if let Some(known) = known {
+                of_tile.push((position, known));
+                values.push(0);
+                continue;
+            }
+            let unbound = || size(format!("{} is not bound", symbol.name()));
+            values.push(bind(symbol).ok_or_else(unbound)?);
+        }
+        let extent = |extent: &Dim| {
+            let symbol = extent.as_symbol();
+            let position = |symbol| kernel.symbols.iter().position(|name| name == symbol);
+            match (extent.as_const(), symbol.and_then(position)) {
+                (Some(extent), _) => Extent::Fixed(extent),
+                (None, Some(position)) => Extent::Symbol(position),
+                (None, None) => Extent::Expression(extent.clone()),
+            }
+        };
+        Ok(TilePlan {
+            entry,
+            name: name.to_owned(),
+            names: kernel.symbols.clone(),
+            needed,
+            values,
+            of_tile,
+            grid: kernel.grid.iter().map(extent).collect(),
+        })
+    }
+}
+
+impl<'p> TileKernel<'p> {
+    /// Checks a tile kernel's operands (those of its parameters before the last two). They and the
+    /// module of the plan must be there as long as the kernel is used.
+    ///
+    /// # Errors
+    /// [`LaunchError`] if an operand is missing or too short.
+    pub fn new(plan: &'p TilePlan, operands: &[Buffer]) -> Result<TileKernel<'p>, LaunchError> {
+        if plan.needed.len() != operands.len() {
+            return Err(LaunchError::Count {
+                kernel: plan.name.clone(),
+                what: "buffers",
+                wanted: plan.needed.len() + 2,
+                given: operands.len() + 2,
+            });
+        }
+        for ((param, wanted), buffer) in plan.needed.iter().zip(operands) {
+            if (buffer.bytes as u64) < *wanted {
                 return Err(LaunchError::Short {
-                    kernel: name.to_owned(),
-                    param: param.name.clone(),
-                    wanted: bytes,
+                    kernel: plan.name.clone(),
+                    param: param.clone(),
+                    wanted: *wanted,
                     given: buffer.bytes,
                 });
             }
         }
-        let mut sources = SmallVec::new();
-        for symbol in &kernel.symbols {
-            let of_tile = TILE_SYMBOLS.iter().position(|name| *name == symbol.name());
-            sources.push(match of_tile {
-                Some(position) => Source::Tile(position),
-                None => {
-                    let value = bind(symbol);
-                    let unbound = || size(format!("{} is not bound", symbol.name()));
-                    Source::Fixed(value.ok_or_else(unbound)?)
-                }
-            });
-        }
-        let mut pointers: SmallVec<[*mut u8; SLOTS_MAX]> =
-            operands.iter().map(|buffer| buffer.pointer).collect();
-        pointers.extend([std::ptr::null_mut(); 2]);
-        let names = kernel.symbols.as_slice();
-        let extent = |extent: &'m Dim| {
-            let symbol = extent.as_symbol();
-            let position = |symbol| names.iter().position(|name| name == symbol);
-            match (extent.as_const(), symbol.and_then(position)) {
-                (Some(extent), _) => Extent::Fixed(extent),
-                (None, Some(position)) => Extent::Symbol(position),
-                (None, None) => Extent::Expression(extent),
-            }
-        };
-        let grid = kernel.grid.iter().map(extent).collect();
-        let failed = AtomicBool::new(false);
+        let pointers = operands.iter().map(|buffer| buffer.pointer);
         Ok(TileKernel {
-            entry,
-            name,
-            names,
-            sources,
-            grid,
-            pointers,
+            plan,
+            pointers: pointers.chain([std::ptr::null_mut(); 2]).collect(),
             result: None,
-            failed,
+            failed: AtomicBool::new(false),
         })
     }
 
@@ -197,7 +216,7 @@ impl<'m> TileKernel<'m> {
         if self.failed.load(Ordering::Relaxed) {
             let detail = "the grid of a tile could not be evaluated".to_owned();
             return Err(LaunchError::Failed {
-                kernel: self.name.to_owned(),
+                kernel: self.plan.name.clone(),
                 detail,
             });
         }
@@ -219,21 +238,20 @@ impl<'m> TileKernel<'m> {
             part.strides[1] as usize,
         ]
         .map(|value| value as i64);
+        let plan = self.plan;
         let mut symbols = [0_i64; SLOTS_MAX];
-        for (slot, source) in symbols.iter_mut().zip(&self.sources) {
-            *slot = match *source {
-                Source::Fixed(value) => value,
-                Source::Tile(position) => values[position],
-            };
+        symbols[..plan.values.len()].copy_from_slice(&plan.values);
+        for &(position, of_tile) in &plan.of_tile {
+            symbols[position] = values[of_tile];
         }
         let bind = |symbol: &Symbol| {
-            let position = self.names.iter().position(|name| name == symbol)?;
+            let position = plan.names.iter().position(|name| name == symbol)?;
             symbols.get(position).copied()
         };
-        let points = self.grid.iter().try_fold(1_i64, |points, extent| {
-            let extent = match *extent {
-                Extent::Fixed(extent) => extent,
-                Extent::Symbol(position) => symbols[position],
+        let points = plan.grid.iter().try_fold(1_i64, |points, extent| {
+            let extent = match extent {
+                Extent::Fixed(extent) => *extent,
+                Extent::Symbol(position) => symbols[*position],
                 Extent::Expression(extent) => extent.eval(&bind).ok()?,
             };
             points.checked_mul(extent.max(0))
@@ -248,7 +266,7 @@ impl<'m> TileKernel<'m> {
         pointers[..count].copy_from_slice(&self.pointers);
         pointers[count - 2..count].copy_from_slice(&part.at);
         // SAFETY: operands were checked when this was made; the tile is the caller's.
-        unsafe { (self.entry)(pointers.as_ptr(), symbols.as_ptr(), 0, points) };
+        unsafe { (plan.entry)(pointers.as_ptr(), symbols.as_ptr(), 0, points) };
     }
 }
 

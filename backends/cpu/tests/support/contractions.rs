@@ -2,7 +2,7 @@
 
 use alula_cpu::{
     Buffer, ContractOperands, CpuContract, CpuModule, CpuTarget, Dump, Epilogue, Layout,
-    TileEpilogue, TileKernel, Wanted, emit_kernel, link, plan_contract,
+    TileEpilogue, TileKernel, TilePlan, Wanted, emit_kernel, link, plan_contract,
 };
 use alula_kernel::interpret::evaluate;
 use alula_kernel::{
@@ -264,13 +264,17 @@ pub(crate) fn check(
     let mut c = vec![f32::NAN; result.elements.as_const().expect("constant") as usize];
     let mut scratch = vec![0_u8; bound.scratch_bytes(pool.threads())];
     let module = tile.as_ref().map(compile_tile);
-    let kernel = module.as_ref().zip(tile.as_ref()).map(|(module, tile)| {
+    let tile_plan = module
+        .as_ref()
+        .map(|module| TilePlan::new(module, 0, &no_symbols));
+    let tile_plan = tile_plan.map(|plan| plan.expect("a tile kernel"));
+    let kernel = tile_plan.as_ref().zip(tile.as_ref()).map(|(plan, tile)| {
         let given: Vec<Buffer> = tile
             .operands
             .iter()
             .map(|&operand| Buffer::read(bytes(&buffers[operand as usize])))
             .collect();
-        TileKernel::new(module, 0, &no_symbols, &given).expect("a tile kernel")
+        TileKernel::new(plan, &given).expect("its operands")
     });
     let slice = |position: u32| {
         let buffer = &buffers[position as usize];

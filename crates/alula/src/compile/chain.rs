@@ -22,8 +22,9 @@ use super::{CompileError, scalars};
 const RIGHT_BYTES_MAX: i64 = 1 << 20;
 /// Bytes of a value in between from which a chain of one entry pays.
 const BETWEEN_BYTES_MIN: i64 = 1 << 20;
-/// What an extent that only a run knows is taken to be.
-const UNKNOWN: i64 = 128;
+/// What an extent that only a run knows is taken to be: at least this where a chain needs work
+/// enough for all threads, and about this where it needs little to be near.
+const UNKNOWN: [i64; 2] = [1, 128];
 
 /// Launches that run block by block of rows.
 #[derive(serde::Serialize)]
@@ -155,7 +156,7 @@ fn launch(plan: &Plan, step: usize) -> Option<(usize, &[SlotId])> {
 
 /// Whether a chain that begins with this product is faster than its parts.
 fn pays(contract: &CpuContract, matrices: &Matrices) -> bool {
-    let about = |dim: &Dim| dim.eval(&|_| Some(UNKNOWN)).unwrap_or(i64::MAX);
+    let about = |dim: &Dim| dim.eval(&|_| Some(UNKNOWN[0])).unwrap_or(0);
     let Matrices {
         entries,
         rows,
@@ -168,7 +169,7 @@ fn pays(contract: &CpuContract, matrices: &Matrices) -> bool {
 /// Whether the right side is short enough to be read for each block.
 fn is_near(contract: &CpuContract) -> bool {
     let bytes = contract.right_bytes();
-    let bytes = bytes.and_then(|bytes| bytes.eval(&|_| Some(UNKNOWN)).ok());
+    let bytes = bytes.and_then(|bytes| bytes.eval(&|_| Some(UNKNOWN[1])).ok());
     bytes.is_some_and(|bytes| bytes <= RIGHT_BYTES_MAX)
 }
 

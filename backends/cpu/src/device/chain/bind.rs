@@ -51,7 +51,8 @@ impl CpuProgram {
                     };
                     let bound = plan.bind_blocks(&bind, side, block);
                     let bound = bound.map_err(|error| fail(error.to_string()))?;
-                    BoundPart::Contract(Box::new(bound))
+                    let tile = self.tile_plan(contract, &bind)?;
+                    BoundPart::Contract(Box::new(bound), tile)
                 }
             });
         }

@@ -7,6 +7,7 @@ use alula_tensor::Dim;
 
 use super::module::Entry;
 use super::program::{Kernel, Right, Work};
+use super::tile::TilePlan;
 use crate::ChainArg;
 use crate::contract::BlockContract;
 
@@ -14,7 +15,7 @@ use crate::contract::BlockContract;
 /// it stays in the second-level cache.
 const BETWEEN_BYTES: usize = 384 << 10;
 /// Blocks that there are at least, for as many threads, if rows are enough.
-const BLOCKS_MIN: usize = 8;
+const BLOCKS_MIN: usize = 32;
 /// What the rows of a block are a multiple of: those of a register tile.
 const ROWS_STEP: usize = 16;
 const ALIGN: usize = 64;
@@ -54,11 +55,9 @@ pub(super) struct BoundChain {
 
 enum BoundPart {
     /// A function with its grid and what its symbols are.
-    Loops {
-        entry: Entry,
-        symbols: Vec<Source>,
-    },
-    Contract(Box<BlockContract>),
+    Loops { entry: Entry, symbols: Vec<Source> },
+    /// A contraction, and what finishes its tiles.
+    Contract(Box<BlockContract>, Option<TilePlan>),
 }
 
 /// Where the value of a symbol of loops comes from.
@@ -87,7 +86,7 @@ impl BoundChain {
     fn scratch_bytes(&self) -> usize {
         let contracts = self.parts.iter().map(|part| match part {
             BoundPart::Loops { .. } => 0,
-            BoundPart::Contract(contract) => contract.scratch_bytes(),
+            BoundPart::Contract(contract, _) => contract.scratch_bytes(),
         });
         let between: usize = self.between.iter().map(|b| b.next_multiple_of(ALIGN)).sum();
         ALIGN + between + contracts.max().unwrap_or(0).next_multiple_of(ALIGN)
@@ -97,7 +96,7 @@ impl BoundChain {
     pub(super) fn launch_bytes(&self, chain: &Chain, threads: usize) -> usize {
         let parts = chain.parts.iter().zip(&self.parts);
         let packed = parts.map(|(part, bound)| match (&part.work, bound) {
-            (PartWork::Contract(kernel), BoundPart::Contract(bound)) if !is_packed(kernel) => {
+            (PartWork::Contract(kernel), BoundPart::Contract(bound, _)) if !is_packed(kernel) => {
                 let elements = bound.packing().elements();
                 elements.map_or(0, |elements| elements.saturating_mul(4))
             }

@@ -76,7 +76,6 @@ impl CpuProgram {
         &self,
         kernel: &Kernel,
         bound: &BoundChain,
-        values: &[i64],
         memories: &[Memory],
         stop: Option<&Stop>,
     ) -> Result<(), DeviceError> {
@@ -88,7 +87,7 @@ impl CpuProgram {
             reason,
         };
         let parts = chain.parts.iter().zip(&bound.parts);
-        let parts = parts.map(|(part, bound)| self.ready(part, bound, values, memories));
+        let parts = parts.map(|(part, bound)| self.ready(part, bound, memories));
         let parts = parts.collect::<Result<Vec<_>, DeviceError>>()?;
         let each = bound.scratch_bytes();
         let mut scratch = self.take_bytes(each.saturating_mul(self.pool.threads()))?;
@@ -131,7 +130,6 @@ impl CpuProgram {
         &'r self,
         part: &'r Part,
         bound: &'r BoundPart,
-        values: &[i64],
         memories: &[Memory],
     ) -> Result<Ready<'r>, DeviceError> {
         let defect = |reason: &str| DeviceError::BadCode(reason.to_owned());
@@ -152,13 +150,14 @@ impl CpuProgram {
                 symbols,
                 buffers: places,
             }),
-            (PartWork::Contract(kernel), BoundPart::Contract(bound)) => {
+            (PartWork::Contract(kernel), BoundPart::Contract(bound, tile)) => {
                 let Work::Contract { contract, .. } = &kernel.work else {
                     return Err(defect("a part is no contraction"));
                 };
                 let own: Memories = places.iter().map(|place| place.memory()).collect();
                 // What lies in between is none of these.
-                let others = self.others(kernel, bound.packing(), values, &own)?;
+                let tile = tile.as_ref();
+                let others = self.others(kernel, (bound.packing(), tile), &own)?;
                 floats(kernel, &own, contract.a)?;
                 floats(kernel, &own, own.len() as u32 - 1)?;
                 Ok(Ready::Contract {
