@@ -25,8 +25,10 @@ use crate::{
 
 /// Sizes that are kept for each kernel.
 const BOUND_MAX: usize = 16;
-/// Grid points that a part of a launch has at least: each is some microseconds of work.
+/// Grid points that a part of a launch has at least: most are some microseconds of work.
 const PART_POINTS: i64 = 4;
+/// Scalar evaluations for which a part may have fewer: a point may be all steps of a recurrence.
+const PART_WORK: u64 = 1 << 16;
 
 /// A kernel that can be launched.
 pub(super) struct Kernel {
@@ -332,7 +334,7 @@ impl CpuProgram {
     fn run_loops(
         &self,
         kernel: &Kernel,
-        (entry, points): (Entry, i64),
+        (entry, points, work): (Entry, i64, u64),
         values: &[i64],
         memories: &[Memory],
         watch: Option<(&Stop, i64)>,
@@ -345,7 +347,10 @@ impl CpuProgram {
             buffers: pointers.as_ptr(),
             symbols: values,
         };
-        let parts = usize::try_from(points / PART_POINTS).unwrap_or(usize::MAX);
+        let by_work = i64::try_from(work / PART_WORK)
+            .unwrap_or(i64::MAX)
+            .min(points);
+        let parts = usize::try_from((points / PART_POINTS).max(by_work)).unwrap_or(usize::MAX);
         // SAFETY: the arguments are borrowed for this call, long enough, and what is written
         // overlaps nothing else.
         let done = unsafe { call.spread(&self.pool, parts, points, watch) };
@@ -409,7 +414,7 @@ impl Module for CpuProgram {
         let run = |stop: Option<&Stop>| match &bound.work {
             BoundWork::Loops { entry, points } => {
                 let watch = stop.map(|stop| (stop, points_per_look(*points, work)));
-                self.run_loops(kernel, (*entry, *points), symbols, &memories, watch)
+                self.run_loops(kernel, (*entry, *points, work), symbols, &memories, watch)
             }
             BoundWork::Contract(bound) => self.run_contract(kernel, (bound, tile), &memories, stop),
             BoundWork::Integer(bound) => self.run_integer(kernel, (bound, tile), &memories, stop),
