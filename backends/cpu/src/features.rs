@@ -1,5 +1,6 @@
 //! Which optional instructions code may use: recorded when it is compiled, checked when loaded.
 
+use alula_microkernel::{Isa, IsaError};
 use serde::{Deserialize, Serialize};
 
 /// Architecture and instruction-set extensions that machine code relies on.
@@ -26,11 +27,33 @@ impl CpuFeatures {
         }
     }
 
-    /// Whether this machine rounds a product and a sum once, in one instruction.
+    /// What code may use here: all of [`CpuFeatures::host`], or what
+    /// [`ISA_VARIABLE`](crate::ISA_VARIABLE) leaves of it, so that a forced family stands for a
+    /// processor that has no more.
+    ///
+    /// # Errors
+    /// [`IsaError`] if the variable names no family, or one that this processor lacks.
+    pub fn usable() -> Result<CpuFeatures, IsaError> {
+        let host = CpuFeatures::host();
+        Ok(match Isa::forced()? {
+            None => host,
+            Some(isa) => host.up_to(isa),
+        })
+    }
+
+    /// These without what a processor lacks whose best family of micro-kernels is `isa`.
+    #[must_use]
+    pub fn up_to(mut self, isa: Isa) -> CpuFeatures {
+        self.extensions.retain(|name| is_within(name, isa));
+        self
+    }
+
+    /// Whether a product and a sum are rounded once, in one instruction.
     #[cfg(feature = "emit")]
-    pub(crate) fn host_has_fma() -> bool {
+    pub(crate) fn has_fma() -> bool {
         #[cfg(target_arch = "x86_64")]
-        return std::is_x86_feature_detected!("fma");
+        return std::is_x86_feature_detected!("fma")
+            && Isa::forced().is_ok_and(|isa| isa.is_none_or(|isa| is_within("fma", isa)));
         #[cfg(not(target_arch = "x86_64"))]
         true
     }
@@ -55,6 +78,16 @@ impl CpuFeatures {
     }
 }
 
+/// Whether processors up to a family of micro-kernels have an extension. The levels are those of the
+/// x86-64 psABI: what is not of the second came with AVX2 or after it.
+fn is_within(extension: &str, isa: Isa) -> bool {
+    match isa {
+        Isa::Portable => extension.starts_with("sse") || matches!(extension, "ssse3" | "popcnt"),
+        Isa::Neon | Isa::Avx2 => !extension.starts_with("avx512"),
+        Isa::Avx512 | Isa::Amx => true,
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 fn detected() -> Vec<(&'static str, bool)> {
     macro_rules! detect {
@@ -69,4 +102,25 @@ fn detected() -> Vec<(&'static str, bool)> {
 #[cfg(not(target_arch = "x86_64"))]
 fn detected() -> Vec<(&'static str, bool)> {
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_leaves_out_what_came_after_it() {
+        let names = [
+            "avx", "avx2", "avx512f", "bmi2", "fma", "popcnt", "sse4.1", "ssse3",
+        ];
+        let all = CpuFeatures {
+            arch: "x86_64".to_owned(),
+            extensions: names.map(str::to_owned).to_vec(),
+        };
+        let left = |isa| all.clone().up_to(isa).extensions.join(" ");
+        assert_eq!(left(Isa::Amx), names.join(" "));
+        assert_eq!(left(Isa::Avx512), names.join(" "));
+        assert_eq!(left(Isa::Avx2), "avx avx2 bmi2 fma popcnt sse4.1 ssse3");
+        assert_eq!(left(Isa::Portable), "popcnt sse4.1 ssse3");
+    }
 }

@@ -1,5 +1,6 @@
 //! Why code could not be loaded or launched.
 
+use alula_microkernel::{ISA_VARIABLE, IsaError};
 use alula_tensor::DimError;
 use thiserror::Error;
 
@@ -12,6 +13,15 @@ pub enum LoadError {
         /// The first missing thing.
         missing: String,
     },
+    /// The code needs something that the family which the user forces goes without.
+    #[error("the code needs {missing}, which {ISA_VARIABLE} leaves out")]
+    LeftOut {
+        /// The first missing thing.
+        missing: String,
+    },
+    /// The variable that forces a family names none of this machine.
+    #[error(transparent)]
+    Variable(#[from] IsaError),
     /// A kernel lies outside of the code.
     #[error("kernel {kernel} lies outside of the code section")]
     Bounds {

@@ -19,8 +19,9 @@ impl CpuModule {
     /// Loads code.
     ///
     /// # Errors
-    /// [`LoadError`] if this machine lacks what the code relies on, a kernel lies outside of it,
-    /// or there is no memory. Nothing has been executed then.
+    /// [`LoadError`] if this machine lacks what the code relies on, or
+    /// [`ISA_VARIABLE`](crate::ISA_VARIABLE) leaves it out, a kernel lies outside of it, or there is
+    /// no memory. Nothing has been executed then.
     ///
     /// # Safety
     /// The code was made by this crate's `emit` and is unchanged since: it is as trusted as an
@@ -28,6 +29,9 @@ impl CpuModule {
     pub unsafe fn load(code: &CpuCode) -> Result<CpuModule, LoadError> {
         if let Some(missing) = code.features.missing_on(&CpuFeatures::host()) {
             return Err(LoadError::Features { missing });
+        }
+        if let Some(missing) = code.features.missing_on(&CpuFeatures::usable()?) {
+            return Err(LoadError::LeftOut { missing });
         }
         for kernel in &code.kernels {
             let end = kernel.offset.checked_add(kernel.len);

@@ -239,7 +239,10 @@ impl CpuProgram {
         // SAFETY: a program is as trusted as an executable, as `CpuDevice::load` says.
         let module = unsafe { CpuModule::load(&code) }.map_err(|error| match error {
             LoadError::Bounds { .. } => DeviceError::BadCode(error.to_string()),
-            LoadError::Features { .. } | LoadError::Memory { .. } => unavailable(error.to_string()),
+            LoadError::Features { .. }
+            | LoadError::LeftOut { .. }
+            | LoadError::Variable(_)
+            | LoadError::Memory { .. } => unavailable(error.to_string()),
         })?;
         Ok(CpuProgram {
             program,

@@ -19,7 +19,7 @@ pub fn is_native(op: ScalarOp, dtype: DType) -> bool {
         Neg | Abs | Sign | Floor | Ceil | Round | Trunc | Sqrt | Not | IsNan | IsInf | Add
         | Sub | Mul | Div | FloorDiv | Min | Max | And | Or | Xor | Shl | Shr | Eq | Ne | Lt
         | Le | Gt | Ge => true,
-        Fma => CpuFeatures::host_has_fma(),
+        Fma => CpuFeatures::has_fma(),
         Rem | FloorMod => class != DTypeClass::Float,
         Exp | Log | Expm1 | Log1p | Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh | Tanh
         | Asinh | Acosh | Atanh | Erf | Erfc | Pow => false,

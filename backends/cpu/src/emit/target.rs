@@ -6,7 +6,7 @@ use cranelift_codegen::isa::{self, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 
 use super::EmitError;
-use crate::{CpuFeatures, Isa};
+use crate::CpuFeatures;
 
 /// Extension names of Rust and the flags of the code generator.
 const FLAGS: [(&str, &str); 14] = [
@@ -34,28 +34,22 @@ pub struct CpuTarget {
 }
 
 impl CpuTarget {
-    /// This machine, as far as the family that [`ISA_VARIABLE`](crate::ISA_VARIABLE) names goes.
+    /// What code may use on this machine: [`CpuFeatures::usable`].
     ///
     /// # Errors
     /// [`EmitError::Target`] if the code generator does not know the architecture, a baseline
     /// extension is missing (SSE4.1 on x86-64: without it rounding would be a library call), or
-    /// the variable names no family of this machine.
+    /// [`ISA_VARIABLE`](crate::ISA_VARIABLE) names no family of this machine.
     pub fn host() -> Result<CpuTarget, EmitError> {
-        let fail = |error: &dyn std::fmt::Display| EmitError::Target {
-            detail: error.to_string(),
-        };
-        match Isa::current().map_err(|error| fail(&error))? {
-            Isa::Avx512 | Isa::Amx => CpuTarget::with_features(CpuFeatures::host()),
-            Isa::Portable | Isa::Avx2 | Isa::Neon => CpuTarget::narrow(),
-        }
+        CpuTarget::with_features(usable()?)
     }
 
-    /// This machine without wide loops: everything is the code generator's.
+    /// As [`CpuTarget::host`] without wide loops: everything is the code generator's.
     ///
     /// # Errors
     /// As [`CpuTarget::host`].
     pub fn narrow() -> Result<CpuTarget, EmitError> {
-        let mut features = CpuFeatures::host();
+        let mut features = usable()?;
         features
             .extensions
             .retain(|name| !name.starts_with("avx512"));
@@ -107,6 +101,12 @@ impl CpuTarget {
     pub fn features(&self) -> &CpuFeatures {
         &self.features
     }
+}
+
+fn usable() -> Result<CpuFeatures, EmitError> {
+    CpuFeatures::usable().map_err(|error| EmitError::Target {
+        detail: error.to_string(),
+    })
 }
 
 /// The target's name as the code generator spells it. The calling convention follows from it.
