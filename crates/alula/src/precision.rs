@@ -23,6 +23,18 @@ impl Precision {
     /// Every precision.
     pub const ALL: [Precision; 3] = [Precision::Highest, Precision::High, Precision::Medium];
 
+    /// By how much a product of two numbers may be off, relative to itself, where one of `f32` is
+    /// not: what the bf16 parts that are taken of the numbers leave over.
+    pub const fn rounding(self) -> f64 {
+        match self {
+            Precision::Highest => 0.0,
+            // Two parts leave 2^-18 of each number, and the product of the lesser parts goes, too.
+            Precision::High => 3.0 / 262_144.0,
+            // One part leaves 2^-9 of each number.
+            Precision::Medium => 1.0 / 256.0,
+        }
+    }
+
     /// What contractions on a target of this machine are at the least exact if this is asked for,
     /// and why they are not this.
     pub fn on(self, target: Target) -> (Precision, Option<&'static str>) {

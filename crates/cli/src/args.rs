@@ -300,6 +300,9 @@ pub(crate) struct Corpus {
     /// On what
     #[arg(long, value_delimiter = ',', default_value = "cpu")]
     pub(crate) target: Vec<Target>,
+    /// How exact contractions of f32 are, which decides how far outputs may be off
+    #[arg(long, default_value_t)]
+    pub(crate) precision: Precision,
     /// Only models whose name contains one of these
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
@@ -325,6 +328,9 @@ pub(crate) struct Conformance {
     /// On what: targets, or ptx for CUDA's code in the interpreter
     #[arg(long, value_delimiter = ',', default_value = "cpu")]
     pub(crate) target: Vec<Place>,
+    /// How exact contractions of f32 are: highest, high, medium
+    #[arg(long, default_value_t)]
+    pub(crate) precision: Precision,
     /// Generated cases of single operators instead, which two other evaluators judge
     #[arg(long)]
     pub(crate) judged: bool,

@@ -9,6 +9,9 @@ pub(crate) struct Distance {
     pub(crate) worst_abs: f64,
     /// The same over the largest finite reference element; the absolute one where that is 0.
     pub(crate) worst_rel: f64,
+    /// Root of the mean square of differences over that of the finite reference elements; that of
+    /// differences where those are all 0.
+    pub(crate) rms_rel: f64,
     /// What makes the two no approximation of one another at all.
     pub(crate) reason: Option<String>,
 }
@@ -18,6 +21,7 @@ impl Distance {
         Distance {
             worst_abs: f64::INFINITY,
             worst_rel: f64::INFINITY,
+            rms_rel: f64::INFINITY,
             reason: Some(reason),
         }
     }
@@ -73,9 +77,11 @@ fn tensors(actual: &Tensor, expected: &Tensor) -> Distance {
     }
     let (a, b) = (actual.to_f64s(), expected.to_f64s());
     let (mut worst, mut largest) = (0.0_f64, 0.0_f64);
+    let (mut squares, mut reference) = (0.0_f64, 0.0_f64);
     for (index, (a, b)) in a.iter().zip(&b).enumerate() {
         if b.is_finite() {
             largest = largest.max(b.abs());
+            reference += b * b;
         }
         if a == b || (a.is_nan() && b.is_nan()) {
             continue;
@@ -84,13 +90,15 @@ fn tensors(actual: &Tensor, expected: &Tensor) -> Distance {
             return Distance::different(format!("element {index} is {a}, not {b}"));
         }
         worst = worst.max((a - b).abs());
+        squares += (a - b) * (a - b);
     }
+    let over = |far: f64, all: f64| if all > 0.0 { far / all } else { far };
     Distance {
         worst_abs: worst,
-        worst_rel: if largest > 0.0 {
-            worst / largest
-        } else {
-            worst
+        worst_rel: over(worst, largest),
+        rms_rel: match reference > 0.0 {
+            true => (squares / reference).sqrt(),
+            false => (squares / a.len() as f64).sqrt(),
         },
         reason: None,
     }
@@ -100,6 +108,7 @@ fn exact() -> Distance {
     Distance {
         worst_abs: 0.0,
         worst_rel: 0.0,
+        rms_rel: 0.0,
         reason: None,
     }
 }
@@ -144,6 +153,7 @@ mod tests {
     fn errors_are_relative_to_the_largest_element() {
         let far = distance(&floats(&[1.5, 10.0]), &floats(&[1.0, 10.0]));
         assert_eq!((far.worst_abs, far.worst_rel), (0.5, 0.05));
+        assert!((far.rms_rel - 0.5 / 101_f64.sqrt()).abs() < 1e-12);
         assert!(far.is_within(0.05) && !far.is_within(0.04));
     }
 

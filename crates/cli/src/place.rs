@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use alula::{Device, Error, Model, Session, Target};
+use alula::{Device, Error, Model, Precision, Session, Target};
 
 /// On what a test runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ impl Place {
         }
     }
 
-    /// Opens the device, for one thread.
-    pub(crate) fn open(self) -> Result<Opened, Error> {
+    /// Opens the device, for one thread, and for models of a precision.
+    pub(crate) fn open(self, precision: Precision) -> Result<Opened, Error> {
         let device = match self {
             Place::Here(Target::Reference) => None,
             Place::Here(target) => Some(alula::open_device(target, 1)?),
@@ -32,6 +32,7 @@ impl Place {
         };
         Ok(Opened {
             target: self.target(),
+            precision,
             device,
         })
     }
@@ -60,6 +61,8 @@ impl FromStr for Place {
 /// A place whose device is open; models share it.
 pub(crate) struct Opened {
     pub(crate) target: Target,
+    /// What models are compiled with.
+    pub(crate) precision: Precision,
     /// The reference has none.
     device: Option<Box<dyn Device>>,
 }

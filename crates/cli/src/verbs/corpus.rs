@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use alula::{Model, Target, Value};
 use serde_json::{Value as Json, json};
 
-use self::references::{compare, load, records, spreads};
+use self::references::{Bound, compare, load, records, spreads};
 use super::{cache, catch};
 use crate::args::{Corpus, Global};
 use crate::failure::Failure;
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Corpus, global: &Global) -> Result<(), Failure> {
         for &target in &args.target {
             bar.set_message(format!("{name} {target}"));
             let references = cache.join("references").join(name);
-            let outcome = match catch(|| one(args, path, &references, target)) {
+            let outcome = match catch(|| one(args, (name, path), &references, target)) {
                 Ok(outcome) => outcome,
                 Err(panic) => Outcome::failed("crash", panic),
             };
@@ -70,7 +70,8 @@ pub(crate) fn run(args: &Corpus, global: &Global) -> Result<(), Failure> {
             if global.json {
                 out::line(json!({
                     "model": name, "target": target.name(), "status": outcome.status,
-                    "worst_rel_to_max": worst, "bound": bound, "seconds": outcome.seconds,
+                    "precision": args.precision.on(target).0.name(),
+                    "worst_rel": worst, "bound": bound, "seconds": outcome.seconds,
                     "reason": outcome.reason,
                 }));
                 continue;
@@ -138,7 +139,7 @@ fn listed(folder: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
 }
 
 /// One model on one target, on each of its examples.
-fn one(args: &Corpus, path: &Path, references: &Path, target: Target) -> Outcome {
+fn one(args: &Corpus, (name, path): (&str, &Path), references: &Path, target: Target) -> Outcome {
     if args.check {
         return match alula::check(path) {
             Ok(list) if list.is_empty() => Outcome::failed("ok", String::new()),
@@ -158,6 +159,7 @@ fn one(args: &Corpus, path: &Path, references: &Path, target: Target) -> Outcome
     let mut direct = None;
     let session = Model::builder(path)
         .target(target)
+        .precision(args.precision)
         .threads(args.threads)
         .compile()
         .and_then(|model| match args.artifact {
@@ -166,8 +168,8 @@ fn one(args: &Corpus, path: &Path, references: &Path, target: Target) -> Outcome
                 if args.exact {
                     direct = Some(model.session_for(target)?);
                 }
-                let name = format!("alula-corpus-{}.alula", std::process::id());
-                let file = std::env::temp_dir().join(name);
+                let file = format!("alula-corpus-{}.alula", std::process::id());
+                let file = std::env::temp_dir().join(file);
                 model.save(&file)?;
                 let stored = Model::from_artifact(&file)?.with_threads(args.threads);
                 let session = stored.session_for(target);
@@ -188,9 +190,10 @@ fn one(args: &Corpus, path: &Path, references: &Path, target: Target) -> Outcome
         Err(reason) => return Outcome::failed("skipped", reason),
     };
     let spreads = spreads(&records);
+    let bound = Bound::of(args.precision.on(target).0, name);
     for (example, record) in records.iter().enumerate() {
         let folder = references.join(example.to_string());
-        let compared = compare(&session, &folder, record, &spreads, &mut outcome);
+        let compared = compare(&session, &folder, record, (bound, &spreads), &mut outcome);
         let exact = direct
             .as_ref()
             .map(|direct| same(direct, &session, &folder, record));

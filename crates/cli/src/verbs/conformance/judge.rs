@@ -4,7 +4,8 @@
 //! `1e-7 + 2^-6 * |reference|`. Here integers, bools and strings must be equal. A sum whose terms
 //! cancel has the error of its terms and not that of its result: an element that is beyond the
 //! bound, but within [`NEAR`] units in the last place of the tensor's largest, is *near*, which is
-//! counted apart.
+//! counted apart. So is one that is within [`PRODUCTS`] roundings of products of the tensor's
+//! largest, where a precision rounds products more.
 
 use std::path::Path;
 
@@ -17,6 +18,9 @@ const ABSOLUTE: f64 = 1e-7;
 
 /// Units in the last place of the largest element within which an element is near.
 const NEAR: f64 = 2.0;
+
+/// Roundings of a product as large as the largest element within which an element is near.
+const PRODUCTS: f64 = 4.0;
 
 /// A status other than pass, and why.
 pub(super) type Bad = (Status, String);
@@ -66,6 +70,7 @@ impl Distance {
 /// A model, compiled. Whatever is not refused as unsupported is wrong.
 pub(super) fn session(model: &Path, place: &Opened) -> Result<Session, Bad> {
     let model = Model::builder(model).target(place.target).threads(1);
+    let model = model.precision(place.precision);
     let model = model.compile().map_err(|error| match error.kind() {
         ErrorKind::Unsupported => (Status::Refused, error.to_string()),
         ErrorKind::User | ErrorKind::Internal => (Status::Wrong, error.to_string()),
@@ -110,7 +115,7 @@ pub(super) fn judge(name: &str, folder: &Path, place: &Opened) -> Result<Good, B
             return Ok(good(Status::Random, worst));
         }
         for ((name, actual), expected) in outputs.iter().zip(&expected) {
-            let distance = compare(actual, expected)
+            let distance = compare_within(actual, expected, rounding(place))
                 .map_err(|reason| (Status::Wrong, format!("{name}: {reason}")))?;
             worst = worst.or(distance);
         }
@@ -140,10 +145,21 @@ fn run(session: &Session, data: &Path) -> Result<Run, Bad> {
     Ok((inputs, outputs, expected))
 }
 
+/// By how much products of f32 may be rounded more than f32 is, relative to the product.
+fn rounding(place: &Opened) -> f64 {
+    place.precision.on(place.target).0.rounding()
+}
+
 /// How far a value is from its reference, or how the two differ.
 pub(super) fn compare(actual: &Value, expected: &Value) -> Result<Distance, String> {
+    compare_within(actual, expected, 0.0)
+}
+
+/// As [`compare`], where products may be off by `rounding` of themselves.
+fn compare_within(actual: &Value, expected: &Value, rounding: f64) -> Result<Distance, String> {
+    let compare = |a: &Value, b: &Value| compare_within(a, b, rounding);
     match (actual, expected) {
-        (Value::Tensor(actual), Value::Tensor(expected)) => tensors(actual, expected),
+        (Value::Tensor(actual), Value::Tensor(expected)) => tensors(actual, expected, rounding),
         (Value::Sequence(a), Value::Sequence(b)) if a.len() == b.len() => {
             let mut worst = Distance::default();
             for (a, b) in a.iter().zip(b) {
@@ -160,7 +176,7 @@ pub(super) fn compare(actual: &Value, expected: &Value) -> Result<Distance, Stri
             if a.keys() != b.keys() {
                 return Err(format!("keys of {a}, not of {b}"));
             }
-            tensors(a.values(), b.values())
+            tensors(a.values(), b.values(), rounding)
         }
         _ => Err(format!(
             "{}, not {}",
@@ -170,7 +186,7 @@ pub(super) fn compare(actual: &Value, expected: &Value) -> Result<Distance, Stri
     }
 }
 
-fn tensors(actual: &Tensor, expected: &Tensor) -> Result<Distance, String> {
+fn tensors(actual: &Tensor, expected: &Tensor, rounding: f64) -> Result<Distance, String> {
     let dtype = expected.dtype();
     if actual.dtype() != dtype || actual.shape() != expected.shape() {
         return Err(format!("{}, not {}", actual.ty(), expected.ty()));
@@ -200,7 +216,8 @@ fn tensors(actual: &Tensor, expected: &Tensor) -> Result<Distance, String> {
         let error = (a - b).abs();
         let is_close = error <= absolute + relative * b.abs() && b.is_finite();
         if !is_close {
-            let is_near = dtype.is_float() && error <= NEAR * spacing(dtype, largest);
+            let near_by = (NEAR * spacing(dtype, largest)).max(PRODUCTS * rounding * largest);
+            let is_near = dtype.is_float() && b.is_finite() && error <= near_by;
             if !is_near {
                 return Err(format!("element {index} is {a}, not {b}"));
             }
@@ -229,6 +246,8 @@ fn spacing(dtype: DType, value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use alula::Precision;
+
     use super::*;
 
     fn floats(values: &[f32]) -> Value {
@@ -263,6 +282,16 @@ mod tests {
         let near = |at: f32| compare(&floats(&[at, 1024.0]), &floats(&[0.0, 1024.0]));
         assert!(near(2e-4).is_ok_and(|distance| distance.near));
         assert!(near(3e-4).is_err());
+    }
+
+    #[test]
+    fn products_of_less_are_near_to_more() {
+        let far = |at: f32, by| compare_within(&floats(&[at, 100.0]), &floats(&[0.0, 100.0]), by);
+        assert!(far(1.5, Precision::Medium.rounding()).is_ok_and(|distance| distance.near));
+        assert!(far(2.0, Precision::Medium.rounding()).is_err());
+        assert!(far(1.5, Precision::High.rounding()).is_err());
+        let nan = floats(&[f32::NAN]);
+        assert!(compare_within(&nan, &floats(&[1.0]), 1.0).is_err());
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub(super) fn run(cache: &Path, args: &Conformance, global: &Global) -> Result<(
     let mut list = String::new();
     let mut crashed = 0;
     for place in &args.target {
-        let opened = place.open()?;
+        let opened = place.open(args.precision)?;
         let mut counts: BTreeMap<Vote, usize> = BTreeMap::new();
         let bar = log::bar(cases.len());
         for (name, folder) in &cases {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use alula::Target;
+use alula::{Precision, Target};
 use serde_json::json;
 
 use super::{cache, catch};
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Conformance, global: &Global) -> Result<(), Failure> {
     for &place in &args.target {
         let has_older = place == Place::Here(Target::Cpu);
         let chosen = tests.iter().filter(|test| has_older || !test.is_older());
-        let outcomes = on(place, chosen.collect())?;
+        let outcomes = on((place, args.precision), chosen.collect())?;
         for outcome in &outcomes {
             let test = outcome.test;
             let (status, name, reason) = (outcome.status.name(), &test.name, &outcome.reason);
@@ -169,9 +169,13 @@ fn tests(cache: &Path, only: &[String]) -> Vec<Test> {
 }
 
 /// Runs tests on every core, each on a device of one thread.
-fn on<'t>(place: Place, tests: Vec<&'t Test>) -> Result<Vec<Outcome<'t>>, Failure> {
+fn on<'t>(
+    (place, precision): (Place, Precision),
+    tests: Vec<&'t Test>,
+) -> Result<Vec<Outcome<'t>>, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let devices: Vec<Opened> = (0..cores).map(|_| place.open()).collect::<Result<_, _>>()?;
+    let open = (0..cores).map(|_| place.open(precision));
+    let devices: Vec<Opened> = open.collect::<Result<_, _>>()?;
     let bar = log::bar(tests.len());
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = |device: &Opened| {
