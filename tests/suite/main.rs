@@ -6,3 +6,4 @@ mod differential;
 mod memory;
 mod operators;
 mod targets;
+mod variants;
