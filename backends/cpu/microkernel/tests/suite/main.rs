@@ -1,6 +1,7 @@
 //! Every kernel of every family that this CPU has, against plain references.
 
 mod depthwise;
+mod exact;
 mod gemm;
 mod int8;
 mod pack;

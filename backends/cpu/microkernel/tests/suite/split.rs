@@ -1,7 +1,7 @@
 //! Products of bf16 parts against an f64 reference: on tiles where the CPU has them, else emulated.
 
 use crate::gemm::{stamp, window};
-use crate::support::{Case, values};
+use crate::support::Case;
 use alula_microkernel::{
     ARows, Batch, BatchReduceGemm, Bias, CStore, GemmSpec, Hook, Init, Isa, Offsets, Products,
 };
@@ -9,7 +9,7 @@ use alula_microkernel::{
 const SPLIT: [Products; 3] = [Products::Six, Products::Three, Products::One];
 
 /// The family with tiles if there is one here, else one that emulates them.
-fn tiles() -> Isa {
+pub(crate) fn tiles() -> Isa {
     match Isa::Amx.is_available() {
         true => Isa::Amx,
         false => Isa::Portable,
@@ -283,103 +283,6 @@ fn emulation_gives_the_same_bits() {
             let actual = Case::new(spec, 144 * 32, 144 * 20).actual(1, None);
             assert_eq!(expected, actual, "a window of {products:?} on {isa:?}");
         }
-    }
-}
-
-/// Magnitudes spread over `10^low..10^high`, of either sign.
-fn spread(seed: u64, count: usize, low: f32, high: f32) -> Vec<f32> {
-    let (signs, sizes) = (values(seed, count), values(seed + 7, count));
-    let middle = 0.5 * (low + high);
-    let pairs = signs.iter().zip(sizes);
-    pairs
-        .map(|(x, size)| x * 10f32.powf(middle + 0.5 * (high - low) * size))
-        .collect()
-}
-
-/// The greatest error of an element over what its products weigh; infinite where one is not finite
-/// and should be.
-fn error(case: &Case, actual: &[f32], against: &[f32]) -> f64 {
-    let expected = case.expected();
-    let mut weights = Case::new(case.spec.clone(), case.a.len(), case.c.len());
-    weights.a = case.a.iter().map(|x| x.abs()).collect();
-    weights.b = case.b.iter().map(|x| x.abs()).collect();
-    let weights = weights.expected();
-    let mut worst = 0f64;
-    for (i, &x) in actual.iter().enumerate() {
-        if !against[i].is_finite() {
-            let same = x == against[i] || x.is_nan() && against[i].is_nan();
-            assert!(same, "element {i}: {x} is not {}", against[i]);
-            continue;
-        }
-        // Half of the least subnormal number is what any f32 is off.
-        let apart = ((f64::from(x) - expected[i]).abs() - 2f64.powi(-150)).max(0.0);
-        if apart > 0.0 {
-            worst = worst.max(apart / weights[i]);
-        }
-    }
-    worst
-}
-
-/// Six products are never worse than four times the f32 kernel, or than the rounding of one f32.
-#[test]
-fn six_products_are_as_exact_as_f32_on_any_values() {
-    let [m, k, n] = [40, 1100, 40];
-    let mut cases: Vec<(String, Vec<f32>, Vec<f32>)> = Vec::new();
-    for (low, high) in [
-        (-1.0, 0.0),
-        (-6.0, 6.0),
-        (-15.0, 15.0),
-        (-36.0, -34.0),
-        (-44.0, -38.0),
-    ] {
-        for (b_low, b_high) in [(-1.0, 0.0), (-20.0, -10.0), (-3.0, 18.0), (-44.0, -30.0)] {
-            let name = format!("1e{low}..1e{high} times 1e{b_low}..1e{b_high}");
-            let a = spread(1, m * k, low, high);
-            cases.push((name, a, spread(3, k * n, b_low, b_high)));
-        }
-    }
-    let plain = || (spread(1, m * k, -1.0, 0.0), spread(3, k * n, -1.0, 0.0));
-    for x in [
-        f32::INFINITY,
-        f32::NEG_INFINITY,
-        f32::NAN,
-        f32::MAX,
-        f32::MIN,
-        3.3e38,
-        1e-45,
-    ] {
-        for x in [x, -x] {
-            let (mut a, mut b) = plain();
-            a[3 * k + 1050] = x;
-            cases.push((format!("{x} on the left"), a, b.clone()));
-            b[n * 1030 + 35] = x;
-            cases.push((format!("{x} on the right"), plain().0, b));
-        }
-    }
-    let (mut a, mut b) = plain();
-    a.iter_mut().skip(1).step_by(2).for_each(|x| *x = 0.0);
-    b.iter_mut().skip(n).for_each(|x| *x = 0.0);
-    cases.push(("many zeros".to_owned(), a, b));
-    let small = |x: f32| x * f32::MAX * 1e-3;
-    let (a, b) = plain();
-    let a = a.into_iter().map(small).collect();
-    cases.push(("near the greatest".to_owned(), a, b));
-    for (name, a, b) in cases {
-        let isa = Isa::best();
-        let whole = Case {
-            a,
-            b,
-            ..Case::new(GemmSpec::matmul(isa, m, k, n), m * k, m * n)
-        };
-        let f32_result = whole.actual(1, None);
-        let allowed = 4.0 * error(&whole, &f32_result, &f32_result).max(2f64.powi(-24));
-        let split = Case {
-            spec: matmul(Products::Six, [m, k, n]),
-            ..whole
-        };
-        let result = split.actual(1, None);
-        let error = error(&split, &result, &f32_result);
-        assert!(error <= allowed, "{name}: {error:e} exceeds {allowed:e}");
     }
 }
 
