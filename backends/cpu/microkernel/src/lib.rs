@@ -68,7 +68,7 @@ pub use isa::{ISA_VARIABLE, Isa};
 pub use layout::{PackedElement, PackedLayout};
 pub use offsets::Offsets;
 pub use pack::{BStrides, pack_b, repack_b};
-pub use peak::fma_peak;
+pub use peak::{byte_peak, fma_peak, product_peak, read_peak};
 pub use pool::{Pool, stoppable};
 pub use transpose::{pad_rows, transpose, transpose_any};
 

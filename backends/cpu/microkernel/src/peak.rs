@@ -1,11 +1,20 @@
-//! The measured FMA peak of one core, the roof that kernels are held against.
+//! Measured peaks of one core, the roofs that kernels are held against: products of f32, of their
+//! parts and of bytes from registers, and reading memory.
+
+mod bytes;
+mod memory;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use std::time::Instant;
 
-use crate::{isa::Isa, simd::Simd};
+use crate::{gemm::Products, isa::Isa, simd::Simd};
+
+pub use bytes::byte_peak;
+pub use memory::read_peak;
 
 /// Independent chains: latency times throughput of the widest cores, and a few more.
-const CHAINS: usize = 12;
+pub(crate) const CHAINS: usize = 12;
 const STEPS: usize = 20_000;
 
 /// f32 GFLOP/s that this core reaches in chains of fused multiply-adds of `isa` (of separate
@@ -30,14 +39,39 @@ pub fn fma_peak(isa: Isa) -> f64 {
             (chains::<crate::simd::Portable>, 4)
         }
     };
-    let mut best = f64::INFINITY;
-    for _ in 0..300 {
-        let start = Instant::now();
+    let seconds = least(300, || {
         // SAFETY: the family is available.
         std::hint::black_box(unsafe { rounds() });
-        best = best.min(start.elapsed().as_secs_f64());
+    });
+    (2 * lanes * CHAINS * STEPS) as f64 / seconds * 1e-9
+}
+
+/// GFLOP/s of f32 that this core reaches where each product is taken in this form: [`fma_peak`] for
+/// whole ones, and for parts the peak of tiles of bf16 over the number of products. Zero if `isa`
+/// has none of them.
+pub fn product_peak(isa: Isa, products: Products) -> f64 {
+    let count = match products {
+        Products::Whole => return fma_peak(isa),
+        Products::Six => 6.0,
+        Products::Three => 3.0,
+        Products::One => 1.0,
+    };
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Amx && isa.is_available() {
+        return tiles::bf16() / count;
     }
-    (2 * lanes * CHAINS * STEPS) as f64 / best * 1e-9
+    let _ = count;
+    0.0
+}
+
+/// Seconds of the fastest of so many rounds: what else the machine does only adds to them.
+fn least(rounds: usize, mut round: impl FnMut()) -> f64 {
+    let timed = (0..rounds).map(|_| {
+        let start = Instant::now();
+        round();
+        start.elapsed().as_secs_f64()
+    });
+    timed.fold(f64::INFINITY, f64::min)
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -70,6 +70,8 @@ pub(super) struct Family {
     pub(super) unsigned: &'static [TileFn],
     pub(super) signed: &'static [TileFn],
     pub(super) deliver: DeliverFn,
+    /// Products from registers in so many steps, and lanes of a register.
+    pub(super) chains: (unsafe fn(usize) -> i32, usize),
 }
 
 #[inline(always)]
@@ -222,6 +224,29 @@ unsafe fn step<D: Dot, const MR: usize, const FLIP: bool>(
     }
 }
 
+/// Products of four bytes with four from registers, in [`CHAINS`](crate::peak::CHAINS) sums that
+/// wait for none of the others.
+#[inline(always)]
+unsafe fn chains<D: Dot>(steps: usize) -> i32 {
+    // SAFETY: the caller has the instruction set; the buffer holds the longest vector.
+    unsafe {
+        let x = D::splat(std::hint::black_box(0x0101_0101));
+        let mut sums = [D::splat(0); crate::peak::CHAINS];
+        for _ in 0..steps {
+            for sum in &mut sums {
+                *sum = D::dot(*sum, x, x);
+            }
+        }
+        let mut total = sums[0];
+        for &sum in &sums[1..] {
+            total = D::add(total, sum);
+        }
+        let mut buffer = [0i32; LANES_MAX];
+        D::store(buffer.as_mut_ptr(), total);
+        buffer[0]
+    }
+}
+
 /// Makes the kernel table of one family: a function that enables the set for each row count.
 macro_rules! family {
     ($name:ident, $dot:ty, [$($rows:literal)*] $(, $feature:literal)?) => {
@@ -236,10 +261,16 @@ macro_rules! family {
                 // SAFETY: the contract of `DeliverFn`; the set is enabled for this function.
                 unsafe { deliver::<$dot>(t, sums, rows) }
             }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn peak(steps: usize) -> i32 {
+                // SAFETY: the set is enabled for this function.
+                unsafe { chains::<$dot>(steps) }
+            }
             Family {
                 unsigned: &[$(run::<$rows, false>),*],
                 signed: &[$(run::<$rows, true>),*],
                 deliver: finish,
+                chains: (peak, <$dot as Dot>::LANES),
             }
         };
     };

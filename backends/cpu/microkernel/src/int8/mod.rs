@@ -21,3 +21,9 @@ pub use depthwise::{IntDepthwise, IntDepthwiseOperands};
 pub use pack::{pack_b_i8, repack_b_i8};
 pub use plan::{ByteSign, IntGemm};
 pub use run::IntGemmOperands;
+
+/// Products of bytes from registers, in so many steps, and lanes of a register: the vectors that
+/// `isa`, which is available, multiplies bytes with. The function is safe where it is available.
+pub(crate) fn chains(isa: crate::isa::Isa) -> (unsafe fn(usize) -> i32, usize) {
+    kernel::family(isa, true).chains
+}
