@@ -205,7 +205,10 @@ one run count, and differences under 10 % are noise.
 
     python3 tools/models/setup.py all && python3 tools/models/setup.py small
     cargo build --release -p alula-cli
-    python3 tools/models/speed.py --threads {args.threads} --write docs/PERFORMANCE.md"""]
+    python3 tools/models/speed.py --threads {args.threads} --write docs/PERFORMANCE.md
+
+`cargo bench -p alula-benches --bench kernels` measures kernels by themselves: products, convolutions
+and loops in GFLOP/s or GB/s, and per cent of what this machine reaches from registers or memory."""]
     for threads, title, lines in tables:
         text += ["", f"## {title[0].upper()}{title[1:]}, {threads} thread{'s' * (threads > 1)}", "",
                  *lines]
