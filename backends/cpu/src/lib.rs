@@ -23,9 +23,9 @@ pub use alula_microkernel::{ISA_VARIABLE, Isa, Products};
 pub use chain::{BLOCK_SYMBOLS, ChainArg};
 pub use code::{CODE_VERSION, CpuCode, CpuKernel, abi};
 pub use contract::{
-    AxisMap, BiasAxis, BoundContract, BoundInteger, ContractError, ContractOperands, CpuContract,
-    DepthwiseMap, Epilogue, Form, IntegerOperands, Matrices, PackedFor, Packing, Product,
-    TILE_SYMBOLS, WindowMap,
+    AxisMap, BiasAxis, BoundContract, BoundInteger, ContractChoice, ContractError,
+    ContractOperands, CpuContract, DepthwiseMap, Epilogue, Form, IntegerOperands, Matrices,
+    PackedFor, Packing, Product, TILE_SYMBOLS, WindowMap,
 };
 #[cfg(feature = "emit")]
 pub use contract::{Layout, NotSupported, TileEpilogue, TileParam, Wanted, plan_contract};

@@ -2,7 +2,7 @@
 
 mod support;
 
-use alula_cpu::{Epilogue, Form, Layout, Wanted, plan_contract};
+use alula_cpu::{Epilogue, Form, Layout, Products, Wanted, plan_contract};
 use alula_kernel::{Affine, Compute, Contract, ContractAxis, ContractOperand, Operand, Role};
 use alula_microkernel::Isa;
 use alula_tensor::{DType, Dim};
@@ -236,4 +236,80 @@ fn padded_volumes_are_refused_with_a_reason() {
     let refused = plan_contract(&contract, &layouts, &result, Wanted::whole(Isa::best()))
         .expect_err("refused");
     assert!(refused.to_string().contains("padded axes"), "{refused}");
+}
+
+#[test]
+fn choices_are_no_less_exact_than_wanted() {
+    let product = MatMul {
+        batch: vec![],
+        a_batch: false,
+        b_batch: false,
+        m: 300,
+        n: 200,
+        k: 64,
+        turn: [false; 2],
+    };
+    let contract = product.contract(After::Nothing);
+    let (layouts, result) = row_major(&contract);
+    let choices = |isa, products| {
+        let wanted = Wanted {
+            isa,
+            products,
+            is_constant: true,
+        };
+        let planned = plan_contract(&contract, &layouts, &result, wanted);
+        let (planned, _) = planned.expect("planned");
+        let choices = planned.kernel_choices(wanted);
+        assert!(choices.contains(&planned.choice()));
+        for choice in &choices {
+            let chosen = planned.clone().with_choice(*choice, wanted);
+            assert_eq!(chosen.expect("allowed").choice(), *choice);
+        }
+        let words: Vec<String> = choices.iter().map(ToString::to_string).collect();
+        let content = planned.content(wanted);
+        (words.join("; "), content, planned, wanted)
+    };
+    let (words, content, ..) = choices(Isa::Avx512, Products::One);
+    assert_eq!(words, "whole on avx512");
+    for (products, expected) in [
+        (Products::Whole, "whole on avx512"),
+        (Products::Six, "whole on avx512; six on amx"),
+        (Products::Three, "whole on avx512; six on amx; three on amx"),
+        (
+            Products::One,
+            "whole on avx512; six on amx; three on amx; one on amx",
+        ),
+    ] {
+        let (words, other, planned, wanted) = choices(Isa::Amx, products);
+        assert_eq!(words, expected);
+        assert_ne!(content, other, "what is wanted is part of the content");
+        for choice in ["one on avx512", "whole on amx", "whole on portable"] {
+            let refused = planned
+                .clone()
+                .with_choice(choice.parse().expect("a choice"), wanted);
+            let reason = refused.expect_err("not allowed");
+            assert!(reason.starts_with(choice), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn limits_that_cut_alike_are_one_choice() {
+    let limits = |m, n| {
+        let product = MatMul {
+            batch: vec![],
+            a_batch: false,
+            b_batch: false,
+            m,
+            n,
+            k: 64,
+            turn: [false; 2],
+        };
+        let contract = product.contract(After::Nothing);
+        let (layouts, result) = row_major(&contract);
+        let planned = plan_contract(&contract, &layouts, &result, Wanted::whole(Isa::Portable));
+        planned.expect("planned").0.limit_choices(1).len()
+    };
+    assert_eq!(limits(4, 4), 0);
+    assert_eq!(limits(1000, 1000), 6);
 }

@@ -59,7 +59,8 @@ pub use depthwise::{ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, p
 pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
 pub use gemm::{
-    ARows, Batch, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Init, Products, Window,
+    ARows, Batch, BatchReduceGemm, Bias, BlockLimit, CStore, GemmOperands, GemmSpec, Init,
+    Products, Window,
 };
 pub use int8::{
     ByteSign, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8,

@@ -324,6 +324,7 @@ impl CpuContract {
             residual: false,
             clip: None,
             batch: bind_batch(&batch, layout)?,
+            limit: self.limit,
         };
         Ok((spec, [a_first, c_first]))
     }

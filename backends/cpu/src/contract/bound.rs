@@ -136,6 +136,14 @@ impl BoundContract {
         }
     }
 
+    /// Blocks of rows and of columns that a product is cut into.
+    pub fn blocks(&self) -> Option<[usize; 2]> {
+        match &self.kernel {
+            Kernel::Gemm(gemm) => Some(gemm.blocks()),
+            Kernel::Depthwise(_) => None,
+        }
+    }
+
     /// Threads that the blocks were chosen for.
     pub fn threads(&self) -> usize {
         self.threads

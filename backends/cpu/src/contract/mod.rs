@@ -14,6 +14,7 @@ mod bind;
 mod bound;
 #[cfg(feature = "emit")]
 mod choice;
+mod decided;
 #[cfg(feature = "emit")]
 mod fused;
 mod image;
@@ -31,6 +32,8 @@ mod window;
 pub use bound::{BoundContract, ContractError, ContractOperands};
 #[cfg(feature = "emit")]
 pub use choice::Wanted;
+pub use decided::ContractChoice;
+use decided::limit_words;
 pub use integer::{BoundInteger, IntegerOperands};
 #[cfg(feature = "device")]
 pub(crate) use integer::{Place, ZeroPoints};

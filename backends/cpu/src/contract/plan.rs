@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use alula_kernel::{Contract, Role, VarId};
+use alula_microkernel::BlockLimit;
 use alula_program::{KernelParam, ParamAccess};
 use alula_tensor::{DType, Dim, Symbol};
 use thiserror::Error;
@@ -135,6 +136,7 @@ pub fn plan_contract(
     let planned = CpuContract {
         isa,
         products,
+        limit: BlockLimit::default(),
         form,
         a: contract.a.operand,
         b: contract.b.operand,

@@ -1,6 +1,6 @@
 //! A contraction in the form that micro-kernels take, as data.
 
-use alula_microkernel::{Isa, Products};
+use alula_microkernel::{BlockLimit, Isa, Products};
 use alula_program::KernelParam;
 use alula_tensor::{DType, Dim, Symbol};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ pub struct CpuContract {
     pub isa: Isa,
     /// How values of f32 are multiplied; the right side is packed for that, too.
     pub products: Products,
+    /// How large blocks are at most, where that was measured.
+    pub limit: BlockLimit,
     /// What is computed.
     pub form: Form,
     /// Position of the left side among the operands.
@@ -202,27 +204,32 @@ impl CpuContract {
         self.a_dtype.is_integer()
     }
 
-    /// Sizes and arithmetic in words, for people.
-    pub fn describe(&self) -> String {
+    /// Sizes in words, for people.
+    pub fn sizes(&self) -> String {
         let extents =
             |axes: &[AxisMap]| -> Dim { axes.iter().map(|axis| axis.extent.clone()).product() };
-        let isa = self.isa.name();
         match &self.form {
             Form::Depthwise(map) => {
                 let [h, w] = &map.window.out;
-                format!(
-                    "{} channels to {h} x {w}, depthwise, on {isa}",
-                    map.channels
-                )
+                format!("{} channels to {h} x {w}, depthwise", map.channels)
             }
             Form::Product(product) => {
                 let depth = product.depth.extent.clone() * extents(&product.taps);
                 let (m, n) = (extents(&product.rows), extents(&product.cols));
-                let how = match self.is_integer() {
-                    true => "integers",
-                    false => self.products.describe(),
-                };
-                format!("{m} x {depth} x {n}, {how} on {isa}")
+                format!("{m} x {depth} x {n}")
+            }
+        }
+    }
+
+    /// Sizes and arithmetic in words, for people.
+    pub fn describe(&self) -> String {
+        let (sizes, isa) = (self.sizes(), self.isa.name());
+        let limit = super::limit_words(self.limit);
+        match &self.form {
+            Form::Depthwise(_) => format!("{sizes}, on {isa}"),
+            Form::Product(_) if self.is_integer() => format!("{sizes}, integers on {isa}"),
+            Form::Product(_) => {
+                format!("{sizes}, {} on {isa}{limit}", self.products.describe())
             }
         }
     }

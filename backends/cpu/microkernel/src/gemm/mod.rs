@@ -11,10 +11,10 @@ mod stream;
 
 pub use plan::BatchReduceGemm;
 pub(crate) use plan::{
-    ALIGN, Blocks, GROUP_MAX, Needed, Sizes, check, check_window, cutter, extents, reach,
+    ALIGN, Blocks, GROUP_MAX, M_BLOCK, Needed, Sizes, check, check_window, cutter, extents, reach,
 };
 pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;
-pub use spec::{ARows, Batch, Bias, CStore, GemmSpec, Init, Products, Window};
+pub use spec::{ARows, Batch, Bias, BlockLimit, CStore, GemmSpec, Init, Products, Window};
 pub(crate) use split::{STRIPS, pack_panel, unpack_panel};

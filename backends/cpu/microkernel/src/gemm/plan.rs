@@ -17,7 +17,7 @@ use crate::{
 /// Elements along K (all taps together) that one pass over a block covers.
 const K_BLOCK: usize = 512;
 /// Rows to a block at most: with `K_BLOCK` columns of A they take a quarter of a 1 MiB cache.
-const M_BLOCK: usize = 128;
+pub(crate) const M_BLOCK: usize = 128;
 /// Bytes of packed B that are swept for each tile of A before the next.
 const B_GROUP_BYTES: usize = 64 << 10;
 /// Panels that are swept for one tile of A, at most.
@@ -88,6 +88,9 @@ pub(crate) struct Sizes {
     pub(crate) row_bytes: usize,
     /// Most K (over all taps of a block) to a block.
     pub(crate) k_block: usize,
+    /// Most rows and panels to a block.
+    pub(crate) rows_max: usize,
+    pub(crate) panels_max: usize,
 }
 
 impl BatchReduceGemm {
@@ -107,6 +110,12 @@ impl BatchReduceGemm {
         let panels = spec.b_layout().panels();
         let pack_a = packs_a(&spec, panels);
         let is_streamed = streams(&spec, panels, pack_a).is_some();
+        let limit = spec.limit;
+        let rows_max = limit.rows.map(|rows| rows as usize);
+        let panels_max = match limit.cols {
+            Some(cols) => (cols as usize).div_ceil(spec.b_layout().nr).max(1),
+            None => usize::MAX,
+        };
         let sizes = Sizes {
             m: spec.m,
             k: spec.k,
@@ -120,6 +129,8 @@ impl BatchReduceGemm {
                 true => usize::MAX,
                 false => K_BLOCK,
             },
+            rows_max: rows_max.unwrap_or(M_BLOCK),
+            panels_max,
         };
         let threads = threads.max(1);
         let lines = Lines::new(&spec);
@@ -127,8 +138,11 @@ impl BatchReduceGemm {
             Products::Whole => Blocks::choose(&sizes, threads),
             Products::Six | Products::Three | Products::One => {
                 let depth = taps * spec.k;
-                let strips = lines.map_or(STRIPS, |lines| lines.strips());
-                Blocks::choose_split(spec.m, depth, panels, spec.batch.count, threads, strips)
+                let [strip, strips_max] = lines.map_or(STRIPS, |lines| lines.strips());
+                // Scratch has room for no more.
+                let asked = rows_max.map_or(strips_max, |rows| rows.div_ceil(strip).max(1));
+                let most = [strip, asked.min(strips_max), panels_max];
+                Blocks::choose_split(spec.m, depth, panels, spec.batch.count, threads, most)
             }
         };
         if is_streamed {
@@ -169,6 +183,11 @@ impl BatchReduceGemm {
             return 0;
         }
         self.spec.batch.count * self.blocks.m_blocks * self.blocks.n_blocks
+    }
+
+    /// Blocks of rows and of columns that each batch entry is cut into.
+    pub fn blocks(&self) -> [usize; 2] {
+        [self.blocks.m_blocks, self.blocks.n_blocks]
     }
 
     /// Bytes of scratch that one worker needs; no alignment is asked for.
@@ -236,9 +255,10 @@ impl Blocks {
         let panel_bytes = tap_block * k_block * s.row_bytes;
         let group = (B_GROUP_BYTES / panel_bytes).clamp(1, GROUP_MAX);
         let batch = s.batch.max(1);
-        let m_least = (s.m.div_ceil(M_BLOCK)).clamp(1, m_tiles);
-        let mut best = (usize::MAX, m_least, 1);
-        for n_blocks in 1..=(2 * threads).min(panels) {
+        let m_least = s.m.div_ceil(s.rows_max.max(1)).clamp(1, m_tiles);
+        let n_least = panels.div_ceil(s.panels_max);
+        let mut best = (usize::MAX, m_least, n_least);
+        for n_blocks in n_least..=(n_least - 1 + 2 * threads).min(panels) {
             for m_blocks in m_least..=(m_least + 2 * threads).min(m_tiles) {
                 let rounds = (batch * m_blocks * n_blocks).div_ceil(threads);
                 let cost = rounds * m_tiles.div_ceil(m_blocks) * panels.div_ceil(n_blocks) * 64;

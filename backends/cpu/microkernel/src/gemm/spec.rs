@@ -192,6 +192,20 @@ pub struct GemmSpec {
     pub clip: Option<(f32, f32)>,
     /// Several products in one descriptor.
     pub batch: Batch,
+    /// Most rows and columns of a block, for who knows better than the plan. Products of bytes
+    /// take none.
+    pub limit: BlockLimit,
+}
+
+/// Most rows and columns of a block of C, each rounded up to a whole register tile. A block of
+/// columns is swept over a block of rows before the next. The plan decides what is left open, and
+/// keeps to what scratch allows. Results are the same whatever the blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BlockLimit {
+    /// Rows.
+    pub rows: Option<u32>,
+    /// Columns.
+    pub cols: Option<u32>,
 }
 
 impl GemmSpec {
@@ -215,6 +229,7 @@ impl GemmSpec {
             residual: false,
             clip: None,
             batch: Batch::one(),
+            limit: BlockLimit::default(),
         }
     }
 

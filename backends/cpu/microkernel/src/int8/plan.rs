@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     amx::SIDE,
     error::KernelError,
-    gemm::{ALIGN, ARows, Bias, Blocks, CStore, GemmSpec, Init, Needed, Sizes, check, extents},
+    gemm::{
+        ALIGN, ARows, Bias, Blocks, CStore, GemmSpec, Init, M_BLOCK, Needed, Sizes, check, extents,
+    },
     int8::{
         kernel::{DeliverFn, TileFn, family},
         tiles,
@@ -124,6 +126,8 @@ impl IntGemm {
             mr: kernels.len(),
             row_bytes: layout.nr,
             k_block: K_BLOCK,
+            rows_max: M_BLOCK,
+            panels_max: usize::MAX,
         };
         let threads = threads.max(1);
         let blocks = match by_tiles {

@@ -57,7 +57,9 @@ impl IntGemm {
         threads: usize,
     ) -> Blocks {
         let bytes = groups.div_ceil(GROUPS) * TILE_LINE;
-        let mut blocks = Blocks::choose_split(m, groups * 2, panels, batch, threads, STRIPS);
+        let [strip, strips_max] = STRIPS;
+        let most = [strip, strips_max, usize::MAX];
+        let mut blocks = Blocks::choose_split(m, groups * 2, panels, batch, threads, most);
         let steps = (bytes / TILE_LINE).max(1);
         blocks.k = steps.div_ceil(steps.div_ceil(STEPS_MAX)) * TILE_LINE;
         let rows = blocks.m_tiles.div_ceil(blocks.m_blocks).max(1) * SIDE;

@@ -41,6 +41,22 @@ fn every_depth_is_right() {
 }
 
 #[test]
+fn blocks_of_any_size_give_the_same_bits() {
+    for isa in Isa::available() {
+        let spec = GemmSpec {
+            bias: Bias::PerN,
+            residual: true,
+            ..GemmSpec::matmul(isa, 300, 600, 200)
+        };
+        Case::new(spec, 300 * 600, 300 * 200).check_limits();
+        let mut w = window(2, 12, 3, 1, 1);
+        w.strides = [144 * 20, 12 * 20, 20];
+        let spec = GemmSpec::conv2d(isa, w, 20, 100);
+        Case::new(spec, 2 * 144 * 20, 2 * 144 * 100).check_limits();
+    }
+}
+
+#[test]
 fn few_rows_of_many_panels_are_right() {
     for isa in Isa::available() {
         let nr = isa.tile_f32().1;

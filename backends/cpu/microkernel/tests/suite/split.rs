@@ -57,6 +57,24 @@ fn every_depth_is_right() {
 }
 
 #[test]
+fn blocks_of_any_size_give_the_same_bits() {
+    for products in SPLIT {
+        let spec = matmul(products, [300, 1100, 200]);
+        let mut case = Case::new(spec, 300 * 1100, 300 * 200);
+        // Rows that parts cannot hold, so that some are multiplied whole.
+        case.a[100 * 1100 + 3] = 1e38;
+        case.check_limits();
+        let mut w = window(2, 12, 3, 1, 1);
+        w.strides = [144 * 32, 12 * 32, 32];
+        let spec = GemmSpec {
+            products,
+            ..GemmSpec::conv2d(tiles(), w, 32, 100)
+        };
+        Case::new(spec, 2 * 144 * 32, 2 * 144 * 100).check_limits();
+    }
+}
+
+#[test]
 fn few_rows_of_many_panels_are_right() {
     for products in SPLIT {
         for m in 1..=4 {

@@ -1,8 +1,8 @@
 //! Shared by the tests: seeded data, an f64 reference, a checked run.
 
 use alula_microkernel::{
-    ARows, BStrides, BatchReduceGemm, Bias, CStore, GemmOperands, GemmSpec, Hook, Init, Products,
-    pack_b,
+    ARows, BStrides, BatchReduceGemm, Bias, BlockLimit, CStore, GemmOperands, GemmSpec, Hook, Init,
+    Products, pack_b,
 };
 
 /// Values in [-1, 1) from a seed.
@@ -50,6 +50,36 @@ impl Case {
         self.c.clone_from(&self.residual);
         self.in_place = true;
         self
+    }
+
+    /// Checks that limits of blocks cut the product otherwise and change no bit.
+    pub(crate) fn check_limits(mut self) {
+        let plain = self.actual(2, None);
+        let blocks = |spec: &GemmSpec| BatchReduceGemm::new(spec.clone(), 2).unwrap().blocks();
+        let [most, least] = [blocks(&self.spec), [self.spec.m, self.spec.n]];
+        for (rows, cols) in [
+            (Some(1), None),
+            (Some(40), None),
+            (Some(1 << 20), None),
+            (None, Some(1)),
+            (None, Some(70)),
+            (Some(64), Some(64)),
+        ] {
+            self.spec.limit = BlockLimit { rows, cols };
+            let cut = blocks(&self.spec);
+            if rows == Some(1) {
+                assert!(cut[0] > most[0] && cut[0] <= least[0], "{cut:?}");
+            }
+            if cols == Some(1) {
+                assert!(cut[1] > most[1] && cut[1] <= least[1], "{cut:?}");
+            }
+            assert_eq!(
+                self.actual(2, None),
+                plain,
+                "{:?}: {cut:?}",
+                self.spec.limit
+            );
+        }
     }
 
     fn a_at(&self, batch: usize, m: usize, tap: usize, k: usize) -> f64 {

@@ -108,22 +108,23 @@ impl ScratchBytes {
 
 impl Blocks {
     /// Cuts a product of parts: `depth` is taps times K; `strip` the rows of a register tile, of
-    /// which a block has so many at most.
+    /// which, and of panels, a block has so many at most.
     pub(crate) fn choose_split(
         m: usize,
         depth: usize,
         panels: usize,
         batch: usize,
         threads: usize,
-        [strip, strips_max]: [usize; 2],
+        [strip, strips_max, panels_max]: [usize; 3],
     ) -> Self {
         let m_tiles = m.div_ceil(strip).max(1);
         let steps = depth.div_ceil(SPLIT_STEP).max(1);
         let k = steps.div_ceil(steps.div_ceil(STEPS_MAX)) * SPLIT_STEP;
         let (panels, batch) = (panels.max(1), batch.max(1));
         let m_least = m_tiles.div_ceil(strips_max);
-        let mut best = (usize::MAX, m_least, 1);
-        for n_blocks in 1..=(2 * threads).min(panels) {
+        let n_least = panels.div_ceil(panels_max);
+        let mut best = (usize::MAX, m_least, n_least);
+        for n_blocks in n_least..=(n_least - 1 + 2 * threads).min(panels) {
             for m_blocks in m_least..=(m_least + 2 * threads).min(m_tiles) {
                 let rounds = (batch * m_blocks * n_blocks).div_ceil(threads);
                 // Rows are split once more for each block of columns, at about the price of one
