@@ -93,6 +93,7 @@ fn planned_for(weights: &[f32], packed: bool, kernels: (Isa, Products)) -> Progr
         precision: "highest".to_owned(),
         abi: alula_cpu::abi(),
         features: assembled.features,
+        tuned: None,
         plans: Vec::new(),
         kernels: assembled.kernels,
         code: assembled.code,

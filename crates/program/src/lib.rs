@@ -22,4 +22,4 @@ pub use host::{HostFn, LetterCase, PixelFormat};
 pub use pack::{Lifetime, pack};
 pub use peak::Peak;
 pub use plan::{Check, Place, Plan, Port, Slot, SlotId, Step, SymbolDef, SymbolOrigin};
-pub use program::{Constant, KernelEntry, KernelParam, ParamAccess, Program};
+pub use program::{Constant, KernelEntry, KernelParam, ParamAccess, Program, Tuned};

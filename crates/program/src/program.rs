@@ -18,6 +18,8 @@ pub struct Program {
     pub abi: String,
     /// Processor features without which the code must not run.
     pub features: Vec<String>,
+    /// Where its schedules were measured, if they were. It runs elsewhere, too.
+    pub tuned: Option<Tuned>,
     /// Plans; the first is the model's, others are sub-graphs.
     pub plans: Vec<Plan>,
     /// Kernels, by position in launches.
@@ -29,6 +31,17 @@ pub struct Program {
     /// The constants' bytes, by position.
     #[serde(skip)]
     pub data: Vec<Storage>,
+}
+
+/// What schedules were measured on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tuned {
+    /// The processor, in words.
+    pub cpu: String,
+    /// Threads that ran the measured programs.
+    pub threads: u32,
+    /// BLAKE3 of the table of schedules, in hexadecimal digits.
+    pub table: String,
 }
 
 /// What is known of a constant without its bytes.

@@ -70,6 +70,7 @@ fn builder<'a>(programs: &[&'a Program]) -> Result<Builder<'a>, WriteError> {
             precision: program.precision.clone(),
             abi: program.abi.clone(),
             features: program.features.clone(),
+            tuned: program.tuned.clone(),
             plans: program.plans.clone(),
             kernels: program.kernels.clone(),
             code: Vec::new(),

@@ -181,6 +181,7 @@ pub fn program(backend: Backend, code: Code, data: Vec<Storage>) -> Program {
             Backend::Cuda => alula_cuda::abi(),
         },
         features: code.features,
+        tuned: None,
         plans: Vec::new(),
         kernels: code.kernels,
         code: code.code,

@@ -215,6 +215,7 @@ fn program(lowered: Lowered, kernels: &[Kernel]) -> Program {
         precision: "highest".to_owned(),
         abi: Backend::Interpreter.name().to_owned(),
         features: Vec::new(),
+        tuned: None,
         plans: lowered.plans,
         kernels: kernels.iter().map(entry).collect(),
         code: Vec::new(),

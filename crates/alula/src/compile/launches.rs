@@ -249,6 +249,7 @@ pub(super) fn program(
         precision: code.precision.name().to_owned(),
         abi: code.abi,
         features: code.features,
+        tuned: None,
         plans,
         kernels,
         code: code.code,

@@ -53,6 +53,7 @@ fn program(plans: Vec<Plan>) -> Program {
         precision: "highest".to_owned(),
         abi: String::new(),
         features: Vec::new(),
+        tuned: None,
         plans,
         kernels: Vec::new(),
         code: Vec::new(),

@@ -110,6 +110,7 @@ pub(crate) fn program(plans: Vec<Plan>, constants: &[Tensor]) -> Program {
         precision: "highest".to_owned(),
         abi: crate::device::ABI.to_owned(),
         features: Vec::new(),
+        tuned: None,
         plans,
         kernels,
         code: b"code".to_vec(),
