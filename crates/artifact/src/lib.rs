@@ -45,4 +45,4 @@ pub use layout::{FORMAT_VERSION, Kind};
 pub use metadata::Metadata;
 pub use reader::{Artifact, SectionInfo, Verify};
 pub use section::Section;
-pub use writer::Builder;
+pub use writer::{Builder, replace};

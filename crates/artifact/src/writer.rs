@@ -81,10 +81,7 @@ impl<'a> Builder<'a> {
     /// format cannot hold.
     pub fn save(self, path: impl AsRef<Path>) -> Result<[u8; 32], WriteError> {
         let path = path.as_ref();
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            Some(_) | None => Path::new("."),
-        };
+        let folder = folder(path);
         let io_error = |source| WriteError::Io {
             path: path.to_owned(),
             source,
@@ -95,9 +92,7 @@ impl<'a> Builder<'a> {
         let file = buffered
             .into_inner()
             .map_err(|error| io_error(error.into_error()))?;
-        file.as_file().sync_all().map_err(io_error)?;
-        file.persist(path).map_err(|error| io_error(error.error))?;
-        sync_folder(folder).map_err(io_error)?;
+        keep(file, path).map_err(io_error)?;
         Ok(root)
     }
 
@@ -205,6 +200,32 @@ impl<W: Write> Write for Hashing<'_, W> {
 
 fn write_zeros(out: &mut impl Write, count: u64) -> io::Result<()> {
     io::copy(&mut io::Read::take(io::repeat(0), count), out).map(|_| ())
+}
+
+/// Writes a file as [`Builder::save`] writes an artifact: whatever fails, and whenever, `path` holds
+/// what it held before or all of the bytes.
+///
+/// # Errors
+/// What the system says.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = temporary_file(folder(path))?;
+    file.write_all(bytes)?;
+    keep(file, path)
+}
+
+/// The folder that a file is in.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+/// Syncs a temporary file and gives it its name.
+fn keep(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder(path))
 }
 
 /// A file that is removed again unless it is renamed, with the permissions of an ordinary new file.
