@@ -13,7 +13,7 @@ use alula_program::Program;
 use alula_runtime::SessionOptions;
 
 use crate::compile::stages::{self, Stage, StageText};
-use crate::compile::{CompileError, CompileOptions, Compiled, compile};
+use crate::compile::{Choices, CompileError, CompileOptions, Compiled, Decisions, compile};
 use crate::model::Form;
 use crate::{Error, Model, Precision, Target};
 
@@ -88,6 +88,13 @@ impl ModelBuilder {
     #[must_use]
     pub fn fusion_plan(mut self, plan: FusionPlan) -> ModelBuilder {
         self.compile.fusion = Some(plan);
+        self
+    }
+
+    /// Schedules for a CPU, in place of what costs say. What they could decide is in the report.
+    #[must_use]
+    pub fn choices(mut self, choices: impl Into<Arc<Choices>>) -> ModelBuilder {
+        self.compile.choices = Some(choices.into());
         self
     }
 
@@ -232,6 +239,7 @@ impl ModelBuilder {
                 fusion,
                 layouts,
                 annotations,
+                decisions,
                 times: stages,
             } = self.on_threads(|| compile(own, target, &self.compile))?;
             let mut times = vec![("optimize", took)];
@@ -241,6 +249,7 @@ impl ModelBuilder {
                 fusion,
                 layouts,
                 annotations,
+                decisions,
                 times,
             };
             programs.push((target, program, report));
@@ -300,6 +309,8 @@ pub struct CompileReport {
     pub layouts: Vec<LayoutReport>,
     /// What became of the annotations on types: what is quantized and what is sparse.
     pub annotations: Vec<Fate>,
+    /// What choices could decide; empty without any.
+    pub decisions: Decisions,
     /// How long each stage took, in order.
     pub times: Vec<(&'static str, Duration)>,
 }

@@ -1,6 +1,7 @@
 //! The pipeline: a graph in, a program out, one call per stage.
 
 mod chain;
+mod choices;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -23,6 +24,8 @@ use alula_lower::plan::{LowerOptions, Lowered, lower_as};
 use alula_lower::quant::{Fate, Native};
 use alula_program::Program;
 
+pub use choices::{Choices, Decisions, GraphChoice, GraphSite, Site};
+
 use crate::{Precision, Target};
 
 /// What the user decides about compiling.
@@ -38,6 +41,8 @@ pub struct CompileOptions {
     pub verify: bool,
     /// How exact contractions of `f32` are at least.
     pub precision: Precision,
+    /// Schedules for a CPU that were measured, in place of what costs say.
+    pub choices: Option<Arc<Choices>>,
 }
 
 /// A compiled model.
@@ -51,6 +56,8 @@ pub struct Compiled {
     pub layouts: Vec<LayoutReport>,
     /// What became of the annotations on types.
     pub annotations: Vec<Fate>,
+    /// What [`CompileOptions::choices`] could decide; empty without any.
+    pub decisions: Decisions,
     /// How long each stage took, in order.
     pub times: Vec<(&'static str, Duration)>,
 }
@@ -78,6 +85,16 @@ pub enum CompileError {
         /// The nodes it stands for.
         nodes: String,
         /// Why.
+        reason: String,
+    },
+    /// A choice that may not be taken, for what it is listed.
+    #[error("the choice for {of}, listed as {key}: {reason}")]
+    Choice {
+        /// The key that it is listed by.
+        key: String,
+        /// The kernel that it is for.
+        of: String,
+        /// Why not.
         reason: String,
     },
     /// The target is not there.
@@ -130,15 +147,19 @@ pub fn compile(
 ) -> Result<Compiled, CompileError> {
     let _span = tracing::info_span!("compile", target = target.name()).entered();
     let mut clock = Clock::default();
-    let lowered = {
+    let (lowered, graph) = {
         let _span = tracing::info_span!("lower").entered();
         lowered(graph, target, options)?
     };
     clock.lap("lower");
     let (fusion, layouts) = (lowered.fusion.clone(), lowered.layouts.clone());
     let annotations = lowered.annotations.clone();
-    let program = match target {
-        Target::Cpu => cpu::program(lowered, options)?,
+    let mut decisions = Decisions {
+        graph,
+        contractions: Vec::new(),
+    };
+    let mut program = match target {
+        Target::Cpu => cpu::program(lowered, options, &mut decisions.contractions)?,
         #[cfg(feature = "wgpu")]
         Target::Wgpu => wgpu::program(lowered, options)?,
         #[cfg(feature = "cuda")]
@@ -146,37 +167,44 @@ pub fn compile(
         other => return Err(CompileError::Missing(other)),
     };
     clock.lap("emit");
+    if decisions.listed() > 0 {
+        let choices = options.choices.as_ref();
+        program.tuned = choices.and_then(|choices| choices.tuned.clone());
+    }
     Ok(Compiled {
         program: Arc::new(program),
         fusion,
         layouts,
         annotations,
+        decisions,
         times: clock.laps,
     })
 }
 
-/// The graph as plans and launches, in the way that suits the target.
+/// The graph as plans and launches, in the way that suits the target or was chosen.
 fn lowered(
     graph: Graph,
     target: Target,
     options: &CompileOptions,
-) -> Result<Lowered, CompileError> {
-    let is_cpu = target == Target::Cpu;
+) -> Result<(Lowered, Option<GraphSite>), CompileError> {
+    let site = choices::of_graph(&graph, target, options);
+    let chosen = site.as_ref().map(|site| site.choice);
     let options = LowerOptions {
-        strategy: options.strategy,
+        strategy: chosen.map_or(options.strategy, |chosen| chosen.fusion),
         fusion: options.fusion.clone(),
         // What every adapter binds, and the result; a plan may ask for more.
         operands_max: (target == Target::Wgpu && options.fusion.is_none()).then_some(7),
         // The loops of a processor like channels last; threads of a GPU lie along rows.
-        layouts: match is_cpu {
-            true => Layouts::ChannelsLast,
-            false => Layouts::RowMajor,
+        layouts: match (chosen, target) {
+            (Some(chosen), _) => chosen.layouts,
+            (None, Target::Cpu) => Layouts::ChannelsLast,
+            (None, _) => Layouts::RowMajor,
         },
         native: options.native,
         // Elements of one or two bytes lie several to a word that a shader binds and writes.
         part_alignment: (target == Target::Wgpu).then_some(4),
     };
-    Ok(lower_as(graph, &options)?)
+    Ok((lower_as(graph, &options)?, site))
 }
 
 /// Times of stages.

@@ -114,6 +114,8 @@ impl Error {
                 alula_lower::LowerFailure::FusionPlan(_),
             )) => ErrorKind::User,
             #[cfg(feature = "emit")]
+            Error::Compile(crate::compile::CompileError::Choice { .. }) => ErrorKind::User,
+            #[cfg(feature = "emit")]
             Error::Compile(
                 crate::compile::CompileError::Lower(_)
                 | crate::compile::CompileError::Refused { .. }

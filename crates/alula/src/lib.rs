@@ -77,7 +77,7 @@ pub use alula_lower::quant::{Fate, Native, Part as FatePart};
 pub use alula_onnx as onnx;
 #[cfg(feature = "emit")]
 pub use alula_opt as opt;
-pub use alula_program::{Device, Port as ProgramPort, Program, Step as ProgramStep};
+pub use alula_program::{Device, Port as ProgramPort, Program, Step as ProgramStep, Tuned};
 pub use alula_runtime::{
     Limits, Outcome, Profile, RunError, RunOptions, SessionError, SessionOptions, TensorRef,
 };

@@ -47,7 +47,8 @@ struct Found {
     loops: Vec<Kernel>,
 }
 
-/// Puts chains together; `works` are the scalar evaluations of each launch.
+/// Puts chains together; `works` are the scalar evaluations of each launch. Tells where each launch
+/// is now; a part of a chain is no launch any more.
 ///
 /// # Errors
 /// [`CompileError::Emit`] where loops that the target runs have no words over a block: a defect of
@@ -57,7 +58,7 @@ pub(super) fn chain(
     planned: &mut Vec<Planned>,
     works: &mut Vec<Dim>,
     words: &Words,
-) -> Result<(), CompileError> {
+) -> Result<Vec<Option<usize>>, CompileError> {
     let mut plans = std::mem::take(&mut lowered.plans);
     let result: Result<(), CompileError> = plans.iter_mut().try_for_each(|plan| {
         let mut position = 0;
@@ -75,8 +76,7 @@ pub(super) fn chain(
         plan.drop_unnamed_slots();
         alula_lower::lifetimes(plan);
     }
-    drop_unlaunched(lowered, planned, works);
-    Ok(())
+    Ok(drop_unlaunched(lowered, planned, works))
 }
 
 /// The chain that begins at a step.
@@ -316,8 +316,12 @@ fn put_together(
     }
 }
 
-/// Drops launches that no plan runs any more.
-fn drop_unlaunched(lowered: &mut Lowered, planned: &mut Vec<Planned>, works: &mut Vec<Dim>) {
+/// Drops launches that no plan runs any more. Tells where each of the others is now.
+fn drop_unlaunched(
+    lowered: &mut Lowered,
+    planned: &mut Vec<Planned>,
+    works: &mut Vec<Dim>,
+) -> Vec<Option<usize>> {
     let mut place_of = vec![None; lowered.launches.len()];
     let steps = lowered.plans.iter_mut().flat_map(|plan| &mut plan.steps);
     for step in steps {
@@ -343,4 +347,5 @@ fn drop_unlaunched(lowered: &mut Lowered, planned: &mut Vec<Planned>, works: &mu
     planned.retain(|_| keep(&mut old));
     let mut old = 0;
     works.retain(|_| keep(&mut old));
+    place_of
 }

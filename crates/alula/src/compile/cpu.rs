@@ -18,7 +18,7 @@ use super::chain::{PlannedChain, chain};
 use super::launches::{
     Code, NoCode, Words, each, merge, nameless, nodes, program as put_together, works,
 };
-use super::{CompileError, CompileOptions, pack, scalars};
+use super::{CompileError, CompileOptions, Site, choices, pack, scalars};
 use crate::{Precision, Target};
 
 /// Lanes of a vector loop: 128 bits of `f32`.
@@ -46,15 +46,19 @@ pub(super) fn words(options: &CompileOptions) -> Words {
     Words::new(Policy::Cpu { lanes: LANES }, CAPS, options)
 }
 
-/// Compiles every launch and puts the program together.
+/// Compiles every launch and puts the program together. `sites` is set to what choices could decide.
 pub(super) fn program(
     mut lowered: Lowered,
     options: &CompileOptions,
+    sites: &mut Vec<Site>,
 ) -> Result<Program, CompileError> {
     let (target, isa) = host()?;
-    let (planned, works) = planned(&mut lowered, isa, options)?;
+    let (planned, works) = planned(&mut lowered, isa, options, sites)?;
     let precision = planned.iter().map(precision).max().unwrap_or_default();
     let (unique, position_of) = merge(planned.iter().map(without_names));
+    for site in sites {
+        site.kernel = position_of[site.kernel];
+    }
     let names = nodes(&lowered);
     let span = tracing::info_span!("emit", of = unique.len());
     let guard = span.enter();
@@ -110,6 +114,7 @@ pub(super) fn planned(
     lowered: &mut Lowered,
     isa: Isa,
     options: &CompileOptions,
+    sites: &mut Vec<Site>,
 ) -> Result<(Vec<Planned>, Vec<Dim>), CompileError> {
     let (words, kernels) = (words(options), (isa, options.precision));
     let mut planned = each(lowered, Target::Cpu, |_, launch| {
@@ -119,9 +124,18 @@ pub(super) fn planned(
             &words,
         )
     })?;
+    *sites = choices::apply(lowered, &mut planned, isa, options)?;
     let mut works = works(lowered);
     pack(lowered, &mut planned)?;
-    chain(lowered, &mut planned, &mut works, &words)?;
+    let place_of = chain(lowered, &mut planned, &mut works, &words)?;
+    // A part of a chain has no kernel of its own to be measured.
+    sites.retain_mut(|site| match place_of[site.kernel] {
+        Some(place) => {
+            site.kernel = place;
+            true
+        }
+        None => false,
+    });
     share(lowered, &mut planned);
     Ok((planned, works))
 }
@@ -169,7 +183,7 @@ fn precision(planned: &Planned) -> Precision {
 }
 
 /// The products that a precision permits.
-fn products(precision: Precision) -> Products {
+pub(super) fn products(precision: Precision) -> Products {
     match precision {
         Precision::Highest => Products::Six,
         Precision::High => Products::Three,

@@ -195,13 +195,13 @@ pub fn emit(
         }
         _ => {}
     }
-    let mut lowered = lowered(graph, target, options)?;
+    let (mut lowered, _) = lowered(graph, target, options)?;
     match stage {
         Stage::Fusion => Ok(vec![StageText::whole(&FusionPlan::of(&lowered.fusion))]),
         Stage::Plan => {
             if target == Target::Cpu {
                 let (_, isa) = cpu::host()?;
-                cpu::planned(&mut lowered, isa, options)?;
+                cpu::planned(&mut lowered, isa, options, &mut Vec::new())?;
             }
             let plans: Vec<String> = lowered.plans.iter().map(ToString::to_string).collect();
             Ok(vec![StageText::whole(&plans.join("\n"))])

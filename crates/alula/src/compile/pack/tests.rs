@@ -18,7 +18,7 @@ fn graph(text: &str) -> Graph {
 
 fn compiled(text: &str) -> Program {
     let lowered = lower(graph(text), Strategy::default()).expect("lowered");
-    cpu::program(lowered, &CompileOptions::default()).expect("compiled")
+    cpu::program(lowered, &CompileOptions::default(), &mut Vec::new()).expect("compiled")
 }
 
 /// Names of the constants; runs the program from memory and from an artifact against the reference.
