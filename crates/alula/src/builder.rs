@@ -98,6 +98,22 @@ impl ModelBuilder {
         self
     }
 
+    /// Schedules that were measured on this CPU: a table that `alula tune` or [`tune::search`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Table`] for a file that is no table, or another CPU's.
+    ///
+    /// [`tune::search`]: crate::tune::search
+    pub fn table(self, path: impl AsRef<Path>) -> Result<ModelBuilder, Error> {
+        Ok(self.choices(crate::tune::Table::read_choices(path)?))
+    }
+
+    /// For this target, whatever was added.
+    pub(crate) fn only_target(mut self, target: Target) -> ModelBuilder {
+        self.targets = vec![target];
+        self
+    }
+
     /// Threads that compile and that sessions run on; 0 takes one for each core.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> ModelBuilder {
@@ -182,6 +198,9 @@ impl ModelBuilder {
         }
         let reference = targets.contains(&Target::Reference).then(|| graph.clone());
         let compiled = self.programs(graph, targets)?;
+        for (target, _, report) in &compiled {
+            self.warn_of_table(*target, &report.decisions);
+        }
         let mut forms = Vec::with_capacity(targets.len());
         let mut reports = Vec::with_capacity(compiled.len());
         if let Some(graph) = reference {
@@ -200,6 +219,29 @@ impl ModelBuilder {
             reports,
             session: SessionOptions::default(),
         })
+    }
+
+    /// Says where a table cannot do what it is for.
+    fn warn_of_table(&self, target: Target, decisions: &Decisions) {
+        let choices = self.compile.choices.as_ref();
+        let Some(tuned) = choices.and_then(|choices| choices.tuned.as_ref()) else {
+            return;
+        };
+        if target != Target::Cpu {
+            return;
+        }
+        if decisions.listed() == 0 {
+            tracing::warn!("the table has nothing on this model: alula tune measures it");
+            return;
+        }
+        let threads = crate::devices::threads(self.threads);
+        if tuned.threads as usize != threads {
+            let measured = tuned.threads;
+            tracing::warn!(
+                "the table was measured with {measured} threads, this is for {threads}: its \
+                 schedules are right, but others may be faster"
+            );
+        }
     }
 
     /// The reference on the graph that the rules made, and what they did: for finding out whether a

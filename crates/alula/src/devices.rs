@@ -45,10 +45,7 @@ pub fn devices() -> Vec<DeviceInfo> {
 /// # Errors
 /// [`Error::Missing`], or what the back end says.
 pub fn open_device(target: Target, threads: usize) -> Result<Box<dyn Device>, Error> {
-    let threads = match threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let threads = self::threads(threads);
     match target {
         Target::Cpu => Ok(Box::new(alula_cpu::CpuDevice::new(threads)?)),
         #[cfg(feature = "wgpu")]
@@ -69,4 +66,12 @@ pub fn ptx_interpreter() -> Box<dyn Device> {
     Box::new(alula_cuda::CudaDevice::with_driver(std::sync::Arc::new(
         driver,
     )))
+}
+
+/// So many threads, or one for each core for 0.
+pub(crate) fn threads(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        asked => asked,
+    }
 }

@@ -54,6 +54,10 @@ pub enum Error {
     /// The reference is no program that could be stored.
     #[error("the reference target evaluates the graph: there is nothing to store")]
     NotStorable,
+    /// A table of schedules cannot be used.
+    #[cfg(feature = "emit")]
+    #[error(transparent)]
+    Table(#[from] crate::tune::TableError),
     /// An artifact cannot be read.
     #[error(transparent)]
     Artifact(#[from] ReadError),

@@ -52,6 +52,8 @@ pub mod pb;
 mod precision;
 mod session;
 mod target;
+#[cfg(feature = "emit")]
+pub mod tune;
 
 #[cfg(feature = "emit")]
 mod builder;
