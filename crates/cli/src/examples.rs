@@ -7,6 +7,7 @@ Examples:
   alula run model.onnx --input x=x.npy --output-dir out
   alula compile model.onnx -o model.alula --target cpu,wgpu
   alula bench model.onnx --threads 1 --json
+  alula tune model.onnx --threads 1              then --table model.tuned.json
   alula compare model.onnx --targets reference,cpu
 
 Data go to stdout, everything else to stderr.
@@ -44,6 +45,20 @@ Examples:
   alula bench model.alula --dim batch=8          an artifact, at an extent that it left open
 
 Times are of one run with inputs and outputs in memory; compile, load and first run are apart.";
+
+pub(crate) const TUNE: &str = "\
+Examples:
+  alula tune model.onnx --threads 1              fills model.tuned.json, or goes on with it
+  alula tune model.onnx --budget 600 --table this-cpu.json
+  alula tune model.onnx --precision high --dim batch=8
+  alula compile model.onnx --table model.tuned.json
+  alula bench model.onnx --threads 1 --table model.tuned.json
+
+Measured is the model itself: what fuses and how buffers lie, then which micro-kernels and blocks
+contractions take, in programs that run in turns. A choice is taken only if it is faster, in two
+trials, by more than 2 % and the noise of these trials. With one thread, whole runs count by their
+processor time. Results stay within the precision; their last bits may change. The table holds for
+one CPU and one number of threads, and serves any model that has the same contractions.";
 
 pub(crate) const CHECK: &str = "\
 Examples:

@@ -61,6 +61,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         Verb::Compile(verb) => verbs::compile::run(verb, global),
         Verb::Run(verb) => verbs::run::run(verb, global),
         Verb::Bench(verb) => verbs::bench::run(verb, global),
+        Verb::Tune(verb) => verbs::tune::run(verb, global),
         Verb::Check(verb) => verbs::check::run(verb, global),
         Verb::Compare(verb) => verbs::compare::run(verb, global),
         Verb::Explain(verb) => verbs::explain::run(verb, global),

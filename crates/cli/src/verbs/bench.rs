@@ -261,6 +261,11 @@ fn measure(args: &Bench, target: Target, case: Case) -> Result<(Json, FusionPlan
             Case::Compiled(_, fusion) if target != Target::Reference => Some(fusion.name()),
             Case::Compiled(..) | Case::Stored => None,
         },
+        // The table by its hash, if any of its schedules was taken.
+        "table": model
+            .program(target)
+            .and_then(|program| program.tuned.as_ref())
+            .map(|tuned| tuned.table.as_str()),
         "threads": threads(args.compiling.threads, target),
         "runs": times.len(),
         "p50_ms": at(0.5),

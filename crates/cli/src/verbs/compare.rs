@@ -13,11 +13,7 @@ pub(crate) fn run(args: &Compare, global: &Global) -> Result<(), Failure> {
     let [reference, others @ ..] = args.targets.as_slice() else {
         return Err(Failure::user("--targets wants at least two"));
     };
-    let mut compiling = builder(&args.model, &args.compiling);
-    for target in &args.targets {
-        compiling = compiling.target(*target);
-    }
-    let model = compiling.compile()?;
+    let model = builder(&args.model, &args.targets, &args.compiling)?.compile()?;
     let session = model.session_for(*reference)?;
     let mut values = inputs::from_files(session.inputs(), &args.input)?;
     inputs::complete(

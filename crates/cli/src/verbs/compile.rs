@@ -13,12 +13,9 @@ use crate::measure::peak_rss_mb;
 use crate::{log, out};
 
 pub(crate) fn run(args: &Compile, global: &Global) -> Result<(), Failure> {
-    let mut builder = builder(&args.model, &args.compiling)
+    let mut builder = builder(&args.model, &args.target, &args.compiling)?
         .precision(args.precision)
         .fusion(args.fusion);
-    for target in &args.target {
-        builder = builder.target(*target);
-    }
     if let Some(file) = &args.fusion_plan {
         builder = builder.fusion_plan(super::fusion_plan(file)?);
     }

@@ -6,14 +6,20 @@ use serde_json::json;
 
 use alula::{Fate, FatePart, Target};
 
-use super::{builder, optimize_options};
-use crate::args::{Explain, Global};
+use super::{builder, importer, optimize_options, tuned, tuned_words};
+use crate::args::{Compiling, Explain, Global};
 use crate::failure::Failure;
 use crate::out;
 
 pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
-    let mut graph = builder(&args.model, &args.compiling).import()?.graph;
-    let options = optimize_options(&args.compiling);
+    let Compiling {
+        importing,
+        disable_rule,
+        only_rule,
+        ..
+    } = &args.compiling;
+    let mut graph = importer(&args.model, importing).import()?.graph;
+    let options = optimize_options(disable_rule, only_rule);
     let report = alula::opt::optimize(&mut graph, &options).map_err(alula::Error::from)?;
     let mut missed: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for miss in &report.near_misses {
@@ -42,6 +48,7 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
             "precision": made.precision,
             "precision_asked": args.precision.name(),
             "precision_reason": args.precision.on(args.target).1,
+            "tuned": made.tuned,
             "contractions": made.contractions,
             "kernels": made.groups,
             "channels_last": made.channels_last,
@@ -101,6 +108,9 @@ pub(crate) fn run(args: &Explain, global: &Global) -> Result<(), Failure> {
             )),
         }
     }
+    if let Some(words) = tuned_words(&made.tuned) {
+        out::line(format_args!("tuned {words}"));
+    }
     annotations(&made);
     contractions(&made);
     kernels(&made);
@@ -157,6 +167,8 @@ struct Fusion {
     groups: Vec<Vec<String>>,
     /// How exact contractions are.
     precision: String,
+    /// Where schedules were measured, and how many of the decisions the table holds.
+    tuned: serde_json::Value,
     /// Contractions that micro-kernels run: kernel, and sizes and arithmetic.
     contractions: Vec<(String, String)>,
     /// Values that were not fused into their user: who makes them, and why.
@@ -175,13 +187,17 @@ fn fusion(args: &Explain) -> Result<Fusion, Failure> {
     if args.target == Target::Reference {
         return Ok(fusion);
     }
-    let model = builder(&args.model, &args.compiling)
-        .target(args.target)
+    let model = builder(&args.model, &[args.target], &args.compiling)?
         .fusion(args.fusion)
         .precision(args.precision)
         .compile()?;
     if let Some(program) = model.program(args.target) {
         fusion.precision.clone_from(&program.precision);
+        if let Some(of) = &program.tuned {
+            let report = model.report(args.target);
+            fusion.tuned = tuned(of);
+            fusion.tuned["decisions"] = json!(report.map(|report| report.decisions.listed()));
+        }
     }
     if args.target == Target::Cpu {
         fusion.contractions = model.contractions();

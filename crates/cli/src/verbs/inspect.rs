@@ -6,7 +6,7 @@ use alula::Model;
 use alula::artifact::{Artifact, Verify};
 use serde_json::json;
 
-use crate::args::{Compiling, Global, Inspect};
+use crate::args::{Global, Importing, Inspect};
 use crate::failure::Failure;
 use crate::out;
 
@@ -14,7 +14,7 @@ pub(crate) fn run(args: &Inspect, global: &Global) -> Result<(), Failure> {
     if alula::is_artifact(&args.model)? {
         return artifact(args, global);
     }
-    let import = super::builder(&args.model, &Compiling::default()).import()?;
+    let import = super::importer(&args.model, &Importing::default()).import()?;
     let graph = &import.graph;
     let mut ops: BTreeMap<&str, usize> = BTreeMap::new();
     for id in graph.nodes() {
@@ -106,6 +106,7 @@ fn artifact(args: &Inspect, global: &Global) -> Result<(), Failure> {
                 "target": program.target,
                 "precision": program.precision,
                 "features": program.features,
+                "tuned": program.tuned.as_ref().map(super::tuned),
                 "kernels": program.kernels.len(),
                 "plans": program.plans.len(),
                 "steps": program.plans[0].steps.len(),
@@ -158,6 +159,9 @@ fn artifact(args: &Inspect, global: &Global) -> Result<(), Failure> {
             program["steps"],
             text("peak_bytes"),
         ));
+        if let Some(words) = super::tuned_words(&program["tuned"]) {
+            out::line(format_args!("tuned      {words}"));
+        }
     }
     for section in artifact.sections() {
         let (name, length) = (section.name, section.length);

@@ -12,6 +12,7 @@ pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod opt;
 pub(crate) mod run;
+pub(crate) mod tune;
 
 use std::path::{Path, PathBuf};
 
@@ -24,11 +25,29 @@ use crate::located::{self, Label};
 use crate::out;
 
 /// A builder that follows the options.
-pub(crate) fn builder(model: &Path, compiling: &Compiling) -> ModelBuilder {
-    importer(model, &compiling.importing)
+pub(crate) fn builder(
+    model: &Path,
+    targets: &[Target],
+    compiling: &Compiling,
+) -> Result<ModelBuilder, Failure> {
+    let mut builder = importer(model, &compiling.importing)
         .threads(compiling.threads)
-        .optimize(optimize_options(compiling))
-        .verify(compiling.verify)
+        .optimize(optimize_options(
+            &compiling.disable_rule,
+            &compiling.only_rule,
+        ))
+        .verify(compiling.verify);
+    for target in targets {
+        builder = builder.target(*target);
+    }
+    if let Some(table) = &compiling.table {
+        if !targets.contains(&Target::Cpu) {
+            let text = "--table holds schedules of target cpu, which is not asked for";
+            return Err(Failure::user(text));
+        }
+        builder = builder.table(table)?;
+    }
+    Ok(builder)
 }
 
 /// A builder that follows the options of the import.
@@ -54,10 +73,10 @@ pub(crate) fn importer(model: &Path, importing: &Importing) -> ModelBuilder {
 }
 
 /// What the options say of the optimizer.
-pub(crate) fn optimize_options(compiling: &Compiling) -> alula::opt::Options {
+pub(crate) fn optimize_options(disabled: &[String], only: &[String]) -> alula::opt::Options {
     alula::opt::Options {
-        disabled: compiling.disable_rule.iter().cloned().collect(),
-        only: match compiling.only_rule.as_slice() {
+        disabled: disabled.iter().cloned().collect(),
+        only: match only {
             [] => None,
             rules => Some(rules.iter().cloned().collect()),
         },
@@ -73,8 +92,7 @@ pub(crate) fn compiled(
     fusion: Fusion,
     compiling: &Compiling,
 ) -> Result<Model, Failure> {
-    let builder = builder(model, compiling)
-        .target(target)
+    let builder = builder(model, &[target], compiling)?
         .precision(precision)
         .fusion(fusion);
     Ok(builder.compile()?)
@@ -98,6 +116,7 @@ pub(crate) fn stored(
     let late = [
         ("--disable-rule", !compiling.disable_rule.is_empty()),
         ("--only-rule", !compiling.only_rule.is_empty()),
+        ("--table", compiling.table.is_some()),
         ("--max-file-bytes", max_file_bytes.is_some()),
         ("--max-nodes", max_nodes.is_some()),
         ("--max-depth", max_depth.is_some()),
@@ -248,4 +267,22 @@ pub(crate) fn completions(shell: clap_complete::Shell, global: &Global) {
         return;
     }
     out::line(script.trim_end());
+}
+
+/// Where schedules were measured, as data.
+pub(crate) fn tuned(tuned: &alula::Tuned) -> serde_json::Value {
+    serde_json::json!({"cpu": tuned.cpu, "threads": tuned.threads, "table": tuned.table})
+}
+
+/// The same in words; `None` for what was not tuned.
+pub(crate) fn tuned_words(tuned: &serde_json::Value) -> Option<String> {
+    let cpu = tuned["cpu"].as_str()?;
+    let (threads, table) = (&tuned["threads"], tuned["table"].as_str()?);
+    let decisions = match tuned["decisions"].as_u64() {
+        Some(decisions) => format!("; {decisions} decisions are from it"),
+        None => String::new(),
+    };
+    Some(format!(
+        "for {cpu}, {threads} threads, by table {table}{decisions}"
+    ))
 }

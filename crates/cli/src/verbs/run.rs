@@ -103,7 +103,7 @@ fn open(args: &Run) -> Result<Model, Failure> {
         let (precision, fusion) = (Precision::default(), args.fusion.unwrap_or_default());
         return super::compiled(file, args.target, precision, fusion, compiling);
     };
-    let builder = super::builder(file, compiling).target(args.target);
+    let builder = super::builder(file, &[args.target], compiling)?;
     let built = builder.fusion_plan(super::fusion_plan(plan)?).compile();
     built.map_err(|error| super::in_fusion_plan(error.into(), plan))
 }

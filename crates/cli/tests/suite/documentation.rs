@@ -5,10 +5,11 @@ use std::path::Path;
 
 use crate::support::Place;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "compile",
     "run",
     "bench",
+    "tune",
     "check",
     "compare",
     "explain",

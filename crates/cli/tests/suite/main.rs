@@ -8,4 +8,5 @@ mod logs;
 mod memory;
 mod support;
 mod targets;
+mod tune;
 mod verbs;
