@@ -31,6 +31,7 @@
 //! ```
 
 mod bench;
+mod column;
 mod cpu;
 mod entry;
 mod sample;

@@ -105,6 +105,26 @@ impl Table {
         }
     }
 
+    /// The table in a file, to be gone on with, or an empty one where there is no file.
+    ///
+    /// # Errors
+    /// As [`Table::read`]; [`TableError::OtherThreads`].
+    pub fn open(path: impl AsRef<Path>, host: Cpu, threads: usize) -> Result<Table, TableError> {
+        let path = path.as_ref();
+        if !path.exists() {
+            return Ok(Table::new(host, threads));
+        }
+        let table = Table::read(path, &host)?;
+        if table.threads != threads {
+            return Err(TableError::OtherThreads {
+                path: path.to_owned(),
+                found: table.threads,
+                wanted: threads,
+            });
+        }
+        Ok(table)
+    }
+
     /// Reads a table that was measured on a CPU like `host`.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! `alula tune`: schedules of a model, chosen by measuring and stored in a table.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use alula::Target;
-use alula::tune::{Cpu, Entry, ModelBench, Outcome, Search, Table, TableError, Told, search};
+use alula::tune::{Cpu, Entry, ModelBench, Outcome, Search, Table, Told, search};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -31,7 +31,8 @@ pub(crate) fn run(args: &Tune, global: &Global) -> Result<(), Failure> {
         None => args.model.with_extension("tuned.json"),
     };
     let threads = threads(args.threads, args.target);
-    let mut table = opened(&file, threads)?;
+    let table = Table::open(&file, Cpu::host()?, threads);
+    let mut table = table.map_err(alula::Error::from)?;
     let builder = importer(&args.model, &args.importing)
         .threads(threads)
         .optimize(optimize_options(&args.disable_rule, &args.only_rule))
@@ -62,24 +63,6 @@ pub(crate) fn run(args: &Tune, global: &Global) -> Result<(), Failure> {
         false => print(&file, &table, &outcome),
     }
     Ok(())
-}
-
-/// The table in the file if there is one, else an empty one.
-fn opened(file: &Path, threads: usize) -> Result<Table, Failure> {
-    let host = Cpu::host()?;
-    if !file.exists() {
-        return Ok(Table::new(host, threads));
-    }
-    let table = Table::read(file, &host).map_err(alula::Error::from)?;
-    if table.threads != threads {
-        let error = TableError::OtherThreads {
-            path: PathBuf::from(file),
-            found: table.threads,
-            wanted: threads,
-        };
-        return Err(alula::Error::from(error).into());
-    }
-    Ok(table)
 }
 
 fn follow(bar: &ProgressBar, told: &Told) {
