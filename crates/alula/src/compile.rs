@@ -5,10 +5,13 @@ mod choices;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod epilogues;
 mod launches;
 mod pack;
 mod scalars;
 pub mod stages;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
@@ -194,6 +197,10 @@ fn lowered(
         fusion: options.fusion.clone(),
         // What every adapter binds, and the result; a plan may ask for more.
         operands_max: (target == Target::Wgpu && options.fusion.is_none()).then_some(7),
+        epilogue: match target {
+            Target::Cpu => Some(epilogues::cost),
+            _ => None,
+        },
         // The loops of a processor like channels last; threads of a GPU lie along rows.
         layouts: match (chosen, target) {
             (Some(chosen), _) => chosen.layouts,

@@ -8,7 +8,9 @@ use alula_program::{Check, Place, Plan, Port, Slot, SlotId, Step, SymbolDef, Sym
 use alula_tensor::{Dim, Symbol, Tensor, TensorType, ValueType};
 
 use crate::build::{Layout, ParamSpec};
-use crate::cluster::{FusionPlan, FusionReport, Item, Rules, Strategy, Work, cluster, items};
+use crate::cluster::{
+    EpilogueCost, FusionPlan, FusionReport, Item, Rules, Strategy, Work, cluster, items,
+};
 use crate::layout::{LayoutReport, Layouts, lay_out};
 use crate::quant::{Fate, Native};
 use crate::{LowerFailure, expand, parts};
@@ -126,6 +128,8 @@ pub struct LowerOptions {
     pub fusion: Option<FusionPlan>,
     /// Most values that a fused definition loads, if the target knows a bound.
     pub operands_max: Option<usize>,
+    /// What the target says of longer epilogues, if it has kernels of its own for contractions.
+    pub epilogue: Option<EpilogueCost>,
     /// How buffers lie.
     pub layouts: Layouts,
     /// What takes quantized operands as they are stored.
@@ -170,6 +174,7 @@ fn lower_graph(
     if let Some(most) = options.operands_max {
         rules.operands_max = most;
     }
+    rules.epilogue = options.epilogue;
     if let Some(plan) = &options.fusion {
         let listed = plan.graphs.get(position);
         rules.groups = Some(listed.map_or(&[], |(_, groups)| groups.as_slice()));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alula_ir::{Graph, Origin, ValueId};
-use alula_kernel::{Compute, Expr};
+use alula_kernel::{Compute, Contract, Expr};
 use alula_tensor::{DType, Dim, ScalarOp};
 
 use super::inline::{dependencies, inline, into_contract, into_epilogue, reachable};
@@ -12,6 +12,10 @@ use super::{Decision, FusionReport, Item, Strategy, Work};
 
 /// Most expressions of a fused definition.
 const EXPRS_MAX: usize = 600;
+
+/// Whether a contraction with a longer epilogue is worth it, beside the same without; the reason if
+/// not.
+pub type EpilogueCost = fn(&Contract, &Contract) -> Result<(), String>;
 
 /// What may fuse.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +26,8 @@ pub struct Rules<'r> {
     pub groups: Option<&'r [Vec<String>]>,
     /// Most values that a fused definition loads.
     pub operands_max: usize,
+    /// What a target says of a contraction, and of the same with more in its epilogue.
+    pub epilogue: Option<EpilogueCost>,
 }
 
 impl From<Strategy> for Rules<'_> {
@@ -30,6 +36,7 @@ impl From<Strategy> for Rules<'_> {
             strategy,
             groups: None,
             operands_max: 12,
+            epilogue: None,
         }
     }
 }
@@ -79,6 +86,7 @@ struct Fusion<'g> {
     graph: &'g Graph,
     strategy: Strategy,
     operands_max: usize,
+    epilogue: Option<EpilogueCost>,
     wanted: Option<Wanted>,
     items: Vec<Option<Item>>,
     /// The items that each one is made of by now.
@@ -126,6 +134,7 @@ impl<'g> Fusion<'g> {
                 None => rules.strategy,
             },
             operands_max: rules.operands_max,
+            epilogue: rules.epilogue,
             wanted: wanted.transpose()?,
             items,
             parts,
@@ -356,7 +365,7 @@ impl<'g> Fusion<'g> {
             let Some(from) = self.items[producer].clone() else {
                 continue;
             };
-            let Work::Contract(contract) = &from.work else {
+            let Work::Contract(before) = &from.work else {
                 continue;
             };
             if !self.permits(consumer, producer) {
@@ -372,12 +381,19 @@ impl<'g> Fusion<'g> {
                 self.refuse(producer, consumer, "too many operands");
                 continue;
             }
-            let fused = into_epilogue(contract, &source_operands, target, &operands, value);
+            let fused = into_epilogue(before, &source_operands, target, &operands, value);
             let Some((contract, operands)) = fused else {
                 self.refuse(producer, consumer, "not element by element");
                 self.record(producer, value, Some("not element by element".to_owned()));
                 continue;
             };
+            // A list of groups overrules what is a matter of cost: it holds for every target.
+            let cost = self.epilogue.filter(|_| self.wanted.is_none());
+            if let Some(Err(reason)) = cost.map(|cost| cost(before, &contract)) {
+                self.refuse(producer, consumer, &reason);
+                self.record(producer, value, Some(reason));
+                continue;
+            }
             let work = Work::Contract(Box::new(contract));
             self.replace(consumer, work, operands, producer);
             self.drop_item(producer);

@@ -13,7 +13,7 @@ mod plan;
 mod strategy;
 mod wanted;
 
-pub use fuse::{Rules, cluster};
+pub use fuse::{EpilogueCost, Rules, cluster};
 pub(crate) use inline::{dependencies, reachable};
 pub use item::{Item, Work, items};
 pub use plan::{FusionPlan, FusionPlanError};
