@@ -256,6 +256,7 @@ fn choices_are_no_less_exact_than_wanted() {
             isa,
             products,
             is_constant: true,
+            rows: 128,
         };
         let planned = plan_contract(&contract, &layouts, &result, wanted);
         let (planned, _) = planned.expect("planned");

@@ -8,6 +8,7 @@ mod cuda;
 mod epilogues;
 mod launches;
 mod pack;
+mod rows;
 mod scalars;
 pub mod stages;
 #[cfg(test)]

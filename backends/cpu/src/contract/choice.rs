@@ -19,6 +19,8 @@ pub struct Wanted {
     pub products: Products,
     /// Whether the right side is a constant, packed when the program is compiled.
     pub is_constant: bool,
+    /// What a number of rows that only a run knows is taken to be.
+    pub rows: i64,
 }
 
 impl Wanted {
@@ -28,6 +30,7 @@ impl Wanted {
             isa,
             products: Products::Whole,
             is_constant: false,
+            rows: UNKNOWN,
         }
     }
 }
@@ -66,7 +69,7 @@ pub(super) fn choose(form: &Form, wanted: Wanted, is_integer: bool) -> (Isa, Pro
     let Form::Product(product) = form else {
         return (plain, Products::Whole);
     };
-    let sizes = sizes(product);
+    let sizes = sizes(product, wanted.rows);
     if is_integer {
         // The kernels themselves decide, once sizes are known.
         let small = sizes.m < 4.0 || sizes.k < 32.0;
@@ -85,11 +88,12 @@ fn extent(dim: &Dim) -> f64 {
     dim.as_const().unwrap_or(UNKNOWN).max(1) as f64
 }
 
-fn sizes(product: &Product) -> Sizes {
+fn sizes(product: &Product, unknown_rows: i64) -> Sizes {
     let all = |axes: &[super::AxisMap]| axes.iter().map(|axis| extent(&axis.extent)).product();
+    let rows = |axis: &super::AxisMap| axis.extent.as_const().unwrap_or(unknown_rows).max(1) as f64;
     let m: f64 = match &product.window {
         Some(window) => extent(&window.images) * extent(&window.out[0]) * extent(&window.out[1]),
-        None => all(&product.rows),
+        None => product.rows.iter().map(rows).product(),
     };
     let run = extent(&product.depth.extent);
     Sizes {
@@ -145,6 +149,7 @@ mod tests {
             isa: Isa::Amx,
             products,
             is_constant,
+            rows: UNKNOWN,
         };
         split_cost(&sizes, wanted) * MARGIN < whole_cost(&sizes, wanted)
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use alula_cpu::{ContractChoice, CpuContract, Isa, Wanted};
+use alula_cpu::{ContractChoice, CpuContract, Wanted};
 use alula_ir::Graph;
 use alula_kernel::Contract;
 use alula_lower::cluster::Strategy;
@@ -16,7 +16,7 @@ use alula_lower::layout::Layouts;
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_program::Tuned;
 
-use super::cpu::{Planned, products};
+use super::cpu::{Kernels, Planned, products};
 use super::{CompileError, CompileOptions};
 use crate::Target;
 
@@ -193,7 +193,7 @@ fn graph_key(graph: &Graph, target: Target, options: &CompileOptions) -> String 
 pub(super) fn apply(
     lowered: &Lowered,
     planned: &mut [Planned],
-    isa: Isa,
+    kernels: Kernels,
     options: &CompileOptions,
 ) -> Result<Vec<Site>, CompileError> {
     let Some(choices) = &options.choices else {
@@ -206,7 +206,7 @@ pub(super) fn apply(
         else {
             continue;
         };
-        let wanted = wanted(launch, contract, (isa, options));
+        let wanted = wanted(launch, contract, kernels);
         let key = blake3::hash(&planned.content(wanted)).to_hex().to_string();
         let default = planned.choice();
         let listed = choices.contractions.get(&key).copied();
@@ -234,15 +234,12 @@ pub(super) fn apply(
 }
 
 /// What is wanted of a contraction.
-pub(super) fn wanted(
-    launch: &Launch,
-    contract: &Contract,
-    (isa, options): (Isa, &CompileOptions),
-) -> Wanted {
+pub(super) fn wanted(launch: &Launch, contract: &Contract, kernels: Kernels) -> Wanted {
     let right = launch.constants.get(contract.b.operand as usize);
     Wanted {
-        isa,
-        products: products(options.precision),
+        isa: kernels.isa,
+        products: products(kernels.precision),
         is_constant: right.is_some_and(Option::is_some),
+        rows: kernels.rows,
     }
 }

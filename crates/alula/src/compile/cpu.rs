@@ -18,7 +18,7 @@ use super::chain::{PlannedChain, chain};
 use super::launches::{
     Code, NoCode, Words, each, merge, nameless, nodes, program as put_together, works,
 };
-use super::{CompileError, CompileOptions, Site, choices, pack, scalars};
+use super::{CompileError, CompileOptions, Site, choices, pack, rows, scalars};
 use crate::{Precision, Target};
 
 /// Lanes of a vector loop: 128 bits of `f32`.
@@ -116,7 +116,7 @@ pub(super) fn planned(
     options: &CompileOptions,
     sites: &mut Vec<Site>,
 ) -> Result<(Vec<Planned>, Vec<Dim>), CompileError> {
-    let (words, kernels) = (words(options), (isa, options.precision));
+    let (words, kernels) = (words(options), Kernels::new(lowered, isa, options));
     let mut planned = each(lowered, Target::Cpu, |_, launch| {
         plan(
             &scalars::inlined(launch, &lowered.constants),
@@ -124,7 +124,7 @@ pub(super) fn planned(
             &words,
         )
     })?;
-    *sites = choices::apply(lowered, &mut planned, isa, options)?;
+    *sites = choices::apply(lowered, &mut planned, kernels, options)?;
     let mut works = works(lowered);
     pack(lowered, &mut planned)?;
     let place_of = chain(lowered, &mut planned, &mut works, &words)?;
@@ -217,22 +217,32 @@ pub(super) fn host() -> Result<(CpuTarget, Isa), CompileError> {
     Ok((target, isa))
 }
 
+/// What decides how contractions of a graph run.
+#[derive(Clone, Copy)]
+pub(super) struct Kernels {
+    pub(super) isa: Isa,
+    pub(super) precision: Precision,
+    /// What a number of rows that only a run knows is taken to be.
+    pub(super) rows: i64,
+}
+
+impl Kernels {
+    pub(super) fn new(lowered: &Lowered, isa: Isa, options: &CompileOptions) -> Kernels {
+        Kernels {
+            isa,
+            precision: options.precision,
+            rows: rows::about(lowered),
+        }
+    }
+}
+
 /// A contraction through the micro-kernels if they take it; anything else as loops.
-pub(super) fn plan(
-    launch: &Launch,
-    (isa, precision): (Isa, Precision),
-    words: &Words,
-) -> Result<Planned, NoCode> {
+pub(super) fn plan(launch: &Launch, kernels: Kernels, words: &Words) -> Result<Planned, NoCode> {
     let KernelWork::Contract(contract) = &launch.work else {
         return Ok(Planned::Loops(words.kernel(launch)?));
     };
     words.check(launch)?;
-    let right = launch.constants.get(contract.b.operand as usize);
-    let wanted = Wanted {
-        isa,
-        products: products(precision),
-        is_constant: right.is_some_and(Option::is_some),
-    };
+    let wanted = choices::wanted(launch, contract, kernels);
     match plan_product(launch, contract, wanted, words)? {
         Ok(planned) => {
             tracing::debug!("by micro-kernels");
