@@ -98,7 +98,8 @@ impl ModelBuilder {
         self
     }
 
-    /// Schedules that were measured on this CPU: a table that `alula tune` or [`tune::search`] wrote.
+    /// Schedules that were measured on this CPU: a table that `alula tune` or [`tune::search`]
+    /// wrote.
     ///
     /// # Errors
     /// [`Error::Table`] for a file that is no table, or another CPU's.

@@ -202,8 +202,8 @@ fn write_zeros(out: &mut impl Write, count: u64) -> io::Result<()> {
     io::copy(&mut io::Read::take(io::repeat(0), count), out).map(|_| ())
 }
 
-/// Writes a file as [`Builder::save`] writes an artifact: whatever fails, and whenever, `path` holds
-/// what it held before or all of the bytes.
+/// Writes a file as [`Builder::save`] writes an artifact: whatever fails, and whenever, `path`
+/// holds what it held before or all of the bytes.
 ///
 /// # Errors
 /// What the system says.

@@ -46,7 +46,8 @@ pub(super) fn words(options: &CompileOptions) -> Words {
     Words::new(Policy::Cpu { lanes: LANES }, CAPS, options)
 }
 
-/// Compiles every launch and puts the program together. `sites` is set to what choices could decide.
+/// Compiles every launch and puts the program together. `sites` is set to what choices could
+/// decide.
 pub(super) fn program(
     mut lowered: Lowered,
     options: &CompileOptions,

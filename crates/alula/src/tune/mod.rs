@@ -2,13 +2,14 @@
 //!
 //! A [`Table`] is a file of measured choices for one CPU: how graphs fuse and lie, which
 //! micro-kernels and blocks contractions take. [`Table::choices`] makes of it what the compiler
-//! takes; [`search`] fills it. What is measured is the model itself: two programs that differ in one
-//! choice for each entry run in turns, and the least time of each counts, so that caches are as
-//! they are in a run. An entry is the best choice so far and the trials that led there: a search
-//! that was stopped goes on where it was.
+//! takes; [`search`] fills it. What is measured is the model itself: two programs that differ in
+//! one choice for each entry run in turns, and the least time of each counts, so that caches are
+//! as they are in a run. An entry is the best choice so far and the trials that led there: a
+//! search that was stopped goes on where it was.
 //!
-//! A choice is taken only if it is faster, in two trials, by more than [`MARGIN`] and the noise that
-//! they saw themselves. Every choice is right; products of other parts change bits within the precision.
+//! A choice is taken only if it is faster, in two trials, by more than [`MARGIN`] and the noise
+//! that they saw themselves. Every choice is right; products of other parts change bits within the
+//! precision.
 //!
 //! ```
 //! use std::time::Duration;

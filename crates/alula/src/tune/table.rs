@@ -56,7 +56,10 @@ pub enum TableError {
         reason: String,
     },
     /// The table is of another version.
-    #[error("{}: the table has format {found}, this version of Alula reads {TABLE_FORMAT}", path.display())]
+    #[error(
+        "{}: the table has format {found}, this version of Alula reads {TABLE_FORMAT}",
+        path.display()
+    )]
     Version {
         /// The file.
         path: PathBuf,
