@@ -32,6 +32,16 @@ fn thread_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// The least time of so many runs.
+pub(crate) fn least(count: u64, run: &mut impl FnMut()) -> Duration {
+    let timed = (0..count).map(|_| {
+        let start = thread_time();
+        run();
+        thread_time().saturating_sub(start)
+    });
+    timed.min().unwrap_or_default()
+}
+
 impl Measurement for Rate {
     type Intermediate = Duration;
     type Value = Duration;
