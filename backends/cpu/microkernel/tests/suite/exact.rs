@@ -1,6 +1,7 @@
-//! Six products of bf16 parts beside f32: never worse than four times the f32 kernel, which sums in
-//! blocks along K, or than the rounding of one f32, on any finite values; and what is not finite
-//! comes out as it does there. `ALULA_DRAWN_CASES` says how many cases are drawn.
+//! Six products of bf16 parts beside f32: not worse than four times the f32 kernel, which sums in
+//! blocks along K, or than the rounding of one f32, on these values; and what is not finite comes out
+//! as it does there. `ALULA_DRAWN_CASES` says how many cases are drawn: of 1,300, number 1220 is
+//! 4.37 times as far off, two rows of 29 columns, in which f32 is luckier than in larger results.
 
 use crate::gemm::window;
 use crate::split::tiles;
@@ -46,8 +47,9 @@ fn error(case: &Case, actual: &[f32], against: &[f32]) -> f64 {
     worst
 }
 
-/// Fails where six products of these values are further off than four times the f32 kernel.
-fn compare(name: &str, spec: GemmSpec, a: Vec<f32>, b: Vec<f32>) {
+/// How far six products of these values are off, over the error of the f32 kernel or the rounding of
+/// one f32.
+fn compare(spec: GemmSpec, a: Vec<f32>, b: Vec<f32>) -> f64 {
     let c_len = spec.m * spec.n;
     let whole = Case {
         a,
@@ -55,7 +57,7 @@ fn compare(name: &str, spec: GemmSpec, a: Vec<f32>, b: Vec<f32>) {
         ..Case::new(spec.clone(), 1, c_len)
     };
     let f32_result = whole.actual(1, None);
-    let allowed = 4.0 * error(&whole, &f32_result, &f32_result).max(2f64.powi(-24));
+    let f32_error = error(&whole, &f32_result, &f32_result).max(2f64.powi(-24));
     let split = Case {
         spec: GemmSpec {
             isa: tiles(),
@@ -65,8 +67,22 @@ fn compare(name: &str, spec: GemmSpec, a: Vec<f32>, b: Vec<f32>) {
         ..whole
     };
     let result = split.actual(1, None);
-    let error = error(&split, &result, &f32_result);
-    assert!(error <= allowed, "{name}: {error:e} exceeds {allowed:e}");
+    error(&split, &result, &f32_result) / f32_error
+}
+
+/// Fails where six products are further off than four times f32.
+fn check(ratios: impl IntoIterator<Item = (String, f64)>) {
+    let (mut worst, mut findings) = ((String::new(), 0.0), Vec::new());
+    for (name, ratio) in ratios {
+        if ratio > 4.0 {
+            findings.push(format!("{name}: {ratio:.2} times the error of f32"));
+        }
+        if ratio > worst.1 {
+            worst = (name, ratio);
+        }
+    }
+    eprintln!("worst: {:.2} times the error of f32, {}", worst.1, worst.0);
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
 }
 
 /// Chosen ranges, and single values that are not finite or at the ends of the range.
@@ -113,10 +129,10 @@ fn six_products_are_as_exact_as_f32_on_any_values() {
     let (a, b) = plain();
     let a = a.into_iter().map(small).collect();
     cases.push(("near the greatest".to_owned(), a, b));
-    for (name, a, b) in cases {
+    check(cases.into_iter().map(|(name, a, b)| {
         let spec = GemmSpec::matmul(Isa::best(), m, k, n);
-        compare(&name, spec, a, b);
-    }
+        (name, compare(spec, a, b))
+    }));
 }
 
 /// Whole numbers below `end`, one after another from a seed.
@@ -193,7 +209,7 @@ fn six_products_are_as_exact_as_f32_on_drawn_values() {
     let cases = if Isa::Amx.is_available() { 300 } else { 60 };
     let given = std::env::var("ALULA_DRAWN_CASES").ok();
     let cases = given.map_or(cases, |text| text.parse().expect("a number of cases"));
-    for seed in 0..cases {
+    check((0..cases).map(|seed| {
         let mut draw = Draw(seed);
         let n = 1 + draw.below(70) as usize;
         let (spec, a_len, a_line, taps) = if draw.below(3) == 0 {
@@ -214,6 +230,6 @@ fn six_products_are_as_exact_as_f32_on_drawn_values() {
             "seed {seed}, [{}, {taps} x {}, {n}], {left} by {right}",
             spec.m, spec.k
         );
-        compare(&name, spec, a, b);
-    }
+        (name, compare(spec, a, b))
+    }));
 }
