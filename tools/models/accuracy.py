@@ -336,10 +336,11 @@ def page(models, hard, args):
     cargo build --release -p alula-cli
     python3 tools/models/accuracy.py --write docs/ACCURACY.md
 
-`--precision` says how exact contractions of f32 may be. `highest`, the default, promises that none is
-worse than four times the error of an f32 kernel that sums in blocks, on any finite input, or than the
-rounding of the result. `high` takes three products of bf16 parts, `medium` one, on CPUs with AMX;
-elsewhere all three are the same. `cargo test -p alula-microkernel` holds the promise on drawn data,
+`--precision` says how exact contractions of f32 may be. `highest`, the default, is to be no worse than
+four times the error of an f32 kernel that sums in blocks, on any finite input, or than the rounding of
+the result: of 1,300 drawn cases one, of two rows, was 4.4 times as far off. `high` takes three
+products of bf16 parts, `medium` one, on CPUs with AMX; elsewhere all three are the same. `cargo test
+-p alula-microkernel` holds `highest` to that on the first 300,
 `alula corpus` and `alula conformance` with `--precision` hold models and operators to bounds.
 
 ## Models
