@@ -1,4 +1,5 @@
-//! Kernels against the measured roof of this machine: `cargo bench -p alula-benches --bench kernels`.
+//! Kernels against the measured roof of this machine: `cargo bench -p alula-benches --bench
+//! kernels`.
 //!
 //! Each line gives GFLOP/s (GOP/s of bytes, GB/s of what memory bounds) and per cent of a roof that
 //! is measured just before: products from registers of the same family and form, or reading or

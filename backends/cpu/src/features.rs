@@ -78,8 +78,8 @@ impl CpuFeatures {
     }
 }
 
-/// Whether processors up to a family of micro-kernels have an extension. The levels are those of the
-/// x86-64 psABI: what is not of the second came with AVX2 or after it.
+/// Whether processors up to a family of micro-kernels have an extension. The levels are those of
+/// the x86-64 psABI: what is not of the second came with AVX2 or after it.
 fn is_within(extension: &str, isa: Isa) -> bool {
     match isa {
         Isa::Portable => extension.starts_with("sse") || matches!(extension, "ssse3" | "popcnt"),

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{amx::has_amx, error::IsaError};
 
 /// The environment variable that forces the choice: `portable`, `neon`, `avx2`, `avx512` or
-/// `amx`. Loops keep to it, too: code is made for a processor that has no more than the family needs.
+/// `amx`. Loops keep to it, too: code is made for a processor that has no more than the family
+/// needs.
 pub const ISA_VARIABLE: &str = "ALULA_CPU_ISA";
 
 /// A family of micro-kernels, named by the vector instructions that it needs.

@@ -20,8 +20,8 @@ impl CpuModule {
     ///
     /// # Errors
     /// [`LoadError`] if this machine lacks what the code relies on, or
-    /// [`ISA_VARIABLE`](crate::ISA_VARIABLE) leaves it out, a kernel lies outside of it, or there is
-    /// no memory. Nothing has been executed then.
+    /// [`ISA_VARIABLE`](crate::ISA_VARIABLE) leaves it out, a kernel lies outside of it, or there
+    /// is no memory. Nothing has been executed then.
     ///
     /// # Safety
     /// The code was made by this crate's `emit` and is unchanged since: it is as trusted as an

@@ -8,9 +8,8 @@ use crate::{isa::Isa, simd::Simd};
 const SUMS: usize = 8;
 
 /// GB/s (10^9 bytes) at which this core reads `values` over and over, each once a round, in vectors
-/// of `isa`: from whichever level of memory holds so many, in one stream or in several, whichever is
-/// faster. Zero if `isa` is not available, or there
-/// are fewer values than fill the sums.
+/// of `isa`: from whichever level of memory holds so many, in one stream or in several, whichever
+/// is faster. Zero if `isa` is not available, or there are fewer values than fill the sums.
 pub fn read_peak(isa: Isa, values: &[f32]) -> f64 {
     if !isa.is_available() || values.len() < SUMS * 16 {
         return 0.0;

@@ -1,7 +1,8 @@
 //! Six products of bf16 parts beside f32: not worse than four times the f32 kernel, which sums in
-//! blocks along K, or than the rounding of one f32, on these values; and what is not finite comes out
-//! as it does there. `ALULA_DRAWN_CASES` says how many cases are drawn: of 1,300, number 1220 is
-//! 4.37 times as far off, two rows of 29 columns, in which f32 is luckier than in larger results.
+//! blocks along K, or than the rounding of one f32, on these values; and what is not finite comes
+//! out as it does there. `ALULA_DRAWN_CASES` says how many cases are drawn: of 1,300, number 1220
+//! is 4.37 times as far off, two rows of 29 columns, in which f32 is luckier than in larger
+//! results.
 
 use crate::gemm::window;
 use crate::split::tiles;
@@ -47,8 +48,8 @@ fn error(case: &Case, actual: &[f32], against: &[f32]) -> f64 {
     worst
 }
 
-/// How far six products of these values are off, over the error of the f32 kernel or the rounding of
-/// one f32.
+/// How far six products of these values are off, over the error of the f32 kernel or the rounding
+/// of one f32.
 fn compare(spec: GemmSpec, a: Vec<f32>, b: Vec<f32>) -> f64 {
     let c_len = spec.m * spec.n;
     let whole = Case {

@@ -60,8 +60,7 @@ fn damaged_and_foreign_tables_are_refused() {
     let file = folder.path().join("table.json");
     let refused = |text: &str| {
         std::fs::write(&file, text).expect("written");
-        let error = Table::read(&file, &cpu()).expect_err(text).to_string();
-        error
+        Table::read(&file, &cpu()).expect_err(text).to_string()
     };
     for (from, to, says) in [
         (
