@@ -74,9 +74,10 @@ pub(super) fn compute(
     let mut vars = IndexMap::new();
     let indices = indices(contract, layouts);
     for (position, group) in [(batch, &axes.batch), (m, &axes.rows), (n, &axes.cols)] {
-        let is_joint = indices
-            .as_deref()
-            .is_some_and(|of| joint(contract, group, of));
+        let is_joint = !counts(contract, group)
+            && indices
+                .as_deref()
+                .is_some_and(|of| joint(contract, group, of));
         split(
             &mut compute,
             contract,
@@ -178,6 +179,28 @@ fn indices(contract: &Contract, layouts: &[Layout]) -> Option<Vec<Affine>> {
         Some(linear(contract, &index?, &layouts[operand as usize], &[]))
     };
     loads.map(at).collect()
+}
+
+/// Whether the epilogue computes with a position along one of these axes, as a triangle does,
+/// beside loading from it.
+fn counts(contract: &Contract, group: &[VarId]) -> bool {
+    let (epilogue, pool) = (&contract.epilogue, &contract.epilogue.pool);
+    let mut counted = std::collections::BTreeSet::new();
+    let (mut open, mut seen) = (vec![epilogue.body], std::collections::BTreeSet::new());
+    while let Some(id) = open.pop() {
+        match &pool.node(id).expr {
+            _ if !seen.insert(id) => {}
+            Expr::Load { .. } => {}
+            Expr::Var(var) => {
+                counted.insert(*var);
+            }
+            _ => pool.for_each_operand(id, |operand| open.push(operand)),
+        }
+    }
+    let mut axes = epilogue.axes.iter().zip(&contract.out);
+    axes.any(|(axis, index)| {
+        counted.contains(&axis.var) && index.terms.keys().any(|var| group.contains(var))
+    })
 }
 
 /// Whether everything that is loaded walks the variables of a group as one axis, so that nothing
