@@ -12,7 +12,7 @@ use alula_lower::block::block_of_rows;
 use alula_lower::build::{ParamSpec, build_serial};
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_program::{Place, Plan, SlotId, Step, SymbolOrigin};
-use alula_tensor::Dim;
+use alula_tensor::{DType, Dim};
 
 use super::cpu::Planned;
 use super::launches::{NoCode, Words};
@@ -213,7 +213,9 @@ fn block(
     let KernelWork::Compute(compute) = &launch.work else {
         return Ok(None);
     };
-    if param >= compute.operands.len() || launch.layouts.iter().any(Option::is_some) {
+    // What lies between is f32 throughout: wider values have no room there.
+    let is_f32 = compute.dtype == DType::F32;
+    if !is_f32 || param >= compute.operands.len() || launch.layouts.iter().any(Option::is_some) {
         return Ok(None);
     }
     let rows = matrices.entries.clone() * matrices.rows.clone();
