@@ -4,11 +4,11 @@
 //! operand is a buffer of the same rows, it can run between the product that makes scores and the
 //! one that takes them, while the rows are in a near cache.
 
-use std::collections::BTreeSet;
-
 use alula_kernel::{Compute, Expr, ExprId, Operand, Substitution, VarId};
 use alula_tensor::{Dim, ScalarOp};
 use indexmap::IndexMap;
+
+use crate::cluster::reachable;
 
 /// The definition over a block of the rows that its leading axes count. The operand `inner` and the
 /// result are buffers of the rows of the block. `symbols` name the first row, counted along all
@@ -99,20 +99,12 @@ fn loads_own_rows(compute: &Compute, operand: u32, lead: &[VarId]) -> bool {
             _ => pool.extent(var).is(1) && pool.bounds(id) == Some((0, 0)),
         })
     };
-    let (mut open, mut seen) = (vec![compute.body], BTreeSet::new());
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        if let Expr::Load { operand: of, index } = &pool.node(id).expr
-            && *of == operand
-            && !is_own(index)
-        {
-            return false;
-        }
-        pool.for_each_operand(id, |operand| open.push(operand));
-    }
-    true
+    reachable(pool, compute.body)
+        .into_iter()
+        .all(|(_, expr)| match expr {
+            Expr::Load { operand: of, index } if *of == operand => is_own(index),
+            _ => true,
+        })
 }
 
 #[cfg(test)]

@@ -146,12 +146,13 @@ impl CpuContract {
             };
             BatchReduceGemm::new(spec, 1)
         };
-        let rest = match spec.m % rows.max(1) {
+        let block = rows.clamp(1, spec.m.max(1));
+        let rest = match spec.m % block {
             0 => None,
             rest => Some(of(rest)?),
         };
         Ok(BlockContract {
-            full: of(rows.min(spec.m))?,
+            full: of(block.min(spec.m))?,
             rest,
             packing,
             side,

@@ -22,9 +22,10 @@ use super::{CompileError, scalars};
 const RIGHT_BYTES_MAX: i64 = 1 << 20;
 /// Bytes of a value in between from which a chain of one entry pays.
 const BETWEEN_BYTES_MIN: i64 = 1 << 20;
-/// What an extent that only a run knows is taken to be: at least this where a chain needs work
-/// enough for all threads, and about this where it needs little to be near.
-const UNKNOWN: [i64; 2] = [1, 128];
+/// What an extent that only a run knows is taken to be where a chain needs work enough.
+const UNKNOWN_AT_LEAST: i64 = 1;
+/// What an extent that only a run knows is taken to be where a chain needs little to be near.
+const UNKNOWN_ABOUT: i64 = 128;
 
 /// Launches that run block by block of rows.
 #[derive(serde::Serialize)]
@@ -61,13 +62,16 @@ pub(super) fn chain(
 ) -> Result<Vec<Option<usize>>, CompileError> {
     let mut plans = std::mem::take(&mut lowered.plans);
     let result: Result<(), CompileError> = plans.iter_mut().try_for_each(|plan| {
-        let mut position = 0;
-        while position < plan.steps.len() {
-            match find(plan, position, lowered, planned, words)? {
-                Some(found) => put_together(plan, &found, lowered, planned, works),
-                None => position += 1,
+        let mut steps = Steps::of(plan);
+        for first in 0..plan.steps.len() {
+            if let Some(found) = find(plan, &steps, first, lowered, planned, words)? {
+                put_together(plan, &found, lowered, planned, works);
+                let (_, before) = found.steps.split_last().expect("a chain has steps");
+                before.iter().for_each(|&step| steps.merged[step] = true);
             }
         }
+        let mut merged = steps.merged.iter();
+        plan.steps.retain(|_| merged.next() == Some(&false));
         Ok(())
     });
     lowered.plans = plans;
@@ -79,15 +83,60 @@ pub(super) fn chain(
     Ok(drop_unlaunched(lowered, planned, works))
 }
 
+/// The steps of a plan while chains are put together.
+struct Steps {
+    /// Where values are mentioned, by root: step, position among its slots and slot, in order.
+    mentions: Vec<Vec<(usize, usize, SlotId)>>,
+    /// Whether a step is a part of a chain further on, and is still to be removed.
+    merged: Vec<bool>,
+}
+
+impl Steps {
+    fn of(plan: &Plan) -> Self {
+        let mut mentions = vec![Vec::new(); plan.slots.len()];
+        for (step, of) in plan.steps.iter().enumerate() {
+            for (position, slot) in of.slots().into_iter().enumerate() {
+                mentions[plan.root(slot)].push((step, position, slot));
+            }
+        }
+        Self {
+            mentions,
+            merged: vec![false; plan.steps.len()],
+        }
+    }
+
+    /// The one launch that reads a value, and as which parameter, if nothing else needs the value.
+    fn only_reader(&self, plan: &Plan, value: SlotId) -> Option<(usize, usize)> {
+        let root = value.0 as usize;
+        // What writes it comes first.
+        let &[_, (step, param, slot)] = self.mentions[root].as_slice() else {
+            return None;
+        };
+        let is_planned = matches!(plan.slots[root].place, Place::Arena { .. });
+        let is_output = plan.outputs.iter().any(|port| plan.root(port.slot) == root);
+        let gives_symbol = plan.symbols.iter().any(|def| match def.origin {
+            SymbolOrigin::Content { slot, .. } | SymbolOrigin::Extent { slot, .. } => {
+                plan.root(slot) == root
+            }
+            SymbolOrigin::Input { .. } | SymbolOrigin::Defined(_) | SymbolOrigin::Outer => false,
+        });
+        let is_whole = plan.offset(slot).is_none()
+            && plan.slots[slot.0 as usize].bytes == plan.slots[root].bytes;
+        let is_only = is_planned && is_whole && !is_output && !gives_symbol && !self.merged[step];
+        is_only.then_some((step, param))
+    }
+}
+
 /// The chain that begins at a step.
 fn find(
     plan: &Plan,
+    steps: &Steps,
     first: usize,
     lowered: &Lowered,
     planned: &[Planned],
     words: &Words,
 ) -> Result<Option<Found>, CompileError> {
-    let Some((kernel, args)) = launch(plan, first) else {
+    let Some((kernel, args)) = launch(plan, first).filter(|_| !steps.merged[first]) else {
         return Ok(None);
     };
     let Planned::Contract(contract, ..) = &planned[kernel] else {
@@ -103,7 +152,7 @@ fn find(
         matrices,
     };
     let mut value = *args.last().expect("a contraction has a result");
-    while let Some((step, param)) = only_reader(plan, value) {
+    while let Some((step, param)) = steps.only_reader(plan, value) {
         let Some((kernel, args)) = launch(plan, step) else {
             return Ok(None);
         };
@@ -156,7 +205,7 @@ fn launch(plan: &Plan, step: usize) -> Option<(usize, &[SlotId])> {
 
 /// Whether a chain that begins with this product is faster than its parts.
 fn pays(contract: &CpuContract, matrices: &Matrices) -> bool {
-    let about = |dim: &Dim| dim.eval(&|_| Some(UNKNOWN[0])).unwrap_or(0);
+    let about = |dim: &Dim| dim.eval(&|_| Some(UNKNOWN_AT_LEAST)).unwrap_or(0);
     let Matrices {
         entries,
         rows,
@@ -169,38 +218,8 @@ fn pays(contract: &CpuContract, matrices: &Matrices) -> bool {
 /// Whether the right side is short enough to be read for each block.
 fn is_near(contract: &CpuContract) -> bool {
     let bytes = contract.right_bytes();
-    let bytes = bytes.and_then(|bytes| bytes.eval(&|_| Some(UNKNOWN[1])).ok());
+    let bytes = bytes.and_then(|bytes| bytes.eval(&|_| Some(UNKNOWN_ABOUT)).ok());
     bytes.is_some_and(|bytes| bytes <= RIGHT_BYTES_MAX)
-}
-
-/// The one launch that reads a value, and as which parameter, if nothing else needs the value.
-fn only_reader(plan: &Plan, value: SlotId) -> Option<(usize, usize)> {
-    let root = value.0 as usize;
-    let is_planned = matches!(plan.slots[root].place, Place::Arena { .. });
-    let is_output = plan.outputs.iter().any(|port| plan.root(port.slot) == root);
-    let gives_symbol = plan.symbols.iter().any(|def| match def.origin {
-        SymbolOrigin::Content { slot, .. } | SymbolOrigin::Extent { slot, .. } => {
-            plan.root(slot) == root
-        }
-        SymbolOrigin::Input { .. } | SymbolOrigin::Defined(_) | SymbolOrigin::Outer => false,
-    });
-    if !is_planned || is_output || gives_symbol {
-        return None;
-    }
-    let mut mentions = Vec::new();
-    for (step, of) in plan.steps.iter().enumerate() {
-        let slots = of.slots().into_iter().enumerate();
-        mentions.extend(
-            slots.filter_map(|(k, slot)| (plan.root(slot) == root).then_some((step, k, slot))),
-        );
-    }
-    // What writes it comes first.
-    let &[_, (step, param, slot)] = mentions.as_slice() else {
-        return None;
-    };
-    let is_whole =
-        plan.offset(slot).is_none() && plan.slots[slot.0 as usize].bytes == plan.slots[root].bytes;
-    is_whole.then_some((step, param))
 }
 
 /// The loops of a launch over a block of rows; `None` where rows need one another.
@@ -227,7 +246,7 @@ fn block(
     words.finish(built).map(Some)
 }
 
-/// Replaces the steps by one launch where the last of them was.
+/// Makes the last of the steps one launch of all of them; those before it are still to be removed.
 fn put_together(
     plan: &mut Plan,
     found: &Found,
@@ -313,9 +332,6 @@ fn put_together(
         args: outer,
         name: names.join(" + "),
     };
-    for &step in found.steps[..found.steps.len() - 1].iter().rev() {
-        plan.steps.remove(step);
-    }
 }
 
 /// Drops launches that no plan runs any more. Tells where each of the others is now.
