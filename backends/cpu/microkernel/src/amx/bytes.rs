@@ -69,20 +69,24 @@ macro_rules! fetch_all {
 #[cfg(target_arch = "x86_64")]
 macro_rules! two_two {
     (begin) => {
-        "tileloadd tmm0, [{begin} + {begin_apart}*1]
-         tileloadd tmm1, [{begin} + {begin_apart}*1 + 64]
-         tileloadd tmm2, [{begin_low} + {begin_apart}*1]
-         tileloadd tmm3, [{begin_low} + {begin_apart}*1 + 64]"
+        tiles!(
+            "tileloadd tmm0, [{begin} + {begin_apart}*1]",
+            "tileloadd tmm1, [{begin} + {begin_apart}*1 + 64]",
+            "tileloadd tmm2, [{begin_low} + {begin_apart}*1]",
+            "tileloadd tmm3, [{begin_low} + {begin_apart}*1 + 64]"
+        )
     };
     (step) => {
-        "tileloadd tmm4, [{a} + {line}*1]
-         tileloadd tmm6, [{b} + {line}*2]
-         tileloadd tmm7, [{b} + {line}*2 + 64]
-         tileloadd tmm5, [{a} + {line}*1 + 1024]
-         tdpbusd tmm0, tmm4, tmm6
-         tdpbusd tmm1, tmm4, tmm7
-         tdpbusd tmm2, tmm5, tmm6
-         tdpbusd tmm3, tmm5, tmm7"
+        tiles!(
+            "tileloadd tmm4, [{a} + {line}*1]",
+            "tileloadd tmm6, [{b} + {line}*2]",
+            "tileloadd tmm7, [{b} + {line}*2 + 64]",
+            "tileloadd tmm5, [{a} + {line}*1 + 1024]",
+            "tdpbusd tmm0, tmm4, tmm6",
+            "tdpbusd tmm1, tmm4, tmm7",
+            "tdpbusd tmm2, tmm5, tmm6",
+            "tdpbusd tmm3, tmm5, tmm7"
+        )
     };
     (end) => {
         "tilestored [{out} + {out_apart}*1], tmm0
@@ -94,15 +98,19 @@ macro_rules! two_two {
 #[cfg(target_arch = "x86_64")]
 macro_rules! two_one {
     (begin) => {
-        "tileloadd tmm0, [{begin} + {begin_apart}*1]
-         tileloadd tmm2, [{begin_low} + {begin_apart}*1]"
+        tiles!(
+            "tileloadd tmm0, [{begin} + {begin_apart}*1]",
+            "tileloadd tmm2, [{begin_low} + {begin_apart}*1]"
+        )
     };
     (step) => {
-        "tileloadd tmm4, [{a} + {line}*1]
-         tileloadd tmm6, [{b} + {line}*2]
-         tileloadd tmm5, [{a} + {line}*1 + 1024]
-         tdpbusd tmm0, tmm4, tmm6
-         tdpbusd tmm2, tmm5, tmm6"
+        tiles!(
+            "tileloadd tmm4, [{a} + {line}*1]",
+            "tileloadd tmm6, [{b} + {line}*2]",
+            "tileloadd tmm5, [{a} + {line}*1 + 1024]",
+            "tdpbusd tmm0, tmm4, tmm6",
+            "tdpbusd tmm2, tmm5, tmm6"
+        )
     };
     (end) => {
         "tilestored [{out} + {out_apart}*1], tmm0
@@ -112,16 +120,22 @@ macro_rules! two_one {
 #[cfg(target_arch = "x86_64")]
 macro_rules! one_two {
     (begin) => {
-        "tileloadd tmm0, [{begin} + {begin_apart}*1]
-         tileloadd tmm1, [{begin} + {begin_apart}*1 + 64]
-         /* {begin_low} */"
+        concat!(
+            tiles!(
+                "tileloadd tmm0, [{begin} + {begin_apart}*1]",
+                "tileloadd tmm1, [{begin} + {begin_apart}*1 + 64]"
+            ),
+            "/* {begin_low} */"
+        )
     };
     (step) => {
-        "tileloadd tmm4, [{a} + {line}*1]
-         tileloadd tmm6, [{b} + {line}*2]
-         tileloadd tmm7, [{b} + {line}*2 + 64]
-         tdpbusd tmm0, tmm4, tmm6
-         tdpbusd tmm1, tmm4, tmm7"
+        tiles!(
+            "tileloadd tmm4, [{a} + {line}*1]",
+            "tileloadd tmm6, [{b} + {line}*2]",
+            "tileloadd tmm7, [{b} + {line}*2 + 64]",
+            "tdpbusd tmm0, tmm4, tmm6",
+            "tdpbusd tmm1, tmm4, tmm7"
+        )
     };
     (end) => {
         "tilestored [{out} + {out_apart}*1], tmm0
@@ -132,13 +146,17 @@ macro_rules! one_two {
 #[cfg(target_arch = "x86_64")]
 macro_rules! one_one {
     (begin) => {
-        "tileloadd tmm0, [{begin} + {begin_apart}*1]
-         /* {begin_low} */"
+        concat!(
+            tiles!("tileloadd tmm0, [{begin} + {begin_apart}*1]"),
+            "/* {begin_low} */"
+        )
     };
     (step) => {
-        "tileloadd tmm4, [{a} + {line}*1]
-         tileloadd tmm6, [{b} + {line}*2]
-         tdpbusd tmm0, tmm4, tmm6"
+        tiles!(
+            "tileloadd tmm4, [{a} + {line}*1]",
+            "tileloadd tmm6, [{b} + {line}*2]",
+            "tdpbusd tmm0, tmm4, tmm6"
+        )
     };
     (end) => {
         "tilestored [{out} + {out_apart}*1], tmm0

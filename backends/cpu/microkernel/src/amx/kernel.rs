@@ -7,27 +7,33 @@ use super::Operands;
 /// The tiles that a part of A is loaded from.
 macro_rules! a_two {
     (0) => {
-        "tileloadd tmm4, [{a} + {line}*1]
-         tileloadd tmm5, [{a} + {line}*1 + 1024]\n"
+        tiles!(
+            "tileloadd tmm4, [{a} + {line}*1]",
+            "tileloadd tmm5, [{a} + {line}*1 + 1024]"
+        )
     };
     (1) => {
-        "tileloadd tmm4, [{a} + {line}*1 + 2048]
-         tileloadd tmm5, [{a} + {line}*1 + 3072]\n"
+        tiles!(
+            "tileloadd tmm4, [{a} + {line}*1 + 2048]",
+            "tileloadd tmm5, [{a} + {line}*1 + 3072]"
+        )
     };
     (2) => {
-        "tileloadd tmm4, [{a} + {line}*1 + 4096]
-         tileloadd tmm5, [{a} + {line}*1 + 5120]\n"
+        tiles!(
+            "tileloadd tmm4, [{a} + {line}*1 + 4096]",
+            "tileloadd tmm5, [{a} + {line}*1 + 5120]"
+        )
     };
 }
 macro_rules! a_one {
     (0) => {
-        "tileloadd tmm4, [{a} + {line}*1]\n"
+        tiles!("tileloadd tmm4, [{a} + {line}*1]")
     };
     (1) => {
-        "tileloadd tmm4, [{a} + {line}*1 + 2048]\n"
+        tiles!("tileloadd tmm4, [{a} + {line}*1 + 2048]")
     };
     (2) => {
-        "tileloadd tmm4, [{a} + {line}*1 + 4096]\n"
+        tiles!("tileloadd tmm4, [{a} + {line}*1 + 4096]")
     };
 }
 

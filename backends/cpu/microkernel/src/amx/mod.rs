@@ -8,6 +8,9 @@
 //! [`emulate`] says what the instructions mean in plain Rust. A family without them runs it, which
 //! is slow: it is for tests, and no plan chooses it.
 
+#[cfg(target_arch = "x86_64")]
+#[macro_use]
+mod spaced;
 pub(crate) mod bytes;
 mod detect;
 pub(crate) mod emulate;

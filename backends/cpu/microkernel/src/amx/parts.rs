@@ -7,54 +7,60 @@
 /// The tiles that a part of B is loaded from; parts are 2048 bytes apart, the smaller ones behind.
 macro_rules! b_two {
     (0) => {
-        "tileloadd tmm6, [{b} + {b_line}*1]
-         tileloadd tmm7, [{b} + {b_line}*1 + 1024]\n"
+        tiles!(
+            "tileloadd tmm6, [{b} + {b_line}*1]",
+            "tileloadd tmm7, [{b} + {b_line}*1 + 1024]"
+        )
     };
     (1) => {
-        "tileloadd tmm6, [{b} + {b_line}*1 + 2048]
-         tileloadd tmm7, [{b} + {b_line}*1 + 3072]\n"
+        tiles!(
+            "tileloadd tmm6, [{b} + {b_line}*1 + 2048]",
+            "tileloadd tmm7, [{b} + {b_line}*1 + 3072]"
+        )
     };
     (2) => {
-        "tileloadd tmm6, [{b} + {b_line}*1 + 4096]
-         tileloadd tmm7, [{b} + {b_line}*1 + 5120]\n"
+        tiles!(
+            "tileloadd tmm6, [{b} + {b_line}*1 + 4096]",
+            "tileloadd tmm7, [{b} + {b_line}*1 + 5120]"
+        )
     };
 }
 macro_rules! b_one {
     (0) => {
-        "tileloadd tmm6, [{b} + {b_line}*1]\n"
+        tiles!("tileloadd tmm6, [{b} + {b_line}*1]")
     };
     (1) => {
-        "tileloadd tmm6, [{b} + {b_line}*1 + 2048]\n"
+        tiles!("tileloadd tmm6, [{b} + {b_line}*1 + 2048]")
     };
     (2) => {
-        "tileloadd tmm6, [{b} + {b_line}*1 + 4096]\n"
+        tiles!("tileloadd tmm6, [{b} + {b_line}*1 + 4096]")
     };
 }
 
 /// The products of what is loaded, by the rows and columns of accumulators.
 macro_rules! dot_two_two {
     () => {
-        "tdpbf16ps tmm0, tmm4, tmm6
-         tdpbf16ps tmm1, tmm4, tmm7
-         tdpbf16ps tmm2, tmm5, tmm6
-         tdpbf16ps tmm3, tmm5, tmm7\n"
+        tiles!(
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7"
+        )
     };
 }
 macro_rules! dot_two_one {
     () => {
-        "tdpbf16ps tmm0, tmm4, tmm6
-         tdpbf16ps tmm2, tmm5, tmm6\n"
+        tiles!("tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm2, tmm5, tmm6")
     };
 }
 macro_rules! dot_one_two {
     () => {
-        "tdpbf16ps tmm0, tmm4, tmm6
-         tdpbf16ps tmm1, tmm4, tmm7\n"
+        tiles!("tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7")
     };
 }
 macro_rules! dot_one_one {
     () => {
-        "tdpbf16ps tmm0, tmm4, tmm6\n"
+        tiles!("tdpbf16ps tmm0, tmm4, tmm6")
     };
 }
 

@@ -10,27 +10,33 @@ use super::WindowOperands;
 /// The tiles that a part of A is loaded from.
 macro_rules! a_two {
     (0) => {
-        "tileloadd tmm4, [{a0} + {line}*1]
-         tileloadd tmm5, [{a1} + {line}*1]\n"
+        tiles!(
+            "tileloadd tmm4, [{a0} + {line}*1]",
+            "tileloadd tmm5, [{a1} + {line}*1]"
+        )
     };
     (1) => {
-        "tileloadd tmm4, [{a0} + {line}*1 + 64]
-         tileloadd tmm5, [{a1} + {line}*1 + 64]\n"
+        tiles!(
+            "tileloadd tmm4, [{a0} + {line}*1 + 64]",
+            "tileloadd tmm5, [{a1} + {line}*1 + 64]"
+        )
     };
     (2) => {
-        "tileloadd tmm4, [{a0} + {line}*1 + 128]
-         tileloadd tmm5, [{a1} + {line}*1 + 128]\n"
+        tiles!(
+            "tileloadd tmm4, [{a0} + {line}*1 + 128]",
+            "tileloadd tmm5, [{a1} + {line}*1 + 128]"
+        )
     };
 }
 macro_rules! a_one {
     (0) => {
-        "tileloadd tmm4, [{a0} + {line}*1]\n"
+        tiles!("tileloadd tmm4, [{a0} + {line}*1]")
     };
     (1) => {
-        "tileloadd tmm4, [{a0} + {line}*1 + 64]\n"
+        tiles!("tileloadd tmm4, [{a0} + {line}*1 + 64]")
     };
     (2) => {
-        "tileloadd tmm4, [{a0} + {line}*1 + 128]\n"
+        tiles!("tileloadd tmm4, [{a0} + {line}*1 + 128]")
     };
 }
 
