@@ -17,4 +17,4 @@ pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;
 pub use spec::{ARows, Batch, Bias, BlockLimit, CStore, GemmSpec, Init, Products, Window};
-pub(crate) use split::{STRIPS, pack_panel, unpack_panel};
+pub(crate) use split::{STRIP, pack_panel, unpack_panel};

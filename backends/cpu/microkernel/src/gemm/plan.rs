@@ -8,7 +8,7 @@ use crate::{
     gemm::{
         kernel::{TileFn, family},
         spec::{ARows, CStore, GemmSpec, Init, Products, Window},
-        split::{Lines, STRIPS},
+        split::{Lines, STRIP, strips_max},
     },
     layout::PackedLayout,
     offsets::{Offsets, span},
@@ -138,7 +138,8 @@ impl BatchReduceGemm {
             Products::Whole => Blocks::choose(&sizes, threads),
             Products::Six | Products::Three | Products::One => {
                 let depth = taps * spec.k;
-                let [strip, strips_max] = lines.map_or(STRIPS, |lines| lines.strips());
+                let of_rows = [STRIP, strips_max(depth, spec.products.parts())];
+                let [strip, strips_max] = lines.map_or(of_rows, |lines| lines.strips());
                 // Scratch has room for no more.
                 let asked = rows_max.map_or(strips_max, |rows| rows.div_ceil(strip).max(1));
                 let most = [strip, asked.min(strips_max), panels_max];

@@ -16,7 +16,7 @@ use crate::{
         SIDE, TILE_BYTES, TILE_LINE, TILE_ROWS,
         bytes::{self, ByteOperands},
     },
-    gemm::{Blocks, GROUP_MAX, Init, STRIPS, fill_starts},
+    gemm::{Blocks, GROUP_MAX, Init, STRIP, fill_starts},
     isa::Isa,
 };
 
@@ -24,6 +24,8 @@ use crate::{
 pub(super) const GROUPS: usize = TILE_LINE / 4;
 /// Steps to a block of K at most.
 const STEPS_MAX: usize = 32;
+/// Register tiles along M to a block at most: A stays in the second-level cache.
+const STRIPS_MAX: usize = 4;
 /// Bytes of one step of a panel of 32 columns.
 pub(super) const STEP_BYTES: usize = GROUPS * SIDE * 4;
 /// Sums that are finished at once, about: they come back from the first two levels of cache.
@@ -57,8 +59,7 @@ impl IntGemm {
         threads: usize,
     ) -> Blocks {
         let bytes = groups.div_ceil(GROUPS) * TILE_LINE;
-        let [strip, strips_max] = STRIPS;
-        let most = [strip, strips_max, usize::MAX];
+        let most = [STRIP, STRIPS_MAX, usize::MAX];
         let mut blocks = Blocks::choose_split(m, groups * 2, panels, batch, threads, most);
         let steps = (bytes / TILE_LINE).max(1);
         blocks.k = steps.div_ceil(steps.div_ceil(STEPS_MAX)) * TILE_LINE;

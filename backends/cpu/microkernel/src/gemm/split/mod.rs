@@ -21,10 +21,11 @@ mod whole;
 mod window;
 
 pub(crate) use pack::{pack_panel, unpack_panel};
+pub(super) use plan::strips_max;
 pub(crate) use window::Lines;
 
-/// Rows of a register tile, and how many of them are in a block at most.
-pub(crate) const STRIPS: [usize; 2] = [rows::STRIP, plan::STRIPS_MAX];
+/// Rows of a register tile.
+pub(crate) const STRIP: usize = rows::STRIP;
 
 /// Whether a number is held as parts in a packed panel, or as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

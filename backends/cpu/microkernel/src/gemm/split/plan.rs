@@ -10,8 +10,12 @@ use crate::{
 
 /// Steps to a block of K at most: 1024 elements. Sums of blocks are added in f32.
 const STEPS_MAX: usize = 32;
-/// Register tiles along M to a block at most: the parts of A stay in the second-level cache.
-pub(super) const STRIPS_MAX: usize = 4;
+/// Register tiles along M to a block at most, however short K is.
+const STRIPS_MAX: usize = 12;
+/// Register tiles along M that blocks may have, however long K is.
+const STRIPS_LEAST: usize = 4;
+/// Bytes of the parts of A of a block about: they stay in the second-level cache.
+const NEAR_A_BYTES: usize = 768 << 10;
 /// Rows that are too few for tiles.
 pub(super) const FEW_ROWS: usize = 3;
 /// Panels that are streamed at a time for few rows, at most.
@@ -106,6 +110,19 @@ impl ScratchBytes {
     }
 }
 
+/// Steps to a block of K; `depth` is taps times K.
+fn block_steps(depth: usize) -> usize {
+    let steps = depth.div_ceil(SPLIT_STEP).max(1);
+    steps.div_ceil(steps.div_ceil(STEPS_MAX))
+}
+
+/// Register tiles along M to a block at most. The more there are, the less often B is read from
+/// far away.
+pub(in crate::gemm) fn strips_max(depth: usize, parts: usize) -> usize {
+    let strip = block_steps(depth) * parts * SPLIT_WORDS * 4;
+    (NEAR_A_BYTES / strip).clamp(STRIPS_LEAST, STRIPS_MAX)
+}
+
 impl Blocks {
     /// Cuts a product of parts: `depth` is taps times K; `strip` the rows of a register tile, of
     /// which, and of panels, a block has so many at most.
@@ -118,8 +135,7 @@ impl Blocks {
         [strip, strips_max, panels_max]: [usize; 3],
     ) -> Self {
         let m_tiles = m.div_ceil(strip).max(1);
-        let steps = depth.div_ceil(SPLIT_STEP).max(1);
-        let k = steps.div_ceil(steps.div_ceil(STEPS_MAX)) * SPLIT_STEP;
+        let k = block_steps(depth) * SPLIT_STEP;
         let (panels, batch) = (panels.max(1), batch.max(1));
         let m_least = m_tiles.div_ceil(strips_max);
         let n_least = panels.div_ceil(panels_max);

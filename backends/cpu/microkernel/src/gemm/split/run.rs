@@ -5,7 +5,6 @@ use std::ptr;
 use super::{
     Form, Found, is_safe,
     pack::{restore, trailer},
-    plan::STRIPS_MAX,
     rows::{Rows, STRIP, splitter},
     window::{Records, TAPS_MAX, WINDOW_STRIPS_MAX},
 };
@@ -25,6 +24,9 @@ use crate::{
 
 /// Bytes of parts of both sides that stay in the second-level cache together.
 const NEAR_BYTES: usize = 1 << 20;
+
+/// Register tiles that fetch the next panel between them; others find it near.
+const SHARES: usize = 4;
 
 /// One worker's scratch, cut into its parts.
 pub(super) struct Scratch {
@@ -195,7 +197,7 @@ impl BatchReduceGemm {
                         b: data.cast(),
                         rows_past: rows > lines.rows,
                         cols_past: cols > SPLIT_COLS / 2,
-                        next: next.wrapping_add(strip % STRIPS_MAX * quarter),
+                        next: next.wrapping_add(strip % SHARES * quarter),
                         out: scratch.sums.cast(),
                     };
                     multiply_window(self.spec.isa, parts, &t);
@@ -210,7 +212,7 @@ impl BatchReduceGemm {
                         steps: part.steps,
                         rows_past: rows > TILE_ROWS,
                         cols_past: cols > SPLIT_COLS / 2,
-                        next: next.wrapping_add(strip * quarter),
+                        next: next.wrapping_add(strip % SHARES * quarter),
                         out: scratch.sums.cast(),
                     };
                     multiply(self.spec.isa, parts, &t);

@@ -7,7 +7,6 @@
 
 use super::{
     Found,
-    plan::STRIPS_MAX,
     rows::{Seen, split_line},
 };
 use crate::{
@@ -71,7 +70,7 @@ impl Lines {
             && (2..=TAPS_MAX).contains(&taps)
             && rows >= ROWS_MIN
             && width.is_multiple_of(tiles)
-            && spec.m > STRIPS_MAX;
+            && spec.m > 0;
         if !is_fit || parts == 0 {
             return None;
         }
