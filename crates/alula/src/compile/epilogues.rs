@@ -7,7 +7,9 @@
 
 use alula_cpu::{Isa, Layout, Wanted, plan_contract};
 use alula_kernel::Contract;
-use alula_tensor::{DType, Dim};
+use alula_tensor::{DType, Dim, Scalar};
+
+use super::scalars;
 
 /// Elements that a launch of its own is not worth.
 const FEW: i64 = 2048;
@@ -33,11 +35,21 @@ fn is_small(contract: &Contract) -> bool {
 }
 
 /// Whether a kernel finishes each tile; `None` if the micro-kernels do not take the contraction.
-/// Neither depends on the family, nor, as a rule, on how buffers lie.
+/// Neither depends on the family, nor, as a rule, on how buffers lie. One element is taken for a
+/// number, as nearly all are (the bounds of a clip); which one makes no difference.
 fn has_tile(contract: &Contract) -> Option<bool> {
+    let mut contract = contract.clone();
+    let operands = contract.epilogue.operands.iter();
+    let numbers = operands.map(|operand| {
+        let is_one = operand.shape.iter().all(|extent| extent.is(1));
+        let number = (DType::F32, Scalar::Float(0.0));
+        (is_one && operand.dtype == DType::F32).then_some(number)
+    });
+    let numbers: Vec<_> = numbers.collect();
+    scalars::inline(&mut contract.epilogue, &numbers);
     let operands = contract.epilogue.operands.iter();
     let layouts: Vec<Layout> = operands.map(|o| Layout::row_major(&o.shape)).collect();
     let result = Layout::row_major(&contract.epilogue.shape());
-    let planned = plan_contract(contract, &layouts, &result, Wanted::whole(Isa::Portable));
+    let planned = plan_contract(&contract, &layouts, &result, Wanted::whole(Isa::Portable));
     planned.ok().map(|(_, tile)| tile.is_some())
 }

@@ -33,7 +33,7 @@ pub(super) fn inlined<'l>(launch: &'l Launch, constants: &[(String, Tensor)]) ->
 }
 
 /// Replaces loads of such operands. Variables stay what they are: others refer to them.
-fn inline(compute: &mut Compute, scalars: &[Option<(DType, Scalar)>]) {
+pub(super) fn inline(compute: &mut Compute, scalars: &[Option<(DType, Scalar)>]) {
     let from = compute.pool.clone();
     let vars = compute.axes.iter().map(|axis| axis.var);
     let vars = vars.map(|var| (var, compute.pool.var_expr(var))).collect();
