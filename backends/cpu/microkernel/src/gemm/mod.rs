@@ -2,6 +2,7 @@
 
 mod kernel;
 mod pack_a;
+mod pack_window;
 mod plan;
 mod rows;
 mod run;

@@ -8,9 +8,10 @@ use crate::{
     gemm::{
         kernel::{Family, Finish, Tile, family},
         pack_a::{ZEROS, pack_rows},
+        pack_window::{WindowRows, packer},
         plan::{BatchReduceGemm, cutter},
         rows::{ROWS_MAX, fill_starts},
-        spec::{Bias, CStore, Init, Products},
+        spec::{ARows, Bias, CStore, Init, Products, Window},
         stream::STREAMS,
     },
     pool::Pool,
@@ -250,7 +251,9 @@ impl BatchReduceGemm {
             for (r, slot) in tile_rows.iter_mut().enumerate() {
                 *slot = (r * ld) as isize;
             }
-            self.fill_pointers(o, &block, scratch);
+            if self.planes().is_none() {
+                self.fill_pointers(o, &block, scratch);
+            }
         }
         let tap_step = self.blocks.taps.max(1);
         for taps in (0..self.taps.max(1)).step_by(tap_step) {
@@ -311,8 +314,10 @@ impl BatchReduceGemm {
         unsafe {
             let b = o.b.0.offset(self.spec.batch.b.at(block.batch));
             let b = b.add((part.taps.start * self.spec.k + part.k.start) * nr);
-            if self.pack_a {
-                self.pack_block(block, scratch, part);
+            match self.planes() {
+                Some(window) => self.pack_planes(o, window, block, scratch, part),
+                None if self.pack_a => self.pack_block(block, scratch, part),
+                None => {}
             }
             for group in block.panels.clone().step_by(self.blocks.group) {
                 if crate::pool::is_over() {
@@ -481,6 +486,49 @@ impl BatchReduceGemm {
                         to.offset(n as isize * stride).write(from.add(n).read());
                     }
                 }
+            }
+        }
+    }
+
+    /// The window, where it is over channels that are planes.
+    fn planes(&self) -> Option<&Window> {
+        match &self.spec.a_rows {
+            ARows::Window(window) if self.pack_a && self.spec.a_k_stride != 1 => Some(window),
+            ARows::Window(_) | ARows::Affine { .. } => None,
+        }
+    }
+
+    /// As [`BatchReduceGemm::pack_block`], for planes.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run`], after its checks.
+    unsafe fn pack_planes(
+        &self,
+        o: &GemmOperands,
+        window: &Window,
+        block: &Block,
+        scratch: &Scratch,
+        part: &KPart,
+    ) {
+        let pack = packer(self.spec.isa);
+        let mut out = scratch.pack;
+        for tile in block.tiles.clone() {
+            let first = self.tile_row(tile);
+            let rows = self.tile_row(tile + 1) - first;
+            // SAFETY: scratch was sized for the block, and the window lies within the checked
+            // extent of A.
+            unsafe {
+                pack(&WindowRows {
+                    window,
+                    a: o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch)),
+                    k_stride: self.spec.a_k_stride,
+                    first,
+                    rows,
+                    taps: part.taps.clone(),
+                    k: part.k.clone(),
+                    out,
+                });
+                out = out.add(rows * part.taps.len() * part.k.len());
             }
         }
     }
