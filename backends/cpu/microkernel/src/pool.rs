@@ -2,13 +2,15 @@
 //!
 //! The caller is worker 0. A region publishes a pointer to the closure and bumps one atomic word;
 //! workers spin for a bounded time between regions, then park. Tasks are cut into one contiguous
-//! part for each worker. A caller that is done with its own part runs the parts whose workers have
-//! not woken yet, in their place: a busy machine delays a region by no more than the work itself. A
-//! region allocates nothing. A panic in a task is caught and returned once all parts are done.
+//! part for each worker, so that the same tasks of the same region find the same caches. Who is
+//! done with its own part takes tasks from the ends of others': cores of a shared machine differ by
+//! a factor of two for milliseconds, and a worker may not have woken yet. A region allocates
+//! nothing. A panic in a task is caught and returned once all parts are done.
 
 use std::{
     any::Any,
     cell::{Cell, RefCell, UnsafeCell},
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -75,7 +77,6 @@ pub fn stoppable<R>(stop: Option<&Arc<AtomicBool>>, act: impl FnOnce() -> R) -> 
 struct Job {
     call: unsafe fn(*const (), usize, usize),
     closure: *const (),
-    tasks: usize,
     active: usize,
     /// Tasks that have not begun are left out once this is set; null if nothing is to end it.
     stop: *const AtomicBool,
@@ -88,6 +89,36 @@ struct Seat {
     /// The epoch whose part is this worker's to take, then `epoch | TAKEN` or `epoch | DONE`.
     part: AtomicU64,
     parked: AtomicBool,
+    left: Left,
+}
+
+/// The tasks of a part that nobody has begun: the first in the lower half, the end in the upper.
+#[derive(Default)]
+struct Left(AtomicU64);
+
+impl Left {
+    fn fill(&self, tasks: Range<u32>) {
+        let word = u64::from(tasks.start) | u64::from(tasks.end) << u32::BITS;
+        self.0.store(word, Ordering::Relaxed);
+    }
+
+    /// Takes the first task, or the last one, if there is one left.
+    fn take(&self, is_first: bool) -> Option<u32> {
+        let taken = |word: u64| {
+            let (start, end) = (word as u32, (word >> u32::BITS) as u32);
+            let last = (end > start).then(|| end - 1)?;
+            Some(match is_first {
+                true => (start, word + 1),
+                false => (last, word - (1 << u32::BITS)),
+            })
+        };
+        let next = |word| taken(word).map(|(_, word)| word);
+        let before = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .ok()?;
+        taken(before).map(|(task, _)| task)
+    }
 }
 
 struct Shared {
@@ -156,7 +187,6 @@ impl Pool {
         let idle = Job {
             call: nothing,
             closure: std::ptr::null(),
-            tasks: 0,
             active: 0,
             stop: std::ptr::null(),
         };
@@ -197,15 +227,15 @@ impl Pool {
     }
 
     /// Calls `f(task, worker)` once for each task in `0..tasks`, and returns when all are done.
-    /// Worker `w` gets the tasks from `tasks * w / active` to `tasks * (w + 1) / active`, where
-    /// `active` is the smaller of `tasks` and the threads; no two threads are the same worker at
-    /// once, so that worker `w` may own the `w`-th part of a scratch. Regions of several callers
-    /// run one
-    /// after another; a region inside of a task runs inline as worker 0 of its own.
+    /// Worker `w` begins with the tasks from `tasks * w / active` to `tasks * (w + 1) / active`,
+    /// where `active` is the smaller of `tasks` and the threads, and goes on with what others have
+    /// not begun; no two threads are the same worker at once, so that worker `w` may own the `w`-th
+    /// part of a scratch. Regions of several callers run one after another; a region inside of a
+    /// task runs inline as worker 0 of its own.
     ///
     /// # Errors
-    /// [`KernelError::Panicked`] with the first message, if a task panicked. The other tasks of
-    /// that worker did not run.
+    /// [`KernelError::Panicked`] with the first message, if a task panicked: others may not have
+    /// run. [`KernelError::Spec`] for 2^32 tasks or more on several threads.
     pub fn run<F: Fn(usize, usize) + Sync>(&self, tasks: usize, f: F) -> Result<(), KernelError> {
         let active = self.threads.min(tasks);
         let stop = STOP.with_borrow(Clone::clone);
@@ -226,12 +256,15 @@ impl Pool {
             // SAFETY: `closure` is the `F` of the region that is running, which outlives it.
             unsafe { (*closure.cast::<F>())(task, worker) }
         }
+        let Ok(count) = u32::try_from(tasks) else {
+            let detail = format!("{tasks} are too many");
+            return Err(KernelError::spec("tasks", detail));
+        };
         let _region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
         let job = Job {
             call: call::<F>,
             closure: (&raw const f).cast(),
-            tasks,
             active,
             stop: stop.as_ref().map_or(std::ptr::null(), Arc::as_ptr),
         };
@@ -248,6 +281,10 @@ impl Pool {
         }
         let sequence = (shared.epoch.load(Ordering::Relaxed) >> SEQUENCE_SHIFT) + 1;
         let epoch = sequence << SEQUENCE_SHIFT | (active as u64) << STATE_BITS;
+        let cut = |worker: usize| (u64::from(count) * worker as u64 / active as u64) as u32;
+        for (worker, seat) in shared.seats[..active].iter().enumerate() {
+            seat.left.fill(cut(worker)..cut(worker + 1));
+        }
         for seat in &shared.seats[1..active] {
             seat.part.store(epoch, Ordering::Release);
         }
@@ -260,10 +297,8 @@ impl Pool {
         // SAFETY: the job is ours.
         unsafe { shared.run_part(&job, 0) };
         for worker in 1..active {
-            if shared.take(worker, epoch, DONE) {
-                // SAFETY: the job is ours, and so is now the part.
-                unsafe { shared.run_part(&job, worker) };
-            }
+            // Its tasks are done: nobody need wait until it wakes.
+            shared.take(worker, epoch, DONE);
         }
         shared.wait(epoch, active);
         match shared
@@ -362,17 +397,20 @@ impl Shared {
         self.caller_parked.store(false, Ordering::SeqCst);
     }
 
-    /// Runs this worker's range of tasks; keeps the first panic.
+    /// Runs this worker's tasks, and those that others have not begun; keeps the first panic.
     ///
     /// # Safety
     /// The job's closure is alive.
     unsafe fn run_part(&self, job: &Job, worker: usize) {
-        let range = job.tasks * worker / job.active..job.tasks * (worker + 1) / job.active;
         IN_REGION.set(true);
         let all = || {
-            for task in range.take_while(|_| !is_over()) {
-                // SAFETY: the caller vouches for the closure.
-                unsafe { (job.call)(job.closure, task, worker) };
+            // Its own first, then those of the next worker, and so on.
+            for of in (worker..job.active).chain(0..worker) {
+                let next = || self.seats[of].left.take(of == worker);
+                while let Some(task) = next().filter(|_| !is_over()) {
+                    // SAFETY: the caller vouches for the closure.
+                    unsafe { (job.call)(job.closure, task as usize, worker) };
+                }
             }
         };
         let result = ending(job.stop, || catch_unwind(AssertUnwindSafe(all)));

@@ -11,6 +11,9 @@ use super::module::Entry;
 use super::watch::{Stop, flag, is_set};
 use super::{CpuModule, LaunchError};
 
+/// Parts of a launch for each thread at most: who is done early takes those of others.
+const PARTS_EACH: usize = 4;
+
 /// Memory passed for one parameter.
 #[derive(Clone, Copy, Debug)]
 pub struct Buffer {
@@ -291,7 +294,7 @@ impl Call<'_> {
         watch: Option<(&Stop, i64)>,
     ) -> Result<(), KernelError> {
         let parts = parts
-            .min(pool.threads())
+            .min(pool.threads() * PARTS_EACH)
             .min(usize::try_from(points).unwrap_or(1));
         if parts <= 1 {
             // SAFETY: the caller's.

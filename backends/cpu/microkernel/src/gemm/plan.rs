@@ -259,12 +259,12 @@ impl Blocks {
         let m_least = s.m.div_ceil(s.rows_max.max(1)).clamp(1, m_tiles);
         let n_least = panels.div_ceil(s.panels_max);
         let mut best = (usize::MAX, m_least, n_least);
-        for n_blocks in n_least..=(n_least - 1 + 2 * threads).min(panels) {
-            for m_blocks in m_least..=(m_least + 2 * threads).min(m_tiles) {
-                let rounds = (batch * m_blocks * n_blocks).div_ceil(threads);
-                let cost = rounds * m_tiles.div_ceil(m_blocks) * panels.div_ceil(n_blocks) * 64;
+        for n_blocks in n_least..=(n_least - 1 + 4 * threads).min(panels) {
+            for m_blocks in m_least..=(m_least + 4 * threads).min(m_tiles) {
                 // A small price for each task and for sweeping A once more per block of columns.
-                let cost = cost + rounds * 8 + (n_blocks - 1) * m_tiles / 4;
+                let task = m_tiles.div_ceil(m_blocks) * panels.div_ceil(n_blocks) * 64 + 8;
+                let cost = in_turns(task, batch * m_blocks * n_blocks, threads)
+                    + (n_blocks - 1) * m_tiles / 4;
                 if cost < best.0 {
                     best = (cost, m_blocks, n_blocks);
                 }
@@ -283,6 +283,15 @@ impl Blocks {
     /// Rows in the tallest block of rows.
     pub(crate) fn rows_max(&self, m: usize) -> usize {
         self.m_tiles.div_ceil(self.m_blocks) * m.div_ceil(self.m_tiles).max(1)
+    }
+}
+
+/// What tasks of this cost take on so many threads. Cores of a shared machine are not equally fast:
+/// at the end some wait for a part of a task, shorter ones for less.
+pub(crate) fn in_turns(task: usize, tasks: usize, threads: usize) -> usize {
+    match threads {
+        1 => task * tasks,
+        _ => task * tasks.div_ceil(threads) + task / 8,
     }
 }
 

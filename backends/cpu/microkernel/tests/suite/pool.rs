@@ -24,6 +24,24 @@ fn every_task_runs_once_on_a_worker_of_its_range() {
 }
 
 #[test]
+fn tasks_behind_a_long_one_are_taken_by_others() {
+    for threads in [2, 3] {
+        let (pool, done) = (Pool::new(threads).unwrap(), AtomicUsize::new(0));
+        let begun = std::time::Instant::now();
+        pool.run(12, |task, _| {
+            // The others of its own part among them.
+            while task == 0 && done.load(Ordering::Relaxed) < 11 {
+                assert!(begun.elapsed().as_secs() < 60, "nobody takes them");
+                std::thread::yield_now();
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        })
+        .unwrap();
+        assert_eq!(done.load(Ordering::Relaxed), 12);
+    }
+}
+
+#[test]
 fn workers_wake_again_after_they_parked() {
     let pool = Pool::new(3).unwrap();
     let total = AtomicUsize::new(0);

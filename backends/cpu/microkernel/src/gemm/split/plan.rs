@@ -3,7 +3,7 @@
 use super::rows::STRIP;
 use crate::{
     amx::TILE_ROWS,
-    gemm::plan::{ALIGN, BatchReduceGemm, Blocks},
+    gemm::plan::{ALIGN, BatchReduceGemm, Blocks, in_turns},
     isa::Isa,
     layout::{SPLIT_COLS, SPLIT_STEP, SPLIT_WORDS},
 };
@@ -140,13 +140,13 @@ impl Blocks {
         let m_least = m_tiles.div_ceil(strips_max);
         let n_least = panels.div_ceil(panels_max);
         let mut best = (usize::MAX, m_least, n_least);
-        for n_blocks in n_least..=(n_least - 1 + 2 * threads).min(panels) {
-            for m_blocks in m_least..=(m_least + 2 * threads).min(m_tiles) {
-                let rounds = (batch * m_blocks * n_blocks).div_ceil(threads);
+        for n_blocks in n_least..=(n_least - 1 + 4 * threads).min(panels) {
+            for m_blocks in m_least..=(m_least + 4 * threads).min(m_tiles) {
                 // Rows are split once more for each block of columns, at about the price of one
-                // panel.
+                // panel; a panel comes from far away for each block of rows.
                 let panels = panels.div_ceil(n_blocks);
-                let cost = rounds * (m_tiles.div_ceil(m_blocks) * (panels + 1) * 16 + 1);
+                let task = m_tiles.div_ceil(m_blocks) * (panels + 1) * 16 + panels * 8 + 1;
+                let cost = in_turns(task, batch * m_blocks * n_blocks, threads);
                 if cost < best.0 {
                     best = (cost, m_blocks, n_blocks);
                 }
