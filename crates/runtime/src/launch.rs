@@ -101,20 +101,15 @@ impl Run<'_> {
                 symbols.as_slice()
             }
         };
-        let mut written: SmallVec<[(usize, Option<&mut [u8]>); 4]> = taken
-            .iter_mut()
-            .map(|(root, tensor)| (*root, Some(tensor.bytes_mut())))
-            .collect();
-        let written_at: SmallVec<[(usize, usize); 4]> =
-            lent.iter().map(|(output, at, _)| (*output, *at)).collect();
-        let lent_at = |output: usize| {
-            let found = written_at.iter().find(|(lent, _)| *lent == output);
-            found.map(|(_, at)| *at)
-        };
-        let mut outputs: SmallVec<[(usize, Option<&mut [u8]>); 4]> = lent
-            .iter_mut()
-            .map(|(output, _, bytes)| (*output, Some(&mut **bytes)))
-            .collect();
+        // Lists are filled in place: what is collected is copied once more.
+        let mut written: SmallVec<[(usize, Option<&mut [u8]>); 4]> = SmallVec::new();
+        for (root, tensor) in &mut taken {
+            written.push((*root, Some(tensor.bytes_mut())));
+        }
+        let mut outputs: SmallVec<[(usize, usize, Option<&mut [u8]>); 4]> = SmallVec::new();
+        for (output, at, bytes) in &mut lent {
+            outputs.push((*output, *at, Some(&mut **bytes)));
+        }
         let mut args: SmallVec<[Arg<'_>; INLINE]> = SmallVec::new();
         for (slot, param) in slots.iter().zip(&entry.params) {
             let root = root[slot.0 as usize];
@@ -130,13 +125,13 @@ impl Run<'_> {
             let part = self.part(frame, *slot)?;
             if let Held::Result(output) = frame.held[root]
                 && param.access == ParamAccess::Read
-                && let Some(position) = lent_at(output)
+                && let Some((_, at, _)) = outputs.iter().find(|(lent, ..)| *lent == output)
             {
-                args.push(Arg::Again(position));
+                args.push(Arg::Again(*at));
                 continue;
             }
             if let Held::Result(output) = frame.held[root]
-                && let Some((_, bytes)) = outputs.iter_mut().find(|(lent, _)| *lent == output)
+                && let Some((_, _, bytes)) = outputs.iter_mut().find(|(lent, ..)| *lent == output)
             {
                 let bytes = bytes
                     .take()

@@ -24,14 +24,16 @@ pub(super) struct Memory {
 pub(super) type Memories = SmallVec<[Memory; 12]>;
 
 /// Addresses of the arguments, checked: long enough, and what is written overlaps nothing but what
-/// is exactly the same memory.
-pub(super) fn memories(
+/// is exactly the same memory. They go to a list that is empty and where it stays: it is long, and
+/// a small kernel takes less time than copies of it.
+pub(super) fn find_memories(
     kernel: &str,
     params: &[(u64, bool)],
     data: &[Storage],
     arena: &mut CpuArena,
     args: &mut [Arg<'_>],
-) -> Result<Memories, DeviceError> {
+    memories: &mut Memories,
+) -> Result<(), DeviceError> {
     let bad = |param: usize, reason: String| DeviceError::BadArg {
         kernel: kernel.to_owned(),
         param,
@@ -43,16 +45,17 @@ pub(super) fn memories(
     }
     let arena = arena.0.to_mut();
     let (base, arena_len) = (arena.as_mut_ptr(), arena.len());
-    let lent: SmallVec<[Option<(*mut u8, usize)>; 12]> = args
-        .iter_mut()
-        .map(|arg| match arg {
-            Arg::HostMut(bytes) => Some((bytes.as_mut_ptr(), bytes.len())),
-            Arg::Arena(_) | Arg::Constant(_) | Arg::Host(_) | Arg::Again(_) => None,
-        })
-        .collect();
-    let mut memories = Memories::with_capacity(args.len());
-    for (param, (arg, &(bytes, is_written))) in args.iter().zip(params).enumerate() {
-        let memory = match arg {
+    for param in 0..args.len() {
+        let (bytes, is_written) = params[param];
+        let of = match args[param] {
+            Arg::Again(position) => position,
+            _ => param,
+        };
+        let lent = match args.get_mut(of) {
+            Some(Arg::HostMut(bytes)) => Some((bytes.as_mut_ptr(), bytes.len())),
+            _ => None,
+        };
+        let memory = match &args[param] {
             Arg::Arena(range) => {
                 if range.start > range.end || range.end > arena_len {
                     return Err(bad(param, format!("bytes {range:?} of {arena_len}")));
@@ -73,11 +76,7 @@ pub(super) fn memories(
             }
             Arg::Host(bytes) => read_only(bytes, None),
             Arg::HostMut(_) | Arg::Again(_) => {
-                let of = match arg {
-                    Arg::Again(position) => *position,
-                    _ => param,
-                };
-                let (pointer, len) = lent.get(of).copied().flatten().ok_or_else(|| {
+                let (pointer, len) = lent.ok_or_else(|| {
                     bad(
                         param,
                         format!("parameter {of} is no host memory that is written"),
@@ -132,7 +131,7 @@ pub(super) fn memories(
             return Err(bad(param, "overlaps another parameter".to_owned()));
         }
     }
-    Ok(memories)
+    Ok(())
 }
 
 impl Memory {

@@ -12,7 +12,7 @@ use super::arena::CpuArena;
 use super::chain::{BoundChain, Chain, Part, PartWork};
 use super::cpu::TARGET;
 use super::launch::Call;
-use super::memory::{Memory, memories};
+use super::memory::{Memories, Memory, find_memories};
 use super::module::Entry;
 use super::tile::TilePlan;
 use super::watch::{Stop, flag, points_per_look, watched};
@@ -257,7 +257,9 @@ impl CpuProgram {
     fn bound(&self, position: usize, values: &[i64]) -> Result<Arc<Bound>, DeviceError> {
         let kernel = &self.kernels[position];
         let lock = || kernel.bound.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bound)) = lock().iter().find(|(known, _)| known == values) {
+        // Few values, or none: no call is worth it.
+        let is_same = |known: &[i64]| known.len() == values.len() && known.iter().eq(values);
+        if let Some((_, bound)) = lock().iter().find(|(known, _)| is_same(known)) {
             return Ok(Arc::clone(bound));
         }
         let fail = |reason: String| DeviceError::Launch {
@@ -406,12 +408,14 @@ impl Module for CpuProgram {
             return Err(fail("another number of symbols than the kernel takes"));
         }
         let bound = self.bound(launch.kernel, launch.symbols)?;
-        let memories = memories(
+        let mut memories = Memories::new();
+        find_memories(
             &kernel.name,
             &bound.params,
             &self.program.data,
             arena,
             launch.args,
+            &mut memories,
         )?;
         let (symbols, work, tile) = (launch.symbols, launch.work, bound.tile.as_ref());
         let run = |stop: Option<&Stop>| match &bound.work {
