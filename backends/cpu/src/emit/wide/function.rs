@@ -13,10 +13,8 @@ const END: R = R::RDX;
 const IS_FIRST: R = R::RCX;
 const COUNT: R = R::RCX;
 /// Bodies of at most this many instructions are printed for four registers of lanes at once, when
-/// iterations carry nothing.
+/// iterations carry nothing. Longer ones for two: chains of functions wait for themselves.
 const UNROLL_BY_4: usize = 6;
-/// The same for two.
-const UNROLL_BY_2: usize = 16;
 
 /// One loop as a function, and what its caller must know.
 pub(in crate::emit) struct Function {
@@ -76,8 +74,7 @@ fn copies(plan: &Plan<'_>, extent: Option<i64>) -> usize {
     }
     let mut copies = match plan.insts.len() {
         size if size <= UNROLL_BY_4 => 4,
-        size if size <= UNROLL_BY_2 => 2,
-        _ => 1,
+        _ => 2,
     };
     while copies > 1 && extent.is_some_and(|extent| extent < i64::from(WIDE) * copies as i64) {
         copies /= 2;
