@@ -557,15 +557,17 @@ impl IntGemm {
                         let start = starts.add(tap * rows + r).read();
                         let outside = ptr::eq(start, scratch.outside);
                         let stride = if outside { 0 } else { self.spec.a_k_stride };
-                        for i in 0..whole {
-                            let k = (part.k.start + i) as isize;
-                            let inside = i < part.k.len();
-                            let byte = if inside {
-                                start.offset(k * stride).read()
-                            } else {
-                                0
+                        let first = start.offset(part.k.start as isize * stride);
+                        for i in (0..whole).step_by(4) {
+                            let byte = |at: usize| first.offset((i + at) as isize * stride).read();
+                            // A store for each four: bytes one by one take several times as long.
+                            let four = match part.k.len() - i {
+                                1 => [byte(0), 0, 0, 0],
+                                2 => [byte(0), byte(1), 0, 0],
+                                3 => [byte(0), byte(1), byte(2), 0],
+                                _ => [byte(0), byte(1), byte(2), byte(3)],
                             };
-                            out.add((i / 4 * rows + r) * 4 + i % 4).write(byte);
+                            out.add((i / 4 * rows + r) * 4).cast::<[u8; 4]>().write(four);
                         }
                     }
                 }
