@@ -2,9 +2,10 @@
 //!
 //! A sub-plan's frame lies in the arena after its caller's. A loop has two such places that its
 //! iterations take in turns, so that carried values are read where the last iteration left them.
+//! While extents stay what they are, so do the frames: an iteration only gets other inputs.
 
-use alula_program::{SlotId, Step};
-use alula_tensor::{DType, OutOfMemory, Storage, Tensor, Value};
+use alula_program::{Place, SlotId, Step};
+use alula_tensor::{DType, OutOfMemory, Storage, Tensor};
 
 use crate::StepError;
 use crate::execute::{Failure, Region, Run};
@@ -68,7 +69,8 @@ impl Run<'_> {
         let mut stacks: Vec<Stack> = (carried.len() + 1..outputs.len())
             .map(|_| Stack::default())
             .collect();
-        let mut previous: Option<Frame> = None;
+        // Frames of the last iteration and of the one before.
+        let (mut previous, mut idle): (Option<Frame>, Option<Frame>) = (None, None);
         let mut trip = 0_i64;
         while goes_on && trips.is_none_or(|trips| trip < trips) {
             self.check_trip(trip)?;
@@ -76,12 +78,23 @@ impl Run<'_> {
             passed.push(own(Tensor::scalar(trip)));
             passed.push(own(Tensor::from_bools(&[], &[true])?));
             passed.append(&mut carried_values);
-            passed.extend(captures.iter().cloned());
-            let region = Region {
-                start: frame.end,
-                busy: previous.as_ref().map(|frame| (frame.base, frame.end)),
+            let mut inner = match idle.take() {
+                Some(mut idle) if self.can_renew(&idle, &passed) => {
+                    self.renew(&mut idle, passed);
+                    idle
+                }
+                idle => {
+                    if let Some(idle) = idle {
+                        self.end(idle);
+                    }
+                    passed.extend(captures.iter().cloned());
+                    let region = Region {
+                        start: frame.end,
+                        busy: previous.as_ref().map(|frame| (frame.base, frame.end)),
+                    };
+                    self.begin(*body, region, Some(passed), Some(&frame.env))?
+                }
             };
-            let mut inner = self.begin(*body, region, Some(passed), Some(&frame.env))?;
             self.steps(&mut inner).map_err(Failure::Inner)?;
             goes_on = self.read_bool(&inner, outputs[0].slot)?;
             for port in &outputs[1..=carried.len()] {
@@ -96,11 +109,11 @@ impl Run<'_> {
                 carried_values.push(value);
             }
             for (stack, port) in stacks.iter_mut().zip(&outputs[1 + carried.len()..]) {
-                let value = self.value(&inner, port.slot)?;
-                stack.push(&value, self)?;
+                stack.push(self, &inner, port.slot)?;
             }
-            if let Some(previous) = previous.replace(inner) {
-                self.end(previous);
+            idle = previous.replace(inner);
+            if let Some(idle) = &mut idle {
+                self.rest(idle, 2 + carried.len());
             }
             trip += 1;
         }
@@ -123,10 +136,47 @@ impl Run<'_> {
             self.own_bytes = self.own_bytes.saturating_sub(counted);
             self.store(frame, *result, value.into())?;
         }
-        if let Some(previous) = previous {
-            self.end(previous);
+        for inner in idle.into_iter().chain(previous) {
+            self.end(inner);
         }
         Ok(())
+    }
+
+    /// Whether a frame can serve once more with these values in the place of its first inputs: it
+    /// is bound as a new one would be, since extents are the same.
+    fn can_renew(&self, frame: &Frame, passed: &[Passed]) -> bool {
+        let known = frame.passed.iter().zip(passed);
+        self.core.prepared[frame.plan].is_steady
+            && frame.passed.len() >= passed.len()
+            && known
+                .into_iter()
+                .all(|(known, passed)| *known == passed.shape)
+    }
+
+    /// Gives a frame that can serve once more its first inputs. The others stay what they are.
+    fn renew(&mut self, frame: &mut Frame, passed: Vec<Passed>) {
+        let slots = &self.core.program.plans[frame.plan].slots;
+        let mut inputs = passed;
+        for (slot, held) in slots.iter().zip(&mut frame.held) {
+            if let Place::Input(input) = slot.place
+                && let Some(passed) = inputs.get_mut(input)
+            {
+                *held = std::mem::take(&mut passed.held);
+            }
+        }
+    }
+
+    /// Drops what a frame holds in memory of its own, save its inputs after so many first ones.
+    fn rest(&mut self, frame: &mut Frame, replaced: usize) {
+        self.own_bytes = self.own_bytes.saturating_sub(frame.own_bytes);
+        frame.own_bytes = 0;
+        let slots = &self.core.program.plans[frame.plan].slots;
+        for (slot, held) in slots.iter().zip(&mut frame.held) {
+            let stays = matches!(slot.place, Place::Input(input) if input >= replaced);
+            if matches!(held, Held::Own(_)) && !stays {
+                *held = Held::Nothing;
+            }
+        }
     }
 
     fn check_trip(&self, trip: i64) -> Result<(), StepError> {
@@ -180,35 +230,36 @@ struct Stack {
 }
 
 impl Stack {
-    fn push(&mut self, value: &Value, run: &mut Run<'_>) -> Result<(), StepError> {
-        let tensor = value
-            .as_tensor()
-            .filter(|tensor| tensor.dtype() != DType::String)
-            .ok_or_else(|| StepError::value("a slice is no tensor of numbers"))?;
-        let slice = (tensor.dtype(), tensor.shape().to_vec());
+    /// Appends what a slot of an iteration holds.
+    fn push(&mut self, run: &mut Run<'_>, frame: &Frame, slot: SlotId) -> Result<(), StepError> {
+        let ty = &run.core.program.plans[frame.plan].slots[slot.0 as usize].ty;
+        let dtype = ty.as_tensor().map(|ty| ty.dtype);
+        let dtype = dtype.filter(|dtype| *dtype != DType::String);
+        let (Some(dtype), Some(shape)) = (dtype, run.shape(frame, slot)?) else {
+            return Err(StepError::value("a slice is no tensor of numbers"));
+        };
+        let slice = (dtype, shape);
         match &self.slice {
             None => self.slice = Some(slice),
             Some(known) if *known == slice => {}
             Some((_, known)) => {
-                let given = tensor.shape();
+                let given = &slice.1;
                 return Err(StepError::Value(format!(
                     "slices of shapes {known:?} and {given:?} do not stack"
                 )));
             }
         }
-        let (held, needed) = (
-            self.bytes.capacity(),
-            self.bytes.len() + tensor.bytes().len(),
-        );
+        let (held, filled) = (self.bytes.capacity(), self.bytes.len());
+        let needed = filled + run.held_bytes(frame, slot);
         if needed > held {
             let longer = needed.max(held.saturating_mul(2));
             run.fits(longer - held)?;
-            let reserved = self.bytes.try_reserve_exact(longer - self.bytes.len());
+            let reserved = self.bytes.try_reserve_exact(longer - filled);
             reserved.map_err(|_| OutOfMemory { bytes: longer })?;
             run.own_bytes += (self.bytes.capacity() - held) as u64;
         }
-        self.bytes.extend_from_slice(tensor.bytes());
-        Ok(())
+        self.bytes.resize(needed, 0);
+        run.read(frame, slot, 0, &mut self.bytes[filled..])
     }
 
     fn finish(self, trips: i64) -> Result<Option<Tensor>, StepError> {

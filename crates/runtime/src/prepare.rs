@@ -44,6 +44,9 @@ pub(crate) struct Prepared {
     /// Symbols that sizes and shapes depend on and that are known at the beginning: together
     /// they decide a binding.
     pub(crate) key: Vec<usize>,
+    /// Whether extents of inputs decide all that is known of symbols: with the same ones, another
+    /// run of the plan is bound alike.
+    pub(crate) is_steady: bool,
     /// For each root the output whose memory it may lie in from the start.
     pub(crate) result: Vec<Option<usize>>,
     /// Roots whose dynamic values nobody reads after a step.
@@ -122,7 +125,9 @@ impl Prepared {
             .filter(is_key)
             .filter_map(|symbol| table.number(symbol))
             .collect();
+        let is_extent = |early: &Late| matches!(early.from, From::Extent(..));
         Prepared {
+            is_steady: early.iter().all(is_extent) && late.iter().all(Vec::is_empty),
             dead_after: dead_after(plan, &root),
             result: match lends {
                 true => results(program, plan, &root),
