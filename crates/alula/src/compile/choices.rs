@@ -193,7 +193,7 @@ fn graph_key(graph: &Graph, target: Target, options: &CompileOptions) -> String 
 pub(super) fn apply(
     lowered: &Lowered,
     planned: &mut [Planned],
-    kernels: Kernels,
+    kernels: &Kernels,
     options: &CompileOptions,
 ) -> Result<Vec<Site>, CompileError> {
     let Some(choices) = &options.choices else {
@@ -206,7 +206,7 @@ pub(super) fn apply(
         else {
             continue;
         };
-        let wanted = wanted(launch, contract, kernels);
+        let wanted = wanted(launch, contract, kernels, position);
         let key = blake3::hash(&planned.content(wanted)).to_hex().to_string();
         let default = planned.choice();
         let listed = choices.contractions.get(&key).copied();
@@ -233,13 +233,18 @@ pub(super) fn apply(
     Ok(sites)
 }
 
-/// What is wanted of a contraction.
-pub(super) fn wanted(launch: &Launch, contract: &Contract, kernels: Kernels) -> Wanted {
+/// What is wanted of a contraction, the work of the launch at `position`.
+pub(super) fn wanted(
+    launch: &Launch,
+    contract: &Contract,
+    kernels: &Kernels,
+    position: usize,
+) -> Wanted {
     let right = launch.constants.get(contract.b.operand as usize);
     Wanted {
         isa: kernels.isa,
         products: products(kernels.precision),
         is_constant: right.is_some_and(Option::is_some),
-        rows: kernels.rows,
+        rows: kernels.rows.of(position),
     }
 }

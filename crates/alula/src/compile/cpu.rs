@@ -18,7 +18,8 @@ use super::chain::{PlannedChain, chain};
 use super::launches::{
     Code, NoCode, Words, each, merge, nameless, nodes, program as put_together, works,
 };
-use super::{CompileError, CompileOptions, Site, choices, pack, rows, scalars};
+use super::rows::Rows;
+use super::{CompileError, CompileOptions, Site, choices, pack, scalars};
 use crate::{Precision, Target};
 
 /// Lanes of a vector loop: 128 bits of `f32`.
@@ -118,14 +119,11 @@ pub(super) fn planned(
     sites: &mut Vec<Site>,
 ) -> Result<(Vec<Planned>, Vec<Dim>), CompileError> {
     let (words, kernels) = (words(options), Kernels::new(lowered, isa, options));
-    let mut planned = each(lowered, Target::Cpu, |_, launch| {
-        plan(
-            &scalars::inlined(launch, &lowered.constants),
-            kernels,
-            &words,
-        )
+    let mut planned = each(lowered, Target::Cpu, |position, launch| {
+        let launch = scalars::inlined(launch, &lowered.constants);
+        plan(&launch, position, &kernels, &words)
     })?;
-    *sites = choices::apply(lowered, &mut planned, kernels, options)?;
+    *sites = choices::apply(lowered, &mut planned, &kernels, options)?;
     let mut works = works(lowered);
     pack(lowered, &mut planned)?;
     let place_of = chain(lowered, &mut planned, &mut works, &words)?;
@@ -219,12 +217,11 @@ pub(super) fn host() -> Result<(CpuTarget, Isa), CompileError> {
 }
 
 /// What decides how contractions of a graph run.
-#[derive(Clone, Copy)]
 pub(super) struct Kernels {
     pub(super) isa: Isa,
     pub(super) precision: Precision,
-    /// What a number of rows that only a run knows is taken to be.
-    pub(super) rows: i64,
+    /// What numbers of rows that only a run knows are taken to be.
+    pub(super) rows: Rows,
 }
 
 impl Kernels {
@@ -232,18 +229,24 @@ impl Kernels {
         Kernels {
             isa,
             precision: options.precision,
-            rows: rows::about(lowered),
+            rows: Rows::new(lowered),
         }
     }
 }
 
-/// A contraction through the micro-kernels if they take it; anything else as loops.
-pub(super) fn plan(launch: &Launch, kernels: Kernels, words: &Words) -> Result<Planned, NoCode> {
+/// A contraction through the micro-kernels if they take it; anything else as loops. The launch is
+/// the one at `position`.
+pub(super) fn plan(
+    launch: &Launch,
+    position: usize,
+    kernels: &Kernels,
+    words: &Words,
+) -> Result<Planned, NoCode> {
     let KernelWork::Contract(contract) = &launch.work else {
         return Ok(Planned::Loops(words.kernel(launch)?));
     };
     words.check(launch)?;
-    let wanted = choices::wanted(launch, contract, kernels);
+    let wanted = choices::wanted(launch, contract, kernels, position);
     match plan_product(launch, contract, wanted, words)? {
         Ok(planned) => {
             tracing::debug!("by micro-kernels");

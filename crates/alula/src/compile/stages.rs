@@ -247,12 +247,12 @@ fn kernels(
         Target::Cpu => {
             let ((host, isa), words) = (cpu::host()?, cpu::words(options));
             let of_graph = cpu::Kernels::new(lowered, isa, options);
-            each(lowered, target, |_, launch| {
+            each(lowered, target, |position, launch| {
                 if stage == Stage::Sched && !matches!(launch.work, KernelWork::Contract(_)) {
                     return Ok(words.scheduled(launch)?.to_string());
                 }
                 let launch = &*scalars::inlined(launch, &lowered.constants);
-                let planned = cpu::plan(launch, of_graph, &words)?;
+                let planned = cpu::plan(launch, position, &of_graph, &words)?;
                 let (note, kernel) = match &planned {
                     Planned::Loops(kernel) => (None, Some(kernel)),
                     Planned::Contract(contract, tile, _) => (Some(contract), tile.as_ref()),
