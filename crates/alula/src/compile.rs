@@ -191,7 +191,17 @@ fn lowered(
     target: Target,
     options: &CompileOptions,
 ) -> Result<(Lowered, Option<GraphSite>), CompileError> {
-    let site = choices::of_graph(&graph, target, options);
+    let (options, site) = lower_options(&graph, target, options);
+    Ok((lower_as(graph, &options)?, site))
+}
+
+/// How a graph is lowered: as suits the target, or as was chosen.
+fn lower_options(
+    graph: &Graph,
+    target: Target,
+    options: &CompileOptions,
+) -> (LowerOptions, Option<GraphSite>) {
+    let site = choices::of_graph(graph, target, options);
     let chosen = site.as_ref().map(|site| site.choice);
     let options = LowerOptions {
         strategy: chosen.map_or(options.strategy, |chosen| chosen.fusion),
@@ -209,10 +219,11 @@ fn lowered(
             (None, _) => Layouts::RowMajor,
         },
         native: options.native,
+        loop_bytes_min: (target == Target::Cpu).then_some(cpu::LOOP_BYTES_MIN),
         // Elements of one or two bytes lie several to a word that a shader binds and writes.
         part_alignment: (target == Target::Wgpu).then_some(4),
     };
-    Ok((lower_as(graph, &options)?, site))
+    (options, site)
 }
 
 /// Times of stages.

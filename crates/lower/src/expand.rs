@@ -1,9 +1,12 @@
 //! Replaces annotations on types, and composite operators by what they are made of.
 
-use alula_ir::{Graph, GraphError, Lowering, ValueId};
+use alula_ir::{Graph, GraphError, Lowering, NodeId, ValueId};
+use alula_ops::recurrent::{as_loop, loop_bytes};
 use alula_ops::shape::CONCAT;
+use alula_tensor::DType;
 
-use crate::quant::{Fate, Native, realize};
+use crate::plan::LowerOptions;
+use crate::quant::{Fate, realize};
 use crate::{LowerFailure, NodeFailure};
 
 /// Most rounds: an operator may be made of operators that are made of others.
@@ -13,15 +16,19 @@ const ROUNDS_MAX: usize = 32;
 /// time and memory in the square of their number to print; longer ones are joined in turns.
 const PARTS_MAX: usize = 64;
 
-/// Replaces annotations by the operators that they stand for, then every operator whose lowering is
-/// `Compose` by what it is made of, until none is left. Sub-graphs are left alone: they are
-/// expanded when they are lowered. Returns what became of each annotation.
+/// Replaces annotations by the operators that they stand for, recurrences that read as much of
+/// their weights as `options` say by loops, then every operator whose lowering is `Compose` by what
+/// it is made of, until none is left. Sub-graphs are left alone: they are expanded when they are
+/// lowered. Returns what became of each annotation.
 ///
 /// # Errors
 /// [`LowerFailure::Nodes`] when compositions do not type: all of them that were met;
 /// [`LowerFailure::Annotation`].
-pub fn expand(graph: &mut Graph, native: Native) -> Result<Vec<Fate>, LowerFailure> {
-    let fates = realize(graph, native)?;
+pub fn expand(graph: &mut Graph, options: &LowerOptions) -> Result<Vec<Fate>, LowerFailure> {
+    let fates = realize(graph, options.native)?;
+    if let Some(least) = options.loop_bytes_min {
+        loop_scans(graph, least)?;
+    }
     for _ in 0..ROUNDS_MAX {
         let mut changed = false;
         let mut failures = Vec::new();
@@ -30,29 +37,7 @@ pub fn expand(graph: &mut Graph, native: Native) -> Result<Vec<Fate>, LowerFailu
             let Lowering::Compose(compose) = node.op.lowering else {
                 continue;
             };
-            let (op, name, results) = (node.op.name, node.name.clone(), node.results.clone());
-            let fail = |error: GraphError| NodeFailure {
-                op,
-                name: name.clone(),
-                reason: error.into(),
-            };
-            let replacements = match compose(graph, id) {
-                Ok(replacements) => replacements,
-                Err(error) => {
-                    failures.push(fail(error));
-                    continue;
-                }
-            };
-            assert_eq!(
-                results.len(),
-                replacements.len(),
-                "one replacement for each result"
-            );
-            for (old, new) in results.into_iter().zip(replacements) {
-                if let Err(error) = graph.replace(old, new) {
-                    failures.push(fail(error));
-                }
-            }
+            failures.extend(replace(graph, id, compose).err());
             changed = true;
         }
         if !failures.is_empty() {
@@ -65,6 +50,51 @@ pub fn expand(graph: &mut Graph, native: Native) -> Result<Vec<Fate>, LowerFailu
         }
     }
     panic!("an operator is made of itself");
+}
+
+/// Replaces a node's results by what `compose` makes of it.
+fn replace(
+    graph: &mut Graph,
+    id: NodeId,
+    compose: fn(&mut Graph, NodeId) -> Result<Vec<ValueId>, GraphError>,
+) -> Result<(), NodeFailure> {
+    let node = graph.node(id);
+    let (op, name, results) = (node.op.name, node.name.clone(), node.results.clone());
+    let fail = |error: GraphError| NodeFailure {
+        op,
+        name: name.clone(),
+        reason: error.into(),
+    };
+    let replacements = compose(graph, id).map_err(fail)?;
+    assert_eq!(
+        results.len(),
+        replacements.len(),
+        "one replacement for each result"
+    );
+    for (old, new) in results.into_iter().zip(replacements) {
+        graph.replace(old, new).map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// Writes recurrences of `f32` as loops where a step reads so many bytes of weights at least.
+fn loop_scans(graph: &mut Graph, least: usize) -> Result<(), LowerFailure> {
+    let is_single = |id: NodeId, graph: &Graph| {
+        let ty = graph.ty(graph.node(id).results[0]).as_tensor();
+        ty.is_some_and(|ty| ty.dtype == DType::F32)
+    };
+    let mut failures = Vec::new();
+    for id in graph.nodes() {
+        let is_large = loop_bytes(graph, id).is_some_and(|bytes| bytes >= least);
+        if is_large && is_single(id, graph) {
+            failures.extend(replace(graph, id, as_loop).err());
+        }
+    }
+    if !failures.is_empty() {
+        return Err(LowerFailure::Nodes(failures));
+    }
+    graph.remove_dead();
+    Ok(())
 }
 
 /// Joins no more parts at once than [`PARTS_MAX`].
@@ -109,7 +139,7 @@ mod tests {
         let attrs = Attrs::new().with("axis", 0_i64);
         let all = graph.apply(&CONCAT, &vec![x; parts], attrs, "join");
         graph.output("y", all.expect("a concatenation types"));
-        expand(&mut graph, Native::All).expect("it expands");
+        expand(&mut graph, &LowerOptions::default()).expect("it expands");
         graph
     }
 
@@ -136,7 +166,7 @@ mod tests {
         let all = graph.apply(&CONCAT, &parts, attrs, "join");
         graph.output("y", all.expect("a concatenation types"));
         let ty = graph.ty(graph.outputs()[0].1).to_string();
-        expand(&mut graph, Native::All).expect("it expands");
+        expand(&mut graph, &LowerOptions::default()).expect("it expands");
         assert_eq!(graph.num_nodes(), 3);
         assert_eq!(graph.ty(graph.outputs()[0].1).to_string(), ty);
     }

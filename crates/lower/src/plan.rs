@@ -134,6 +134,9 @@ pub struct LowerOptions {
     pub layouts: Layouts,
     /// What takes quantized operands as they are stored.
     pub native: Native,
+    /// Bytes of constant weights that a step of a recurrence reads from which on it is a loop of
+    /// products, if the target is faster at those.
+    pub loop_bytes_min: Option<usize>,
     /// What offsets and lengths in bytes of values within others are multiples of, if the target
     /// asks for more than their elements do.
     pub part_alignment: Option<usize>,
@@ -166,8 +169,7 @@ fn lower_graph(
     is_outermost: bool,
 ) -> Result<usize, LowerFailure> {
     let _span = tracing::debug_span!("graph", name = graph.name).entered();
-    let annotations =
-        tracing::debug_span!("expand").in_scope(|| expand(&mut graph, options.native))?;
+    let annotations = tracing::debug_span!("expand").in_scope(|| expand(&mut graph, options))?;
     lowered.annotations.extend(annotations);
     let position = lowered.plans.len();
     let mut rules = Rules::from(options.strategy);

@@ -3,7 +3,7 @@
 use alula_ir::{Attr, Graph};
 
 use crate::cluster::items;
-use crate::quant::Native;
+use crate::plan::LowerOptions;
 use crate::{LowerFailure, NodeFailure, expand};
 
 /// The nodes of a graph and its sub-graphs that lowering refuses; empty if there is none.
@@ -19,7 +19,8 @@ pub fn refusals(mut graph: Graph) -> Result<Vec<NodeFailure>, LowerFailure> {
             }
         }
     }
-    let lowered = expand(&mut graph, Native::default()).and_then(|_| items(&graph).map(drop));
+    let expanded = expand(&mut graph, &LowerOptions::default());
+    let lowered = expanded.and_then(|_| items(&graph).map(drop));
     match lowered {
         Ok(()) => {}
         Err(LowerFailure::Nodes(nodes)) => found.extend(nodes),

@@ -7,9 +7,12 @@
 //!
 //! With two directions the second runs backwards; with one, `reverse` says so. `lengths` (`[B]`)
 //! gives each sequence's number of steps: states after it are 0, and backward runs start at it.
+//!
+//! A scan is one kernel; most can be written as a `loop`, too, if a target asks ([`as_loop`]).
 
 mod activation;
 mod gru;
+mod looped;
 mod lstm;
 mod place;
 mod quantized;
@@ -19,6 +22,7 @@ mod scan;
 use alula_ir::OpDef;
 
 pub use gru::GRU_SCAN;
+pub use looped::{as_loop, loop_bytes};
 pub use lstm::LSTM_SCAN;
 pub use rnn::RNN_SCAN;
 

@@ -8,7 +8,7 @@ use alula_kernel::{Compute, Kernel};
 use alula_lower::build::{ParamSpec, Policy};
 use alula_lower::cluster::{Item, Work, items};
 use alula_lower::expand;
-use alula_lower::quant::Native;
+use alula_lower::plan::LowerOptions;
 use alula_lower::schedule::{schedule, schedule_rows};
 use alula_ops::{evaluate_node, registry};
 use alula_tensor::{DTypeClass, Scalar, Symbol, Tensor};
@@ -31,7 +31,8 @@ pub fn operator_cases(policy: Policy) -> Vec<Case> {
         for (position, example) in op.examples.iter().enumerate() {
             let mut graph = alula_ir::parse(example, registry(), &|_| None)
                 .unwrap_or_else(|error| panic!("{}: {error}", op.name));
-            expand(&mut graph, Native::All).unwrap_or_else(|error| panic!("{}: {error}", op.name));
+            let options = LowerOptions::default();
+            expand(&mut graph, &options).unwrap_or_else(|error| panic!("{}: {error}", op.name));
             let name = format!("{}.{position}", op.name);
             graph_cases(&name, &graph, policy, &mut cases);
         }

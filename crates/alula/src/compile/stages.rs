@@ -15,7 +15,7 @@ use alula_tensor::{DType, Tensor};
 
 use super::cpu::Planned;
 use super::launches::{Words, each};
-use super::{CompileError, CompileOptions, cpu, lowered, scalars};
+use super::{CompileError, CompileOptions, cpu, lower_options, lowered, scalars};
 use crate::Target;
 
 /// A stage of compiling, in order.
@@ -190,7 +190,8 @@ pub fn emit(
     match stage {
         Stage::Import | Stage::Opt => return Ok(vec![StageText::of_graph(&graph)]),
         Stage::Prim => {
-            alula_lower::expand(&mut graph, options.native)?;
+            let (options, _) = lower_options(&graph, target, options);
+            alula_lower::expand(&mut graph, &options)?;
             return Ok(vec![StageText::of_graph(&graph)]);
         }
         _ => {}

@@ -3,13 +3,13 @@
 use alula_ir::parse;
 use alula_ops::registry;
 
-use super::Native;
 use crate::expand;
+use crate::plan::LowerOptions;
 
 /// Each annotation's fate as lines.
 fn fates(text: &str) -> Vec<String> {
     let mut graph = parse(text, registry(), &|_| None).unwrap();
-    let fates = expand(&mut graph, Native::All).unwrap();
+    let fates = expand(&mut graph, &LowerOptions::default()).unwrap();
     let mut lines = Vec::new();
     for fate in &fates {
         for part in fate.parts() {

@@ -34,6 +34,31 @@ pub(super) const CLIP: AttrSpec = AttrSpec::float(
     "inputs of activations are limited to -clip..clip; 0: not",
 );
 
+/// What formulas are written in: instructions of a kernel, or operators of a graph.
+pub(super) trait Formulas {
+    /// A value that a formula has computed.
+    type Value: Copy;
+
+    /// A number of the dtype of another value.
+    fn number(&mut self, like: Self::Value, value: f64) -> Self::Value;
+
+    /// A scalar operator, for each element.
+    fn apply(&mut self, op: ScalarOp, operands: &[Self::Value]) -> Self::Value;
+}
+
+impl Formulas for Loops {
+    type Value = ValueId;
+
+    fn number(&mut self, like: ValueId, value: f64) -> ValueId {
+        let dtype = self.dtype(like);
+        self.constant(dtype, Scalar::Float(value))
+    }
+
+    fn apply(&mut self, op: ScalarOp, operands: &[ValueId]) -> ValueId {
+        Loops::apply(self, op, operands)
+    }
+}
+
 /// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Activation {
@@ -115,73 +140,71 @@ impl Activation {
         }
     }
 
-    /// The value at `x` in a kernel.
-    fn emit(self, l: &mut Loops, x: ValueId) -> ValueId {
-        let dtype = l.dtype(x);
-        let number = |l: &mut Loops, value: f64| l.constant(dtype, Scalar::Float(value));
-        let line = |l: &mut Loops, a: f64, b: f64| {
-            let (a, b) = (number(l, a), number(l, b));
-            let scaled = l.mul(a, x);
-            l.add(scaled, b)
+    /// The value at `x` as a formula.
+    fn emit<F: Formulas>(self, f: &mut F, x: F::Value) -> F::Value {
+        let line = |f: &mut F, a: f64, b: f64| {
+            let (a, b) = (f.number(x, a), f.number(x, b));
+            let scaled = f.apply(ScalarOp::Mul, &[a, x]);
+            f.apply(ScalarOp::Add, &[scaled, b])
         };
         match self {
             Activation::Relu => {
-                let zero = number(l, 0.0);
-                l.apply(ScalarOp::Max, &[x, zero])
+                let zero = f.number(x, 0.0);
+                f.apply(ScalarOp::Max, &[x, zero])
             }
-            Activation::Tanh => l.apply(ScalarOp::Tanh, &[x]),
+            Activation::Tanh => f.apply(ScalarOp::Tanh, &[x]),
             Activation::Sigmoid => {
-                let negative = l.apply(ScalarOp::Neg, &[x]);
-                let power = l.apply(ScalarOp::Exp, &[negative]);
-                let one = number(l, 1.0);
-                let below = l.add(one, power);
-                l.apply(ScalarOp::Div, &[one, below])
+                let negative = f.apply(ScalarOp::Neg, &[x]);
+                let power = f.apply(ScalarOp::Exp, &[negative]);
+                let one = f.number(x, 1.0);
+                let below = f.apply(ScalarOp::Add, &[one, power]);
+                f.apply(ScalarOp::Div, &[one, below])
             }
-            Activation::Affine(a, b) => line(l, a, b),
+            Activation::Affine(a, b) => line(f, a, b),
             Activation::LeakyRelu(a) => {
-                let (zero, a) = (number(l, 0.0), number(l, a));
-                let scaled = l.mul(a, x);
-                let below = l.apply(ScalarOp::Lt, &[x, zero]);
-                l.apply(ScalarOp::Select, &[below, scaled, x])
+                let (zero, a) = (f.number(x, 0.0), f.number(x, a));
+                let scaled = f.apply(ScalarOp::Mul, &[a, x]);
+                let below = f.apply(ScalarOp::Lt, &[x, zero]);
+                f.apply(ScalarOp::Select, &[below, scaled, x])
             }
             Activation::ThresholdedRelu(a) => {
-                let (zero, a) = (number(l, 0.0), number(l, a));
-                let above = l.apply(ScalarOp::Gt, &[x, a]);
-                l.apply(ScalarOp::Select, &[above, x, zero])
+                let (zero, a) = (f.number(x, 0.0), f.number(x, a));
+                let above = f.apply(ScalarOp::Gt, &[x, a]);
+                f.apply(ScalarOp::Select, &[above, x, zero])
             }
             Activation::ScaledTanh(a, b) => {
-                let (a, b) = (number(l, a), number(l, b));
-                let inner = l.mul(b, x);
-                let bent = l.apply(ScalarOp::Tanh, &[inner]);
-                l.mul(a, bent)
+                let (a, b) = (f.number(x, a), f.number(x, b));
+                let inner = f.apply(ScalarOp::Mul, &[b, x]);
+                let bent = f.apply(ScalarOp::Tanh, &[inner]);
+                f.apply(ScalarOp::Mul, &[a, bent])
             }
             Activation::HardSigmoid(a, b) => {
-                let value = line(l, a, b);
-                let (zero, one) = (number(l, 0.0), number(l, 1.0));
-                let above = l.apply(ScalarOp::Max, &[value, zero]);
-                l.apply(ScalarOp::Min, &[above, one])
+                let value = line(f, a, b);
+                let (zero, one) = (f.number(x, 0.0), f.number(x, 1.0));
+                let above = f.apply(ScalarOp::Max, &[value, zero]);
+                f.apply(ScalarOp::Min, &[above, one])
             }
             Activation::Elu(a) => {
-                let (zero, a) = (number(l, 0.0), number(l, a));
-                let power = l.apply(ScalarOp::Expm1, &[x]);
-                let scaled = l.mul(a, power);
-                let below = l.apply(ScalarOp::Lt, &[x, zero]);
-                l.apply(ScalarOp::Select, &[below, scaled, x])
+                let (zero, a) = (f.number(x, 0.0), f.number(x, a));
+                let power = f.apply(ScalarOp::Expm1, &[x]);
+                let scaled = f.apply(ScalarOp::Mul, &[a, power]);
+                let below = f.apply(ScalarOp::Lt, &[x, zero]);
+                f.apply(ScalarOp::Select, &[below, scaled, x])
             }
             Activation::Softsign => {
-                let one = number(l, 1.0);
-                let magnitude = l.apply(ScalarOp::Abs, &[x]);
-                let below = l.add(one, magnitude);
-                l.apply(ScalarOp::Div, &[x, below])
+                let one = f.number(x, 1.0);
+                let magnitude = f.apply(ScalarOp::Abs, &[x]);
+                let below = f.apply(ScalarOp::Add, &[one, magnitude]);
+                f.apply(ScalarOp::Div, &[x, below])
             }
             Activation::Softplus => {
-                let zero = number(l, 0.0);
-                let positive = l.apply(ScalarOp::Max, &[x, zero]);
-                let magnitude = l.apply(ScalarOp::Abs, &[x]);
-                let negative = l.apply(ScalarOp::Neg, &[magnitude]);
-                let power = l.apply(ScalarOp::Exp, &[negative]);
-                let rest = l.apply(ScalarOp::Log1p, &[power]);
-                l.add(positive, rest)
+                let zero = f.number(x, 0.0);
+                let positive = f.apply(ScalarOp::Max, &[x, zero]);
+                let magnitude = f.apply(ScalarOp::Abs, &[x]);
+                let negative = f.apply(ScalarOp::Neg, &[magnitude]);
+                let power = f.apply(ScalarOp::Exp, &[negative]);
+                let rest = f.apply(ScalarOp::Log1p, &[power]);
+                f.apply(ScalarOp::Add, &[positive, rest])
             }
         }
     }
@@ -262,14 +285,7 @@ impl Activations {
         kind: usize,
         x: ValueId,
     ) -> ValueId {
-        if self.clip <= 0.0 {
-            return self.emit_unlimited(l, direction, kind, x);
-        }
-        let dtype: DType = l.dtype(x);
-        let low = l.constant(dtype, Scalar::Float(-self.clip));
-        let high = l.constant(dtype, Scalar::Float(self.clip));
-        let above = l.apply(ScalarOp::Max, &[x, low]);
-        let limited = l.apply(ScalarOp::Min, &[above, high]);
+        let limited = self.limited(l, x);
         self.emit_unlimited(l, direction, kind, limited)
     }
 
@@ -290,5 +306,37 @@ impl Activations {
         let zero = l.constant(DType::I64, Scalar::Int(0));
         let is_first = l.apply(ScalarOp::Eq, &[direction, zero]);
         l.apply(ScalarOp::Select, &[is_first, value, other])
+    }
+
+    /// The gate's value in a known direction as a formula, input limited.
+    pub(super) fn emit_in<F: Formulas>(
+        &self,
+        f: &mut F,
+        direction: usize,
+        kind: usize,
+        x: F::Value,
+    ) -> F::Value {
+        let limited = self.limited(f, x);
+        self.emit_unlimited_in(f, direction, kind, limited)
+    }
+
+    /// As [`Activations::emit_in`] without the limit.
+    pub(super) fn emit_unlimited_in<F: Formulas>(
+        &self,
+        f: &mut F,
+        direction: usize,
+        kind: usize,
+        x: F::Value,
+    ) -> F::Value {
+        self.of(direction, kind).emit(f, x)
+    }
+
+    fn limited<F: Formulas>(&self, f: &mut F, x: F::Value) -> F::Value {
+        if self.clip <= 0.0 {
+            return x;
+        }
+        let (low, high) = (f.number(x, -self.clip), f.number(x, self.clip));
+        let above = f.apply(ScalarOp::Max, &[x, low]);
+        f.apply(ScalarOp::Min, &[above, high])
     }
 }

@@ -1,17 +1,27 @@
 //! `gru_scan`: gated recurrent unit.
 
 use alula_ir::{
-    AttrSpec, EvalCtx, EvalError, HostValue, LowerCtx, LowerError, Lowering, OpDef, Traits,
+    AttrSpec, EvalCtx, EvalError, GraphError, HostValue, LowerCtx, LowerError, Lowering, OpDef,
+    Traits,
 };
 use alula_kernel::{Kernel, ValueId};
 use alula_tensor::{Scalar, ScalarOp, Tensor};
 
-use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP};
+use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP, Formulas};
+use super::looped::{Looped, Step};
 use super::place::{self, Place};
 use super::scan::{self, FIRST_STATE, REVERSE, WEIGHTS};
 use crate::loops::Loops;
 
 const RECURRENT_BIAS: usize = 4;
+
+pub(super) static LOOPED: Looped = Looped {
+    kinds: 2,
+    firsts: &[FIRST_STATE],
+    extra: Some(RECURRENT_BIAS),
+    refused: &[],
+    cell: step,
+};
 
 /// At each step, with gates in the order update `z`, reset `r`, hidden `n`:
 ///
@@ -203,4 +213,36 @@ impl Cell {
         let (fresh, kept) = (l.mul(rest, new), l.mul(update, before));
         l.add(fresh, kept)
     }
+}
+
+/// One step of the loop.
+fn step(step: &mut Step<'_>) -> Result<Vec<alula_ir::ValueId>, GraphError> {
+    let before = step.states[0];
+    let is_linear = step.attrs.bool("linear_before_reset");
+    let products = step.products(0..if is_linear { 3 } else { 2 }, before)?;
+    let update = step.sum(0, products, 0)?;
+    let update = step.activate(0, update);
+    let reset = step.sum(1, products, 1)?;
+    let reset = step.activate(0, reset);
+    let mut recurrent = match is_linear {
+        true => step.part(products, 2)?,
+        false => {
+            let shrunk = step.apply(ScalarOp::Mul, &[reset, before]);
+            step.products(2..3, shrunk)?
+        }
+    };
+    if let Some(bias) = step.extra {
+        recurrent = step.apply(ScalarOp::Add, &[recurrent, bias]);
+    }
+    if is_linear {
+        recurrent = step.apply(ScalarOp::Mul, &[reset, recurrent]);
+    }
+    let input = step.input(2)?;
+    let input = step.apply(ScalarOp::Add, &[input, recurrent]);
+    let new = step.activate(1, input);
+    let one = step.number(update, 1.0);
+    let rest = step.apply(ScalarOp::Sub, &[one, update]);
+    let fresh = step.apply(ScalarOp::Mul, &[rest, new]);
+    let kept = step.apply(ScalarOp::Mul, &[update, before]);
+    Ok(vec![step.apply(ScalarOp::Add, &[fresh, kept])])
 }

@@ -1,12 +1,14 @@
 //! `lstm_scan`: long short-term memory.
 
 use alula_ir::{
-    AttrSpec, EvalCtx, EvalError, HostValue, LowerCtx, LowerError, Lowering, OpDef, Traits,
+    AttrSpec, EvalCtx, EvalError, GraphError, HostValue, LowerCtx, LowerError, Lowering, OpDef,
+    Traits,
 };
 use alula_kernel::{Kernel, ValueId};
 use alula_tensor::{Dim, Scalar, ScalarOp, Tensor};
 
-use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP};
+use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP, Formulas};
+use super::looped::{Looped, Step};
 use super::place::{self, Place};
 use super::quantized::Quantized;
 use super::scan::{self, FIRST_STATE, REVERSE};
@@ -15,6 +17,14 @@ use crate::loops::Loops;
 const FIRST_CELL: usize = 4;
 const PEEPHOLES: usize = 5;
 const QUANTIZED: Quantized = Quantized { scale: 6, zero: 7 };
+
+pub(super) static LOOPED: Looped = Looped {
+    kinds: 3,
+    firsts: &[FIRST_STATE, FIRST_CELL],
+    extra: Some(PEEPHOLES),
+    refused: &[QUANTIZED.scale, QUANTIZED.zero],
+    cell: step,
+};
 
 /// At each step, with gates in the order input `i`, output `o`, forget `f`, cell `c`:
 ///
@@ -200,4 +210,42 @@ fn with_peephole(
     let weight = l.cast(weight, place.dtype);
     let seen = l.mul(weight, cell);
     l.add(input, seen)
+}
+
+/// One step of the loop.
+fn step(step: &mut Step<'_>) -> Result<Vec<alula_ir::ValueId>, GraphError> {
+    let (before, cell) = (step.states[0], step.states[1]);
+    let products = step.products(0..4, before)?;
+    // A gate's input, plus what its peephole sees of a cell.
+    let sum = |step: &mut Step<'_>, gate: usize, cell: Option<alula_ir::ValueId>| {
+        let input = step.sum(gate, products, gate)?;
+        let (Some(peepholes), Some(cell)) = (step.extra, cell) else {
+            return Ok(input);
+        };
+        let weights = step.part(peepholes, gate)?;
+        let seen = step.apply(ScalarOp::Mul, &[weights, cell]);
+        Ok(step.apply(ScalarOp::Add, &[input, seen]))
+    };
+    let i = sum(step, 0, Some(cell))?;
+    let i = step.activate(0, i);
+    let forget = match step.attrs.bool("input_forget") {
+        true => {
+            let one = step.number(i, 1.0);
+            step.apply(ScalarOp::Sub, &[one, i])
+        }
+        false => {
+            let input = sum(step, 2, Some(cell))?;
+            step.activate(0, input)
+        }
+    };
+    let candidate = sum(step, 3, None)?;
+    let candidate = step.activate(1, candidate);
+    let kept = step.apply(ScalarOp::Mul, &[forget, cell]);
+    let added = step.apply(ScalarOp::Mul, &[i, candidate]);
+    let new_cell = step.apply(ScalarOp::Add, &[kept, added]);
+    let o = sum(step, 1, Some(new_cell))?;
+    let o = step.activate(0, o);
+    let bent = step.activate_unlimited(2, new_cell);
+    let hidden = step.apply(ScalarOp::Mul, &[o, bent]);
+    Ok(vec![hidden, new_cell])
 }

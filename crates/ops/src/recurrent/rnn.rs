@@ -3,8 +3,21 @@
 use alula_ir::{Lowering, OpDef, Traits};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP};
+use super::looped::Looped;
 use super::place;
 use super::scan::{self, FIRST_STATE, REVERSE};
+
+pub(super) static LOOPED: Looped = Looped {
+    kinds: 1,
+    firsts: &[FIRST_STATE],
+    extra: None,
+    refused: &[],
+    cell: |step| {
+        let products = step.products(0..1, step.states[0])?;
+        let input = step.sum(0, products, 0)?;
+        Ok(vec![step.activate(0, input)])
+    },
+};
 
 /// `h = f(gates + r h)` at each step.
 pub static RNN_SCAN: OpDef = OpDef {
