@@ -567,7 +567,9 @@ impl IntGemm {
                                 3 => [byte(0), byte(1), byte(2), 0],
                                 _ => [byte(0), byte(1), byte(2), byte(3)],
                             };
-                            out.add((i / 4 * rows + r) * 4).cast::<[u8; 4]>().write(four);
+                            out.add((i / 4 * rows + r) * 4)
+                                .cast::<[u8; 4]>()
+                                .write(four);
                         }
                     }
                 }
