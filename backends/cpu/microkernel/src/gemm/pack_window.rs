@@ -44,7 +44,7 @@ impl Spread for OneByOne {
             // SAFETY: the caller's.
             unsafe {
                 to.add(i)
-                    .write(from.wrapping_offset(i as isize * step).read())
+                    .write(from.wrapping_offset(i as isize * step).read());
             }
         }
     }
