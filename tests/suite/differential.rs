@@ -22,8 +22,8 @@ use alula_tests::differential::{
 use alula_tests::random::{Case, case};
 
 /// Graphs that once found something, which every run tries.
-const FOUND: [u64; 10] = [
-    50_629, 51_865, 70_886, 90_186, 90_909, 140_592, 220_936, 221_294, 260_480, 261_886,
+const FOUND: [u64; 11] = [
+    50_629, 51_865, 70_886, 90_186, 90_909, 140_592, 220_936, 221_294, 260_480, 261_886, 310_693,
 ];
 
 /// Failures after which no more graphs are made.

@@ -52,8 +52,16 @@ impl CpuFeatures {
     #[cfg(feature = "emit")]
     pub(crate) fn has_fma() -> bool {
         #[cfg(target_arch = "x86_64")]
-        return std::is_x86_feature_detected!("fma")
-            && Isa::forced().is_ok_and(|isa| isa.is_none_or(|isa| is_within("fma", isa)));
+        return std::is_x86_feature_detected!("fma") && is_permitted("fma");
+        #[cfg(not(target_arch = "x86_64"))]
+        true
+    }
+
+    /// Whether instructions of vectors take memory of any alignment.
+    #[cfg(feature = "emit")]
+    pub(crate) fn has_avx() -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return std::is_x86_feature_detected!("avx") && is_permitted("avx");
         #[cfg(not(target_arch = "x86_64"))]
         true
     }
@@ -76,6 +84,12 @@ impl CpuFeatures {
     pub fn has(&self, extension: &str) -> bool {
         self.extensions.iter().any(|name| name == extension)
     }
+}
+
+/// Whether the family that is forced, if one is, has an extension.
+#[cfg(all(feature = "emit", target_arch = "x86_64"))]
+fn is_permitted(extension: &str) -> bool {
+    Isa::forced().is_ok_and(|isa| isa.is_none_or(|isa| is_within(extension, isa)))
 }
 
 /// Whether processors up to a family of micro-kernels have an extension. The levels are those of

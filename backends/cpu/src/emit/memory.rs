@@ -3,19 +3,31 @@
 use alula_kernel::{BufferId, ValueId};
 use alula_tensor::{DType, DTypeClass};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value, types};
 
 use super::EmitError;
 use super::lanes::gather_low_bytes;
 use super::ops::{bitcast, constant, int};
 use super::printer::{Printer, Stride, Val};
 use super::repr::{Form, QUAD, Repr, is_signed};
+use crate::CpuFeatures;
 
 /// The flags of every access: checked before the launch, of any alignment.
 fn flags() -> MemFlagsData {
     MemFlagsData::new()
         .with_notrap()
         .with_endianness(Endianness::Little)
+}
+
+/// The type that a vector is loaded as. Cranelift 0.135 puts a load that is used once into the
+/// comparison of floats that uses it, though `cmpps` and `cmppd` want memory aligned to 16 bytes;
+/// those of AVX do not. Other instructions it spares that, and so a load of integers.
+fn in_register(ty: Type) -> Type {
+    match ty {
+        types::F32X4 if !CpuFeatures::has_avx() => types::I32X4,
+        types::F64X2 if !CpuFeatures::has_avx() => types::I64X2,
+        _ => ty,
+    }
 }
 
 impl Printer<'_, '_> {
@@ -163,7 +175,10 @@ impl Printer<'_, '_> {
                 }
                 (2, true) => b.ins().sload16x4(flags(), address, at),
                 (2, false) => b.ins().uload16x4(flags(), address, at),
-                _ => b.ins().load(ty, flags(), address, at),
+                _ => {
+                    let four = b.ins().load(in_register(ty), flags(), address, at);
+                    bitcast(b, ty, four)
+                }
             }
         };
         match repr {
@@ -175,7 +190,10 @@ impl Printer<'_, '_> {
                 })
                 .collect(),
             Repr::I64 | Repr::F64 => (0..quads * 2)
-                .map(|pair| b.ins().load(ty, flags(), address, pair * 16))
+                .map(|pair| {
+                    let two = b.ins().load(in_register(ty), flags(), address, pair * 16);
+                    bitcast(b, ty, two)
+                })
                 .collect(),
             Repr::I32 | Repr::F32 => (0..quads).map(|quad| load(b, quad)).collect(),
         }
