@@ -3,7 +3,8 @@
 //! Packed B is `[panel][tap][k][nr]` for f32 and `[panel][tap][k/4][nr][4]` (then `nr` column sums
 //! as i32 bytes per panel) for int8; `nr` columns to a panel, the last panel filled up with zeros.
 //! Parts of bf16 are `[panel][step][part][2][k/2][16][2]`: taps and K are one axis, cut into steps
-//! of 32; pairs of K are neighbours; a line of words at the end of a panel says what was found in
+//! of 32; two of K are neighbours: one and the next of a single part, which A may be stored as, one
+//! and the sixteenth after it of more. A line of words at the end of a panel says what was found in
 //! it. Their elements are counted in words of 32 bits, any bits of which are an `f32`. The data are
 //! only valid for the [`Isa`] family in the description: a loader that finds another family repacks
 //! (see [`crate::repack_b`]).

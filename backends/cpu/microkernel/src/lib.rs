@@ -61,7 +61,7 @@ pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
 pub use gemm::{
     ARows, Batch, BatchReduceGemm, Bias, BlockLimit, CStore, GemmOperands, GemmSpec, Init,
-    Products, Window,
+    Products, Stored, Window,
 };
 pub use int8::{
     ByteSign, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8,
@@ -76,4 +76,4 @@ pub use transpose::{pad_rows, transpose, transpose_any};
 
 /// The version of the form in which packed operands lie. It is raised whenever a panel that was
 /// packed before would be read as something else; `tests/suite/pack.rs` fails until it is.
-pub const PACK_VERSION: u32 = 2;
+pub const PACK_VERSION: u32 = 3;

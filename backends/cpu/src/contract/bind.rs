@@ -2,7 +2,7 @@
 
 use alula_microkernel::{
     ARows, BStrides, Batch, BatchReduceGemm, Bias, CStore, ChannelOrder, Depthwise, DepthwiseSpec,
-    GemmSpec, Init, Offsets, PackedLayout, Window,
+    GemmSpec, Init, Offsets, PackedLayout, Stored, Window,
 };
 use alula_tensor::{DType, Dim, Symbol};
 
@@ -96,6 +96,14 @@ impl Sizes<'_> {
             pad: self.extents(&window.pad)?,
             strides: self.offsets(&window.strides)?,
         })
+    }
+}
+
+/// How the micro-kernels call it. Bytes are no floats, and have descriptors of their own.
+pub(super) fn stored(dtype: DType) -> Stored {
+    match dtype {
+        DType::BF16 => Stored::Bf16,
+        _ => Stored::F32,
     }
 }
 
@@ -208,8 +216,8 @@ impl CpuContract {
         }
     }
 
-    /// Axis and first element of the bias, whether there is a residual, and bounds.
-    fn fused(&self) -> (Option<(BiasAxis, &Dim)>, bool, Option<(f32, f32)>) {
+    /// Axis and first element of the bias, how a residual is stored, and bounds.
+    fn fused(&self) -> (Option<(BiasAxis, &Dim)>, Option<Stored>, Option<(f32, f32)>) {
         match &self.epilogue {
             Epilogue::Fused {
                 bias,
@@ -217,9 +225,9 @@ impl CpuContract {
                 clip,
             } => {
                 let bias = bias.as_ref().map(|(_, axis, first)| (*axis, first));
-                (bias, residual.is_some(), *clip)
+                (bias, residual.map(|(_, dtype)| stored(dtype)), *clip)
             }
-            Epilogue::Tile { .. } => (None, false, None),
+            Epilogue::Tile { .. } => (None, None, None),
         }
     }
 
@@ -269,7 +277,8 @@ impl CpuContract {
                 Some((BiasAxis::Cols, _)) => Bias::PerN,
                 Some((BiasAxis::Rows, _)) => Bias::PerM,
             },
-            residual,
+            residual: residual.is_some(),
+            residual_stored: residual.unwrap_or_default(),
             clip,
             ..spec
         };
@@ -313,15 +322,17 @@ impl CpuContract {
             k,
             a_rows,
             a_k_stride: if k == 1 { 1 } else { depth.a },
+            a_stored: stored(self.a_dtype),
             c_rows: offsets(&rows, |axis| axis.c)?,
-            c_store: if n <= 1 || c_step == 1 {
-                CStore::Rows
-            } else {
-                CStore::Strided(c_step)
+            c_store: match self.result {
+                Some(DType::BF16) if !self.is_integer() => CStore::Bf16,
+                _ if n <= 1 || c_step == 1 => CStore::Rows,
+                _ => CStore::Strided(c_step),
             },
             init: Init::Zero,
             bias: Bias::None,
             residual: false,
+            residual_stored: Stored::F32,
             clip: None,
             batch: bind_batch(&batch, layout)?,
             limit: self.limit,
@@ -378,7 +389,7 @@ impl CpuContract {
         let (spec, [a_first, c_first]) = self.depthwise_spec(sizes, map)?;
         let spec = DepthwiseSpec {
             bias: bias.is_some(),
-            residual,
+            residual: residual.is_some(),
             clip,
             ..spec
         };

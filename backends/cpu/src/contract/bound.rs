@@ -1,7 +1,8 @@
 //! A contraction with sizes: scratch, and runs.
 
 use alula_microkernel::{
-    BatchReduceGemm, Depthwise, DepthwiseOperands, GemmOperands, Hook, KernelError, Pool,
+    BatchReduceGemm, CStore, Depthwise, DepthwiseOperands, GemmOperands, GemmSpec, Hook,
+    KernelError, Pool, Stored,
 };
 use alula_tensor::DimError;
 use thiserror::Error;
@@ -69,33 +70,50 @@ pub struct BoundContract {
 /// The memory of one run, each a pointer and a length in elements.
 #[derive(Clone, Copy, Debug)]
 pub struct ContractOperands {
-    /// The left side.
-    pub a: (*const f32, usize),
+    /// The left side, of its dtype.
+    pub a: (*const u8, usize),
     /// The packed right side.
     pub b: (*const f32, usize),
-    /// The result.
-    pub c: (*mut f32, usize),
+    /// The result, of its dtype.
+    pub c: (*mut u8, usize),
     /// The bias, if the epilogue has one.
     pub bias: Option<(*const f32, usize)>,
-    /// The residual, if the epilogue has one.
-    pub residual: Option<(*const f32, usize)>,
+    /// The residual, of its dtype, if the epilogue has one.
+    pub residual: Option<(*const u8, usize)>,
     /// Finishes each tile, if the epilogue is a tile kernel.
     pub hook: Option<Hook>,
 }
 
 /// What lies behind the first element: nothing where that is behind the end, as of a part without
-/// elements. What a kernel needs it checks itself.
-pub(super) fn behind<P>(
+/// elements. What a kernel needs it checks itself. An element has so many bytes.
+pub(super) fn behind(
     what: &'static str,
-    (pointer, len): (P, usize),
+    (pointer, len): (*const u8, usize),
     first: isize,
-    shift: impl FnOnce(P, usize) -> P,
-) -> Result<(P, usize), ContractError> {
+    bytes: usize,
+) -> Result<(*const u8, usize), ContractError> {
     match usize::try_from(first) {
-        Ok(0) => Ok((pointer, len)),
-        Ok(first) if first <= len => Ok((shift(pointer, first), len - first)),
+        Ok(first) if first <= len => Ok((pointer.wrapping_add(first * bytes), len - first)),
         Ok(_) => Ok((pointer, 0)),
         Err(_) => Err(ContractError::First { what, first, len }),
+    }
+}
+
+/// Bytes of an element of the left side, of the result and of a residual.
+pub(super) fn element_bytes(spec: &GemmSpec) -> [usize; 3] {
+    let of_c = match spec.c_store {
+        CStore::Bf16 => Stored::Bf16,
+        CStore::Rows | CStore::Strided(_) | CStore::ByHook => Stored::F32,
+    };
+    [spec.a_stored, of_c, spec.residual_stored].map(Stored::bytes)
+}
+
+impl Kernel {
+    fn element_bytes(&self) -> [usize; 3] {
+        match self {
+            Kernel::Gemm(gemm) => element_bytes(gemm.spec()),
+            Kernel::Depthwise(_) => [4; 3],
+        }
     }
 }
 
@@ -164,19 +182,20 @@ impl BoundContract {
         operands: &ContractOperands,
         scratch: &mut [u8],
     ) -> Result<(), ContractError> {
-        // SAFETY: within the length, as `behind` checks.
-        let read = |p: *const f32, first: usize| unsafe { p.add(first) };
-        // SAFETY: as above.
-        let write = |p: *mut f32, first: usize| unsafe { p.add(first) };
         let none = (std::ptr::null(), 0);
         let [a_first, c_first, bias_first] = self.first;
-        let a = behind("the left side", operands.a, a_first, read)?;
-        let c = behind("the result", operands.c, c_first, write)?;
-        let bias = behind("the bias", operands.bias.unwrap_or(none), bias_first, read)?;
+        let [of_a, of_c, of_residual] = self.kernel.element_bytes();
+        let a = behind("the left side", operands.a, a_first, of_a)?;
+        let c = (operands.c.0.cast_const(), operands.c.1);
+        let c = behind("the result", c, c_first, of_c)?;
+        let bias = operands.bias.unwrap_or((std::ptr::null(), 0));
+        let bias = behind("the bias", (bias.0.cast(), bias.1), bias_first, 4)?;
+        let bias = (bias.0.cast(), bias.1);
         let residual = match operands.residual {
-            Some(residual) => behind("the residual", residual, c_first, read)?,
+            Some(residual) => behind("the residual", residual, c_first, of_residual)?,
             None => none,
         };
+        let c = (c.0.cast_mut(), c.1);
         let (b, hook) = (operands.b, operands.hook);
         let copied = self.copied_bytes();
         if scratch.len() < copied {
@@ -191,8 +210,8 @@ impl BoundContract {
             // SAFETY: aligned to 64 and of this many floats, any bytes of which are floats.
             let copy = unsafe { std::slice::from_raw_parts_mut(copy, image.len()) };
             // SAFETY: the caller's.
-            unsafe { image.fill(pool, a, copy)? };
-            a = (copy.as_ptr(), copy.len());
+            unsafe { image.fill(pool, (a.0.cast(), a.1), copy)? };
+            a = (copy.as_ptr().cast(), copy.len());
         }
         match &self.kernel {
             Kernel::Gemm(gemm) => {
@@ -209,11 +228,11 @@ impl BoundContract {
             }
             Kernel::Depthwise(depthwise) => {
                 let operands = DepthwiseOperands {
-                    x: a,
+                    x: (a.0.cast(), a.1),
                     w: b,
-                    y: c,
+                    y: (c.0.cast(), c.1),
                     bias,
-                    residual,
+                    residual: (residual.0.cast(), residual.1),
                     hook,
                 };
                 // SAFETY: the caller's.

@@ -61,7 +61,7 @@ pub(super) fn find(maps: &Maps<'_>, layouts: &[Layout]) -> Option<Fused> {
             bias = Some((term.operand, axis, term.index.offset.clone()));
             bias_index = term.index;
         } else if residual.is_none() && term.index == maps.c {
-            residual = Some(term.operand);
+            residual = Some((term.operand, DType::F32));
         } else {
             return None;
         }

@@ -106,7 +106,7 @@ impl CpuContract {
                 let (spec, first) = self.product_spec(&sizes, product, &packing)?;
                 let step = match spec.c_store {
                     CStore::Strided(step) => step,
-                    CStore::Rows | CStore::ByHook => 1,
+                    CStore::Rows | CStore::Bf16 | CStore::ByHook => 1,
                 };
                 let axes = [&product.batch, &product.rows, &product.cols];
                 let axes = axes.into_iter().flatten();

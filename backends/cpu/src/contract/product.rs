@@ -20,7 +20,8 @@ pub struct CpuContract {
     pub a: u32,
     /// Position of the right side.
     pub b: u32,
-    /// Dtype of the left side.
+    /// Dtype of the left side: of a product of floats `f32` or, where values are multiplied as
+    /// `bf16`, that.
     pub a_dtype: DType,
     /// Dtype of the right side.
     pub b_dtype: DType,
@@ -152,8 +153,8 @@ pub enum Epilogue {
     Fused {
         /// Operand position, axis and first element of the bias.
         bias: Option<(u32, BiasAxis, Dim)>,
-        /// Operand position of a tensor with the result's layout.
-        residual: Option<u32>,
+        /// Operand position and dtype (`f32` or `bf16`) of a tensor with the result's layout.
+        residual: Option<(u32, DType)>,
         /// Least and greatest value.
         clip: Option<(f32, f32)>,
     },
@@ -185,7 +186,7 @@ impl CpuContract {
     pub fn shared_operand(&self) -> Option<u32> {
         let (
             Epilogue::Fused {
-                residual: Some(residual),
+                residual: Some((residual, dtype)),
                 ..
             },
             Form::Product(_),
@@ -193,10 +194,77 @@ impl CpuContract {
         else {
             return None;
         };
+        let is_alike = *dtype == self.result.unwrap_or(DType::F32);
         let is_other = [self.a, self.b].iter().all(|operand| operand != residual);
         // Partial sums of parts lie in the result.
-        let is_whole = !self.is_integer() && self.products == Products::Whole;
-        (is_other && is_whole).then_some(*residual)
+        let is_whole = self.products == Products::Whole || *dtype == DType::BF16;
+        (is_other && is_alike && is_whole && !self.is_integer()).then_some(*residual)
+    }
+
+    /// The same with some of its parameters, which are `f32`, stored as `bf16`; `None` where the
+    /// micro-kernels take no such thing. A result is rounded to nearest even, and becomes a zero
+    /// where it is subnormal: a product of `bf16` takes it for one in any case.
+    pub fn stored_as_bf16(&self, params: &[usize]) -> Option<CpuContract> {
+        let mut new = self.clone();
+        let result = self.params.len() - 1;
+        for &param in params {
+            let is_residual = match &mut new.epilogue {
+                Epilogue::Fused {
+                    residual: Some((position, dtype)),
+                    ..
+                } if *position as usize == param => {
+                    *dtype = DType::BF16;
+                    true
+                }
+                Epilogue::Fused { .. } | Epilogue::Tile { .. } => false,
+            };
+            match param {
+                _ if param == result => new.result = Some(DType::BF16),
+                _ if is_residual => {}
+                _ if param == self.a as usize => new.a_dtype = DType::BF16,
+                _ => return None,
+            }
+            new.params[param].bytes = self.params[param].bytes.exact_div(&Dim::new(2))?;
+        }
+        let is_once = params.iter().all(|&param| self.times(param as u32) == 1);
+        (is_once && !self.is_integer() && new.takes_bf16()).then_some(new)
+    }
+
+    /// How many operands a parameter is.
+    fn times(&self, param: u32) -> usize {
+        let (fused, tile) = match &self.epilogue {
+            Epilogue::Fused { bias, residual, .. } => (
+                [bias.as_ref().map(|bias| bias.0), residual.map(|of| of.0)],
+                &[][..],
+            ),
+            Epilogue::Tile { operands } => ([None; 2], operands.as_slice()),
+        };
+        let sides = [Some(self.a), Some(self.b), self.a_zero, self.b_zero];
+        let all = sides.into_iter().chain(fused).flatten();
+        let result = self.params.len() as u32 - 1;
+        let all = all.chain(tile.iter().copied()).chain([result]);
+        all.filter(|&position| position == param).count()
+    }
+
+    /// Whether what is stored as `bf16` may be: a left side that is multiplied as `bf16`, where it
+    /// lies; a residual and a result whose columns are neighbours, finished by the micro-kernels.
+    fn takes_bf16(&self) -> bool {
+        let Form::Product(product) = &self.form else {
+            return false;
+        };
+        let Epilogue::Fused { residual, .. } = &self.epilogue else {
+            return self.a_dtype == DType::BF16 && self.result.is_none() && self.is_rounded();
+        };
+        let is_bf16 = |dtype: Option<DType>| dtype == Some(DType::BF16);
+        let is_narrow = is_bf16(self.result) || is_bf16(residual.map(|(_, dtype)| dtype));
+        let are_neighbours = product.cols.last().is_none_or(|axis| axis.c.is(1));
+        (self.a_dtype != DType::BF16 || self.is_rounded()) && (!is_narrow || are_neighbours)
+    }
+
+    /// Whether the left side is rounded to `bf16` from where it lies.
+    fn is_rounded(&self) -> bool {
+        let is_copied = matches!(&self.form, Form::Product(product) if product.is_copied);
+        self.products == Products::One && !is_copied
     }
 
     /// Whether bytes are multiplied, and summed in `i32`.

@@ -7,7 +7,7 @@ use alula_microkernel::{ARows, Batch, BatchReduceGemm, Bias, GemmOperands, GemmS
 use alula_tensor::{DType, Dim, Symbol};
 
 use super::bind::Sizes;
-use super::bound::{ContractError, ContractOperands, behind};
+use super::bound::{ContractError, ContractOperands, behind, element_bytes};
 use super::packing::Packing;
 use super::{AxisMap, CpuContract, Form, Product};
 
@@ -214,11 +214,8 @@ impl BlockContract {
             Some(rest) if rest.spec().m == rows => rest,
             _ => return Err(ContractError::TooLarge),
         };
-        // SAFETY: within the length, as `behind` checks.
-        let read = |p: *const f32, first: usize| unsafe { p.add(first) };
-        // SAFETY: as above.
-        let write = |p: *mut f32, first: usize| unsafe { p.add(first) };
         let none = (std::ptr::null(), 0);
+        let [of_a, of_c, of_residual] = element_bytes(gemm.spec());
         let [a_first, c_first, bias_first] = self.first;
         let [a_row, c_row] = self.strides.map(|stride| stride * first as isize);
         let [a_at, c_at] = [
@@ -230,19 +227,26 @@ impl BlockContract {
             Bias::PerN | Bias::None => 0,
         };
         let bias_at = bias_first + self.batch.bias.at(entry) + bias_row;
+        let floats = |what, (pointer, len): (*const f32, usize), at| {
+            let found = behind(what, (pointer.cast(), len), at, 4)?;
+            Ok::<_, ContractError>((found.0.cast::<f32>(), found.1))
+        };
+        let c = (operands.c.0.cast_const(), operands.c.1);
+        let c = match self.side {
+            BlockSide::Left => behind("the result", c, c_at, of_c)?,
+            BlockSide::Result => c,
+        };
+        let bias = operands.bias.unwrap_or((std::ptr::null(), 0));
         let operands = GemmOperands {
             a: match self.side {
                 BlockSide::Left => operands.a,
-                BlockSide::Result => behind("the left side", operands.a, a_at, read)?,
+                BlockSide::Result => behind("the left side", operands.a, a_at, of_a)?,
             },
-            b: behind("the right side", operands.b, self.batch.b.at(entry), read)?,
-            c: match self.side {
-                BlockSide::Left => behind("the result", operands.c, c_at, write)?,
-                BlockSide::Result => operands.c,
-            },
-            bias: behind("the bias", operands.bias.unwrap_or(none), bias_at, read)?,
+            b: floats("the right side", operands.b, self.batch.b.at(entry))?,
+            c: (c.0.cast_mut(), c.1),
+            bias: floats("the bias", bias, bias_at)?,
             residual: match operands.residual {
-                Some(residual) => behind("the residual", residual, c_at, read)?,
+                Some(residual) => behind("the residual", residual, c_at, of_residual)?,
                 None => none,
             },
             hook: operands.hook,

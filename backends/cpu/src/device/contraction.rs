@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use alula_microkernel::stoppable;
 use alula_program::DeviceError;
-use alula_tensor::Storage;
+use alula_tensor::{DType, Storage};
 use smallvec::SmallVec;
 
 use super::memory::Memory;
@@ -21,7 +21,7 @@ pub(super) struct Others<'m> {
     /// The packed right side: a constant's, or in `own`.
     pub(super) b: (*const f32, usize),
     pub(super) bias: Option<(*const f32, usize)>,
-    pub(super) residual: Option<(*const f32, usize)>,
+    pub(super) residual: Option<(*const u8, usize)>,
     /// What finishes tiles.
     pub(super) finish: Option<TileKernel<'m>>,
     /// Scratch that holds the right side, to be given back.
@@ -34,6 +34,17 @@ pub(super) fn floats(
     memories: &[Memory],
     position: u32,
 ) -> Result<(*const f32, usize), DeviceError> {
+    let (pointer, len) = elements(kernel, memories, position, DType::F32)?;
+    Ok((pointer.cast(), len))
+}
+
+/// An operand as elements of a dtype.
+pub(super) fn elements(
+    kernel: &Kernel,
+    memories: &[Memory],
+    position: u32,
+    dtype: DType,
+) -> Result<(*const u8, usize), DeviceError> {
     let fail = |reason: String| DeviceError::Launch {
         kernel: kernel.name.clone(),
         reason,
@@ -41,7 +52,7 @@ pub(super) fn floats(
     let memory = memories.get(position as usize);
     let memory = memory.ok_or_else(|| fail(format!("no operand {position}")))?;
     memory
-        .floats()
+        .elements(dtype.size_bytes())
         .ok_or_else(|| fail(format!("operand {position} is not aligned")))
 }
 
@@ -61,7 +72,8 @@ impl CpuProgram {
             kernel: kernel.name.clone(),
             reason,
         };
-        let result = floats(kernel, memories, contract.params.len() as u32 - 1)?;
+        let dtype = contract.result.unwrap_or(DType::F32);
+        let result = elements(kernel, memories, contract.params.len() as u32 - 1, dtype)?;
         let sums = memories.last().map(|memory| memory.pointer);
         for (position, memory) in memories[..memories.len() - 1].iter().enumerate() {
             if Some(memory.pointer) == sums && contract.shared_operand() != Some(position as u32) {
@@ -70,7 +82,7 @@ impl CpuProgram {
         }
         let others = self.others(kernel, (bound.packing(), tile), memories)?;
         let run = ContractOperands {
-            a: floats(kernel, memories, contract.a)?,
+            a: elements(kernel, memories, contract.a, contract.a_dtype)?,
             b: others.b,
             c: (result.0.cast_mut(), result.1),
             bias: others.bias,
@@ -121,7 +133,8 @@ impl CpuProgram {
                     .as_ref()
                     .map(|(position, ..)| slice(*position))
                     .transpose()?;
-                residual = r.map(slice).transpose()?;
+                let residual_of = |(position, dtype)| elements(kernel, memories, position, dtype);
+                residual = r.map(residual_of).transpose()?;
             }
             Epilogue::Tile {
                 operands: positions,

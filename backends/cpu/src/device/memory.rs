@@ -155,10 +155,10 @@ impl Memory {
         unsafe { std::slice::from_raw_parts(self.pointer, self.len) }
     }
 
-    /// As floats, if it is aligned for them.
-    pub(super) fn floats(self) -> Option<(*const f32, usize)> {
-        let is_aligned = self.pointer.align_offset(align_of::<f32>()) == 0;
-        is_aligned.then_some((self.pointer.cast_const().cast(), self.len / 4))
+    /// As elements of so many bytes, if it is aligned for them.
+    pub(super) fn elements(self, bytes: usize) -> Option<(*const u8, usize)> {
+        let is_aligned = (self.pointer as usize).is_multiple_of(bytes);
+        is_aligned.then_some((self.pointer.cast_const(), self.len / bytes))
     }
 }
 

@@ -280,18 +280,23 @@ pub(crate) fn check(
         let buffer = &buffers[position as usize];
         (buffer.as_ptr(), buffer.len())
     };
+    let raw = |position: u32| {
+        let (pointer, len) = slice(position);
+        (pointer.cast::<u8>(), len)
+    };
     let (bias, residual) = match &planned.epilogue {
         Epilogue::Fused { bias, residual, .. } => {
-            (bias.as_ref().map(|(position, ..)| *position), *residual)
+            let bias = bias.as_ref().map(|(position, ..)| *position);
+            (bias, residual.map(|(position, _)| position))
         }
         Epilogue::Tile { .. } => (None, None),
     };
     let run = ContractOperands {
-        a: slice(planned.a),
+        a: raw(planned.a),
         b: (packed.as_ptr(), packed.len()),
-        c: (c.as_mut_ptr(), c.len()),
+        c: (c.as_mut_ptr().cast(), c.len()),
         bias: bias.map(slice),
-        residual: residual.map(slice),
+        residual: residual.map(raw),
         hook: kernel.as_ref().map(TileKernel::hook),
     };
     // SAFETY: every buffer outlives the call, and the result is a buffer of its own.

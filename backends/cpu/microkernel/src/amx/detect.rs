@@ -1,7 +1,7 @@
 //! Whether this process may use tiles. The standard library does not say.
 
-/// Whether the CPU multiplies tiles of bf16 and bytes, the system keeps them over a switch of
-/// threads, and this process has asked it to. Decided once.
+/// Whether the CPU multiplies tiles of bf16 and bytes and rounds to bf16, the system keeps tiles
+/// over a switch of threads, and this process has asked it to. Decided once.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) fn has_amx() -> bool {
     static FOUND: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
@@ -16,12 +16,19 @@ pub(crate) fn has_amx() -> bool {
 /// Bits of leaf 7: products of bf16, tiles, products of bytes.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 const FEATURES: u32 = 1 << 22 | 1 << 24 | 1 << 25;
+/// The bit of leaf 7, part 1: vectors rounded to bf16.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+const ROUNDING: u32 = 1 << 5;
 
 /// The instructions, and tiles of the size that the kernels take.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn cpu_has_tiles() -> bool {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
     if __cpuid(0).eax < 0x1e || __cpuid_count(7, 0).edx & FEATURES != FEATURES {
+        return false;
+    }
+    // All processors with tiles have these; who runs this one may have hidden them.
+    if __cpuid_count(7, 0).eax < 1 || __cpuid_count(7, 1).eax & ROUNDING == 0 {
         return false;
     }
     // Palette 1: bytes of a tile and number of tiles in the upper halves, bytes of a row, rows.

@@ -20,6 +20,8 @@ mod parts;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod kernel;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod rider;
+#[cfg(target_arch = "x86_64")]
 mod tiles;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod window;
@@ -68,6 +70,14 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// The only one of packed rows.
+    pub(crate) fn packed(a: *const u8, steps: usize) -> Self {
+        Self {
+            starts: [a, a.wrapping_add(TILE_BYTES)],
+            steps,
+        }
+    }
+
     pub(crate) const NONE: Self = Self {
         starts: [std::ptr::null(); 2],
         steps: 0,

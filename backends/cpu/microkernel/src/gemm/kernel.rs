@@ -5,7 +5,10 @@
 //! row table and any K stride cost the same.
 
 use crate::{
-    gemm::stream::{STREAMS, stream},
+    gemm::{
+        spec::Stored,
+        stream::{STREAMS, stream},
+    },
     isa::Isa,
     layout::SPLIT_COLS,
     simd::Simd,
@@ -66,8 +69,10 @@ pub(super) struct Finish {
     pub(super) bias_n: *const f32,
     /// Bias at the first row.
     pub(super) bias_m: *const f32,
-    /// Residual at the first column; rows at `residual_rows[r]`, columns `residual_n` apart.
+    /// Residual at the first column; rows at `residual_rows[r]`, columns `residual_n` apart: 1, if
+    /// it is stored as bf16.
     pub(super) residual: *const f32,
+    pub(super) residual_stored: Stored,
     pub(super) residual_rows: *const isize,
     pub(super) residual_n: isize,
     pub(super) clip: Option<(f32, f32)>,
@@ -117,7 +122,7 @@ impl Family {
 
 /// Loads a vector that has `lanes` valid elements (none if zero).
 #[inline(always)]
-unsafe fn load_lanes<S: Simd>(p: *const f32, lanes: usize) -> S::V {
+pub(super) unsafe fn load_lanes<S: Simd>(p: *const f32, lanes: usize) -> S::V {
     // SAFETY: the caller vouches for `lanes` elements.
     unsafe {
         if lanes >= S::LANES {
@@ -274,7 +279,8 @@ impl Finish {
             residual: if residual.is_null() {
                 residual
             } else {
-                residual.wrapping_offset(col as isize * self.residual_n)
+                let by = col as isize * self.residual_n * self.residual_stored.bytes() as isize;
+                residual.wrapping_byte_offset(by)
             },
             residual_rows: self.residual_rows.wrapping_add(row),
             ..self
@@ -348,8 +354,29 @@ unsafe fn write_cols<S: Simd, const MR: usize, const NV: usize, const FULL: bool
     }
 }
 
+/// Some of a row of the residual.
 #[inline(always)]
-unsafe fn finish_vector<S: Simd>(
+pub(super) unsafe fn load_residual<S: Simd>(
+    finish: &Finish,
+    row: usize,
+    first: usize,
+    lanes: usize,
+) -> S::V {
+    // SAFETY: the caller vouches for the valid columns of the residual.
+    unsafe {
+        let stride = finish.residual_n;
+        let at = finish.residual_rows.add(row).read() + first as isize * stride;
+        match finish.residual_stored {
+            Stored::Bf16 => S::load_bf16(finish.residual.cast::<u16>().offset(at), lanes),
+            Stored::F32 if stride == 1 => load_lanes::<S>(finish.residual.offset(at), lanes),
+            Stored::F32 => load_strided::<S>(finish.residual.offset(at), stride, lanes),
+        }
+    }
+}
+
+/// Adds bias and residual, and clips.
+#[inline(always)]
+pub(super) unsafe fn finish_vector<S: Simd>(
     finish: &Finish,
     mut x: S::V,
     row: usize,
@@ -365,15 +392,7 @@ unsafe fn finish_vector<S: Simd>(
             x = S::add(x, S::splat(finish.bias_m.add(row).read()));
         }
         if !finish.residual.is_null() {
-            let stride = finish.residual_n;
-            let start = finish.residual.offset(finish.residual_rows.add(row).read());
-            let p = start.offset(first as isize * stride);
-            let residual = if stride == 1 {
-                load_lanes::<S>(p, lanes)
-            } else {
-                load_strided::<S>(p, stride, lanes)
-            };
-            x = S::add(x, residual);
+            x = S::add(x, load_residual::<S>(finish, row, first, lanes));
         }
         if let Some((low, high)) = finish.clip {
             x = S::min(S::splat(high), S::max(S::splat(low), x));

@@ -1,6 +1,7 @@
 //! f32 batch-reduce products: descriptor, plan, kernels, driver.
 
 mod kernel;
+mod narrow;
 mod pack_a;
 mod pack_window;
 mod plan;
@@ -17,5 +18,5 @@ pub(crate) use plan::{
 pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;
-pub use spec::{ARows, Batch, Bias, BlockLimit, CStore, GemmSpec, Init, Products, Window};
-pub(crate) use split::{STRIP, pack_panel, unpack_panel};
+pub use spec::{ARows, Batch, Bias, BlockLimit, CStore, GemmSpec, Init, Products, Stored, Window};
+pub(crate) use split::{STRIP, pack_panel, to_bf16, unpack_panel};

@@ -7,8 +7,8 @@ use crate::{
     error::KernelError,
     gemm::{
         kernel::{TileFn, family},
-        spec::{ARows, CStore, GemmSpec, Init, Products, Window},
-        split::{Lines, STRIP, strips_max},
+        spec::{ARows, CStore, GemmSpec, Init, Products, Stored, Window},
+        split::{Lines, STRIP, rows_in_place, strips_max},
     },
     layout::PackedLayout,
     offsets::{Offsets, span},
@@ -47,6 +47,8 @@ pub struct BatchReduceGemm {
     pub(super) pack_a: bool,
     /// How a window's pixels are split, if once.
     pub(super) lines: Option<Lines>,
+    /// Elements between rows of bf16 that are read where they lie, if they are.
+    pub(super) in_place: Option<usize>,
     /// Elements that A, B (packed), C, bias must have.
     pub(super) needed: Needed,
 }
@@ -138,11 +140,12 @@ impl BatchReduceGemm {
             Products::Whole => Blocks::choose(&sizes, threads),
             Products::Six | Products::Three | Products::One => {
                 let depth = taps * spec.k;
-                let of_rows = [STRIP, strips_max(depth, spec.products.parts())];
+                let parts = spec.products.parts();
+                let of_rows = [STRIP, strips_max(depth, parts)];
                 let [strip, strips_max] = lines.map_or(of_rows, |lines| lines.strips());
                 // Scratch has room for no more.
                 let asked = rows_max.map_or(strips_max, |rows| rows.div_ceil(strip).max(1));
-                let most = [strip, asked.min(strips_max), panels_max];
+                let most = [strip, asked.min(strips_max), panels_max, parts];
                 Blocks::choose_split(spec.m, depth, panels, spec.batch.count, threads, most)
             }
         };
@@ -151,13 +154,14 @@ impl BatchReduceGemm {
             blocks.group = GROUP_MAX;
         }
         Ok(Self {
-            spec,
             taps,
             panels,
             blocks,
             pack_a,
+            in_place: rows_in_place(&spec, panels),
             lines,
             needed,
+            spec,
         })
     }
 
@@ -175,7 +179,9 @@ impl BatchReduceGemm {
     /// while, which start from the residual if that is C.
     pub fn stores_once(&self) -> bool {
         let (taps, k) = (self.taps.max(1), self.spec.k.max(1));
-        self.tiles_in_scratch() || (self.blocks.taps, self.blocks.k) == (taps, k)
+        self.spec.c_store == CStore::Bf16
+            || self.tiles_in_scratch()
+            || (self.blocks.taps, self.blocks.k) == (taps, k)
     }
 
     /// Independent tasks; they write disjoint parts of C.
@@ -213,7 +219,15 @@ impl BatchReduceGemm {
 
     /// Whether tiles are finished in scratch rather than in C.
     pub(super) fn tiles_in_scratch(&self) -> bool {
-        self.spec.c_store != CStore::Rows
+        match self.spec.c_store {
+            CStore::Rows => false,
+            CStore::Strided(_) | CStore::ByHook => true,
+            // Sums of parts are stored from where the tiles leave them.
+            CStore::Bf16 => {
+                let is_whole = self.spec.products == Products::Whole;
+                is_whole || self.taps * self.spec.k > self.blocks.k
+            }
+        }
     }
 
     pub(super) fn scratch(&self) -> ScratchBytes {
@@ -351,6 +365,17 @@ pub(crate) fn check(spec: &GemmSpec) -> Result<(), KernelError> {
             "strided accumulation leaves no room for a residual".into(),
         );
     }
+    if spec.a_stored == Stored::Bf16 && spec.products != Products::One {
+        return fail("a_stored", "bf16 is multiplied as bf16 only".into());
+    }
+    if spec.c_store == CStore::Bf16 && spec.init == Init::Accumulate {
+        return fail("c_store", "bf16 is not accumulated onto".into());
+    }
+    let is_apart = matches!(spec.c_store, CStore::Strided(_));
+    let is_c = spec.init == Init::Accumulate && spec.c_store != CStore::Rows;
+    if spec.residual_stored == Stored::Bf16 && (is_apart || is_c) {
+        return fail("residual_stored", "bf16 is not strided".into());
+    }
     check_rows(&spec.a_rows, spec.m)?;
     let batch = &spec.batch;
     let maps = [
@@ -443,7 +468,7 @@ pub(crate) fn extents(spec: &GemmSpec, b_len: usize) -> Result<Needed, KernelErr
         None => 0,
     };
     let columns = match spec.c_store {
-        CStore::Rows | CStore::ByHook => span(&[(spec.n - 1, 1)]),
+        CStore::Rows | CStore::Bf16 | CStore::ByHook => span(&[(spec.n - 1, 1)]),
         CStore::Strided(stride) => span(&[(spec.n - 1, stride)]),
     };
     let c = reach(

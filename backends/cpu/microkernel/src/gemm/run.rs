@@ -7,6 +7,7 @@ use crate::{
     error::KernelError,
     gemm::{
         kernel::{Family, Finish, Tile, family},
+        narrow::{Narrow, narrower},
         pack_a::{ZEROS, pack_rows},
         pack_window::{WindowRows, packer},
         plan::{BatchReduceGemm, cutter},
@@ -23,16 +24,16 @@ use crate::{
 /// ignored.
 #[derive(Clone, Copy, Debug)]
 pub struct GemmOperands {
-    /// A and its length.
-    pub a: (*const f32, usize),
+    /// A and its length, stored as the descriptor says.
+    pub a: (*const u8, usize),
     /// Packed B and its length.
     pub b: (*const f32, usize),
-    /// C and its length.
-    pub c: (*mut f32, usize),
+    /// C and its length, stored as the descriptor says.
+    pub c: (*mut u8, usize),
     /// Bias and its length.
     pub bias: (*const f32, usize),
-    /// Residual and its length; offsets are those of C.
-    pub residual: (*const f32, usize),
+    /// Residual and its length, stored as the descriptor says; offsets are those of C.
+    pub residual: (*const u8, usize),
     /// Called for each finished tile.
     pub hook: Option<Hook>,
 }
@@ -43,12 +44,12 @@ unsafe impl Send for GemmOperands {}
 unsafe impl Sync for GemmOperands {}
 
 impl GemmOperands {
-    /// Operands without bias, residual and hook.
+    /// Operands of f32 without bias, residual and hook.
     pub fn new(a: &[f32], b: &[f32], c: &mut [f32]) -> Self {
         Self {
-            a: (a.as_ptr(), a.len()),
+            a: (a.as_ptr().cast(), a.len()),
             b: (b.as_ptr(), b.len()),
-            c: (c.as_mut_ptr(), c.len()),
+            c: (c.as_mut_ptr().cast(), c.len()),
             bias: (ptr::null(), 0),
             residual: (ptr::null(), 0),
             hook: None,
@@ -63,10 +64,10 @@ impl GemmOperands {
         }
     }
 
-    /// With this residual.
+    /// With this residual of f32.
     pub fn with_residual(self, residual: &[f32]) -> Self {
         Self {
-            residual: (residual.as_ptr(), residual.len()),
+            residual: (residual.as_ptr().cast(), residual.len()),
             ..self
         }
     }
@@ -189,6 +190,9 @@ impl BatchReduceGemm {
                 "c_store is ByHook, but there is no hook",
             ));
         }
+        if self.spec.c_store == CStore::Bf16 && o.hook.is_some() {
+            return Err(KernelError::spec("hook", "c_store is Bf16"));
+        }
         Ok(())
     }
 
@@ -273,7 +277,8 @@ impl BatchReduceGemm {
     /// # Safety
     /// The scratch was sized for the block.
     unsafe fn fill_pointers(&self, o: &GemmOperands, block: &Block, scratch: &Scratch) {
-        let a = o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch));
+        let a = o.a.0.cast::<f32>();
+        let a = a.wrapping_offset(self.spec.batch.a.at(block.batch));
         let mut out = scratch.pointers;
         for tile in block.tiles.clone() {
             let row = self.tile_row(tile);
@@ -348,7 +353,7 @@ impl BatchReduceGemm {
                             (scratch.tile.add(local_col), scratch.tile_rows)
                         } else {
                             let batch = self.spec.batch.c.at(block.batch);
-                            (o.c.0.offset(batch).add(col), scratch.c_rows)
+                            (o.c.0.cast::<f32>().offset(batch).add(col), scratch.c_rows)
                         };
                         let c_rows = c_rows.add(local).cast_const();
                         let mut t = Tile {
@@ -385,9 +390,17 @@ impl BatchReduceGemm {
                                 col,
                                 final_rows,
                             };
-                            t.finish = self.finish(o, &at);
-                            kernel(rows, cols, wide)(&t);
-                            self.deliver(o, &at, &t);
+                            let finish = self.finish(o, &at);
+                            if self.spec.c_store == CStore::Bf16 {
+                                kernel(rows, cols, wide)(&t);
+                                let ld = block.panels.len() * nr;
+                                let sums = t.c.offset(t.c_rows.read()).cast_const();
+                                self.narrow(o, &at, Narrow::of((sums, ld), &t, finish));
+                            } else {
+                                t.finish = finish;
+                                kernel(rows, cols, wide)(&t);
+                                self.deliver(o, &at, &t);
+                            }
                         } else {
                             kernel(rows, cols, wide)(&t);
                         }
@@ -407,7 +420,7 @@ impl BatchReduceGemm {
     pub(super) unsafe fn finish(&self, o: &GemmOperands, at: &TileAt) -> Option<Finish> {
         let spec = &self.spec;
         let n_stride = match spec.c_store {
-            CStore::Rows | CStore::ByHook => 1,
+            CStore::Rows | CStore::Bf16 | CStore::ByHook => 1,
             CStore::Strided(stride) => stride,
         };
         // A tile in scratch takes what it accumulates onto as a residual: C itself.
@@ -418,8 +431,9 @@ impl BatchReduceGemm {
         } else {
             ptr::null()
         };
+        let first = spec.batch.c.at(at.batch) + at.col as isize * n_stride;
+        let first = first * spec.residual_stored.bytes() as isize;
         let bias = o.bias.0.wrapping_offset(spec.batch.bias.at(at.batch));
-        let c_batch = spec.batch.c.at(at.batch);
         let finish = Finish {
             bias_n: if spec.bias == Bias::PerN {
                 bias.wrapping_add(at.col)
@@ -431,17 +445,34 @@ impl BatchReduceGemm {
             } else {
                 ptr::null()
             },
-            residual: if source.is_null() {
-                source
-            } else {
-                source.wrapping_offset(c_batch + at.col as isize * n_stride)
+            residual: match source.is_null() {
+                true => ptr::null(),
+                false => source.wrapping_offset(first).cast(),
             },
+            residual_stored: spec.residual_stored,
             residual_rows: at.final_rows,
             residual_n: n_stride,
             clip: spec.clip,
         };
         let idle = spec.bias == Bias::None && source.is_null() && spec.clip.is_none();
         (!idle).then_some(finish)
+    }
+
+    /// Finishes a tile of sums and stores it as bf16.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run`], after its checks.
+    pub(super) unsafe fn narrow(&self, o: &GemmOperands, at: &TileAt, t: Narrow) {
+        let batch = self.spec.batch.c.at(at.batch);
+        // SAFETY: rows, columns and batch stay inside of the checked extent of C.
+        unsafe {
+            narrower(self.spec.isa)(&Narrow {
+                rows: at.rows,
+                c: o.c.0.cast::<u16>().offset(batch).add(at.col),
+                c_rows: at.final_rows,
+                ..t
+            });
+        }
     }
 
     /// Calls the hook on a finished tile, and moves it to C if it lies in scratch.
@@ -469,7 +500,7 @@ impl BatchReduceGemm {
             let batch = self.spec.batch.c.at(at.batch);
             // SAFETY: rows, columns and batch stay inside of the checked extent of C.
             unsafe {
-                let c = o.c.0.offset(batch + at.col as isize * stride);
+                let c = o.c.0.cast::<f32>().offset(batch + at.col as isize * stride);
                 let row = |r: usize| at.final_rows.add(r).read();
                 let adjacent = (1..at.rows).all(|r| row(r) == row(0) + r as isize);
                 if adjacent {
@@ -510,7 +541,7 @@ impl BatchReduceGemm {
         scratch: &Scratch,
         part: &KPart,
     ) {
-        let pack = packer(self.spec.isa);
+        let (pack, a) = (packer(self.spec.isa), o.a.0.cast::<f32>());
         let mut out = scratch.pack;
         for tile in block.tiles.clone() {
             let first = self.tile_row(tile);
@@ -520,7 +551,7 @@ impl BatchReduceGemm {
             unsafe {
                 pack(&WindowRows {
                     window,
-                    a: o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch)),
+                    a: a.wrapping_offset(self.spec.batch.a.at(block.batch)),
                     k_stride: self.spec.a_k_stride,
                     first,
                     rows,

@@ -113,6 +113,8 @@ pub enum Bias {
 pub enum CStore {
     /// Columns are adjacent: element `(m, n)` at `c_rows.at(m) + n`.
     Rows,
+    /// As [`CStore::Rows`], rounded to bf16 ([`Stored::Bf16`]). C is not accumulated onto.
+    Bf16,
     /// Columns are this many elements apart: element `(m, n)` at `c_rows.at(m) + n * stride`
     /// (channels-first output). Tiles are computed in scratch and transposed on the way out.
     Strided(isize),
@@ -159,6 +161,27 @@ impl Products {
     }
 }
 
+/// How elements of A or of a residual are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Stored {
+    /// As f32.
+    #[default]
+    F32,
+    /// As bf16: the upper half of an f32. A value is rounded to the nearest, ties to even, when it
+    /// is stored; a subnormal one becomes a zero.
+    Bf16,
+}
+
+impl Stored {
+    /// Bytes of an element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
 /// `C[m, n] (=|+=) sum_t sum_k A[a(m, t) + k * a_k_stride] * B[t][k][n]`, then bias, residual,
 /// clip, hook, in this order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,6 +200,9 @@ pub struct GemmSpec {
     pub a_rows: ARows,
     /// Elements between neighbours along K in A (1: row-major or channels-last).
     pub a_k_stride: isize,
+    /// How A is stored. bf16 is multiplied by [`Products::One`] only, and read where it lies if
+    /// rows allow it.
+    pub a_stored: Stored,
     /// Where rows of C (and of the residual) begin.
     pub c_rows: Offsets,
     /// How C is stored.
@@ -188,6 +214,8 @@ pub struct GemmSpec {
     /// Whether a tensor of C's own layout is added after the bias. It may be C itself only through
     /// [`Init::Accumulate`].
     pub residual: bool,
+    /// How the residual is stored: as bf16 only where columns are adjacent.
+    pub residual_stored: Stored,
     /// Bounds applied last: `min(max(x, low), high)`; NaN stays NaN. relu is `(0, inf)`.
     pub clip: Option<(f32, f32)>,
     /// Several products in one descriptor.
@@ -222,11 +250,13 @@ impl GemmSpec {
                 taps: vec![0],
             },
             a_k_stride: 1,
+            a_stored: Stored::F32,
             c_rows: Offsets::Uniform(n as isize),
             c_store: CStore::Rows,
             init: Init::Zero,
             bias: Bias::None,
             residual: false,
+            residual_stored: Stored::F32,
             clip: None,
             batch: Batch::one(),
             limit: BlockLimit::default(),

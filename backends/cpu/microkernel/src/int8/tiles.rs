@@ -59,7 +59,7 @@ impl IntGemm {
         threads: usize,
     ) -> Blocks {
         let bytes = groups.div_ceil(GROUPS) * TILE_LINE;
-        let most = [STRIP, STRIPS_MAX, usize::MAX];
+        let most = [STRIP, STRIPS_MAX, usize::MAX, 2];
         let mut blocks = Blocks::choose_split(m, groups * 2, panels, batch, threads, most);
         let steps = (bytes / TILE_LINE).max(1);
         blocks.k = steps.div_ceil(steps.div_ceil(STEPS_MAX)) * TILE_LINE;

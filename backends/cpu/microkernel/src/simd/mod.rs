@@ -15,10 +15,15 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use avx512::Avx512;
+pub(crate) use avx512::{Avx512, Avx512Bf16};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
+
+use crate::gemm::to_bf16;
+
+/// Lanes of the longest vector.
+const LANES_MAX: usize = 16;
 
 /// A vector of `LANES` f32.
 ///
@@ -44,6 +49,29 @@ pub(crate) trait Simd: Copy {
     unsafe fn max(bound: Self::V, x: Self::V) -> Self::V;
     /// The smaller of both; `x` where `x` is NaN.
     unsafe fn min(bound: Self::V, x: Self::V) -> Self::V;
+    /// `lanes <= LANES` elements of bf16; the other lanes are zero.
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u16, lanes: usize) -> Self::V {
+        let mut wide = [0f32; LANES_MAX];
+        for (i, slot) in wide.iter_mut().enumerate().take(lanes.min(Self::LANES)) {
+            // SAFETY: the caller vouches for the lanes.
+            *slot = f32::from_bits(u32::from(unsafe { p.add(i).read() }) << 16);
+        }
+        // SAFETY: no vector is longer.
+        unsafe { Self::load(wide.as_ptr()) }
+    }
+    /// The first `lanes <= LANES` lanes, by [`to_bf16`].
+    #[inline(always)]
+    unsafe fn store_bf16(p: *mut u16, v: Self::V, lanes: usize) {
+        let mut wide = [0f32; LANES_MAX];
+        // SAFETY: no vector is longer; the caller vouches for the lanes.
+        unsafe {
+            Self::store(wide.as_mut_ptr(), v);
+            for (i, &x) in wide.iter().enumerate().take(lanes.min(Self::LANES)) {
+                p.add(i).write(to_bf16(x));
+            }
+        }
+    }
     /// Asks for the cache line at `p`, which may be any address.
     #[inline(always)]
     unsafe fn prefetch(p: *const f32) {

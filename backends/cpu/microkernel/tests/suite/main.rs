@@ -4,6 +4,7 @@ mod depthwise;
 mod exact;
 mod gemm;
 mod int8;
+mod narrow;
 mod pack;
 mod pool;
 mod split;

@@ -2,7 +2,7 @@
 
 use alula_microkernel::{
     ARows, BStrides, BatchReduceGemm, Bias, BlockLimit, CStore, GemmOperands, GemmSpec, Hook, Init,
-    Products, pack_b,
+    Products, Stored, pack_b,
 };
 
 /// Values in [-1, 1) from a seed.
@@ -16,6 +16,16 @@ pub(crate) fn values(seed: u64, count: usize) -> Vec<f32> {
             (state >> 40) as f32 / (1 << 23) as f32 - 1.0
         })
         .collect()
+}
+
+/// Values as bf16, by cutting off what it has no room for.
+fn narrow(values: &[f32]) -> Vec<u16> {
+    values.iter().map(|x| (x.to_bits() >> 16) as u16).collect()
+}
+
+fn wide(values: &[u16]) -> Vec<f32> {
+    let bits = values.iter().map(|&x| u32::from(x) << 16);
+    bits.map(f32::from_bits).collect()
 }
 
 /// What a case starts from: B is unpacked, `[batch][tap][k][n]` dense.
@@ -34,12 +44,20 @@ impl Case {
     pub(crate) fn new(spec: GemmSpec, a_len: usize, c_len: usize) -> Self {
         let b_len = spec.batch.count * spec.taps() * spec.k * spec.n;
         let bias_len = spec.m.max(spec.n) * spec.batch.count;
+        let stored = |seed, len, stored| match stored {
+            Stored::F32 => values(seed, len),
+            Stored::Bf16 => wide(&narrow(&values(seed, len))),
+        };
+        let of_c = match spec.c_store {
+            CStore::Bf16 => Stored::Bf16,
+            CStore::Rows | CStore::Strided(_) | CStore::ByHook => Stored::F32,
+        };
         Self {
-            a: values(1, a_len),
+            a: stored(1, a_len, spec.a_stored),
             b: values(2, b_len),
-            c: values(3, c_len),
+            c: stored(3, c_len, of_c),
             bias: values(4, bias_len),
-            residual: values(5, c_len),
+            residual: stored(5, c_len, spec.residual_stored),
             in_place: false,
             spec,
         }
@@ -172,11 +190,22 @@ impl Case {
             pack_b(&layout, source, strides, 0..layout.panels(), out).unwrap();
         }
         let mut c = self.c.clone();
+        let (a, residual) = (narrow(&self.a), narrow(&self.residual));
+        let mut narrow_c = narrow(&self.c);
         let mut scratch = vec![0xffu8; gemm.scratch_bytes()];
         let mut operands = GemmOperands::new(&self.a, &packed, &mut c)
             .with_bias(&self.bias)
             .with_residual(&self.residual);
         operands.hook = hook;
+        if self.spec.a_stored == Stored::Bf16 {
+            operands.a.0 = a.as_ptr().cast();
+        }
+        if self.spec.residual_stored == Stored::Bf16 {
+            operands.residual.0 = residual.as_ptr().cast();
+        }
+        if self.spec.c_store == CStore::Bf16 {
+            operands.c.0 = narrow_c.as_mut_ptr().cast();
+        }
         if self.in_place {
             operands.residual = (operands.c.0.cast_const(), operands.c.1);
         }
@@ -184,7 +213,10 @@ impl Case {
             // SAFETY: the vectors outlive the call, and C overlaps nothing.
             unsafe { gemm.run(&operands, task..task + 1, &mut scratch) }.unwrap();
         }
-        c
+        match self.spec.c_store {
+            CStore::Bf16 => wide(&narrow_c),
+            CStore::Rows | CStore::Strided(_) | CStore::ByHook => c,
+        }
     }
 
     /// Asserts that both agree to a rounding that grows with the depth of the sum.
@@ -201,8 +233,12 @@ impl Case {
         let actual = self.actual(threads, None);
         for (i, (&x, y)) in actual.iter().zip(self.expected()).enumerate() {
             let apart = (f64::from(x) - y).abs();
+            let stored = match self.spec.c_store {
+                CStore::Bf16 => y.abs() / 256.0,
+                CStore::Rows | CStore::Strided(_) | CStore::ByHook => 0.0,
+            };
             assert!(
-                apart <= rounding + 2.0 * unit * y.abs(),
+                apart <= rounding + 2.0 * unit * y.abs() + stored,
                 "element {i}: {x} is not {y} in {:?}",
                 self.spec
             );

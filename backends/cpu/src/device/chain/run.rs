@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 
 use alula_microkernel::stoppable;
 use alula_program::DeviceError;
-use alula_tensor::Symbol;
+use alula_tensor::{DType, Symbol};
 use smallvec::SmallVec;
 
 use super::{ALIGN, BoundChain, BoundPart, Part, PartWork, Source};
 use crate::contract::BlockContract;
 use crate::device::LaunchError;
-use crate::device::contraction::{Others, floats};
+use crate::device::contraction::{Others, elements};
 use crate::device::memory::{Memories, Memory};
 use crate::device::module::Entry;
 use crate::device::program::{CpuProgram, Kernel, Work, bind, failed};
@@ -31,6 +31,8 @@ enum Ready<'r> {
         others: Box<Others<'r>>,
         left: Place,
         result: Place,
+        /// Bytes of an element of these two.
+        bytes: [usize; 2],
     },
 }
 
@@ -158,13 +160,17 @@ impl CpuProgram {
                 // What lies in between is none of these.
                 let tile = tile.as_ref();
                 let others = self.others(kernel, (bound.packing(), tile), &own)?;
-                floats(kernel, &own, contract.a)?;
-                floats(kernel, &own, own.len() as u32 - 1)?;
+                let dtypes = [contract.a_dtype, contract.result.unwrap_or(DType::F32)];
+                let last = own.len() as u32 - 1;
+                for (position, dtype) in [contract.a, last].into_iter().zip(dtypes) {
+                    elements(kernel, &own, position, dtype)?;
+                }
                 Ok(Ready::Contract {
                     bound,
                     others: Box::new(others),
                     left: places[contract.a as usize],
                     result: places[places.len() - 1],
+                    bytes: dtypes.map(DType::size_bytes),
                 })
             }
             _ => Err(defect("a part is bound as another kind")),
@@ -225,6 +231,7 @@ impl Running<'_> {
                     others,
                     left,
                     result,
+                    bytes,
                 } => {
                     let tile = others.finish.as_ref().map(|kernel| OfBlock {
                         kernel,
@@ -233,9 +240,9 @@ impl Running<'_> {
                     });
                     let (left, result) = (find(*left), find(*result));
                     let operands = ContractOperands {
-                        a: (left.0.cast_const().cast(), left.1 / 4),
+                        a: (left.0.cast_const(), left.1 / bytes[0]),
                         b: others.b,
-                        c: (result.0.cast(), result.1 / 4),
+                        c: (result.0, result.1 / bytes[1]),
                         bias: others.bias,
                         residual: others.residual,
                         hook: tile.as_ref().map(OfBlock::hook),

@@ -11,6 +11,7 @@
 //!
 //! What is done depends on the descriptor and the values, not on how tasks are spread.
 
+mod line;
 mod pack;
 mod plan;
 mod rows;
@@ -21,7 +22,7 @@ mod whole;
 mod window;
 
 pub(crate) use pack::{pack_panel, unpack_panel};
-pub(super) use plan::strips_max;
+pub(super) use plan::{rows_in_place, strips_max};
 pub(crate) use window::Lines;
 
 /// Rows of a register tile.
@@ -106,13 +107,16 @@ fn take_part(rest: &mut f32) -> u32 {
     part
 }
 
-/// Rounds any f32 to bf16: what is not a number stays so.
+/// Rounds any f32 to bf16 as the processor's instruction does: to nearest even, with zeros for
+/// subnormal numbers; what is not a number stays so.
 #[inline(always)]
-fn round_any(x: f32) -> u32 {
+pub(crate) fn to_bf16(x: f32) -> u16 {
     let bits = x.to_bits();
-    if bits & 0x7fff_ffff > 0x7f80_0000 {
-        bits & 0xffff_0000 | 0x0040_0000
-    } else {
-        round(bits)
-    }
+    let magnitude = bits & 0x7fff_ffff;
+    let rounded = match magnitude {
+        0x7f80_0001.. => bits | 0x0040_0000,
+        0..0x0080_0000 => bits & 0x8000_0000,
+        _ => bits.wrapping_add(0x7fff + (bits >> 16 & 1)),
+    };
+    (rounded >> 16) as u16
 }

@@ -1,6 +1,6 @@
 //! Packing of B into panels of bf16 parts, and back.
 
-use super::{Form, Found, round_any, take_part};
+use super::{Form, Found, take_part, to_bf16};
 use crate::{
     isa::Isa,
     layout::{PackedElement, PackedLayout, SPLIT_COLS, SPLIT_STEP, SPLIT_TRAILER, SPLIT_WORDS},
@@ -84,7 +84,10 @@ pub(super) unsafe fn restore(parts: usize, from: *const f32, steps: usize, out: 
             // The smallest first, so that no bit is lost.
             for part in (0..parts).rev() {
                 let tile = (step * parts + part) * 2 + n / 16;
-                let (pair, upper) = (at % (SPLIT_STEP / 2), at / (SPLIT_STEP / 2));
+                let (pair, upper) = match parts {
+                    1 => (at / 2, at % 2),
+                    _ => (at % (SPLIT_STEP / 2), at / (SPLIT_STEP / 2)),
+                };
                 let word = tile * SPLIT_WORDS + pair * 32 + n % 16 * 2 + upper;
                 // SAFETY: the caller's.
                 let bits = unsafe { from.add(word).read() };
@@ -167,15 +170,23 @@ fn fill(
     }
 }
 
+/// The two of K in a step that are neighbours in the lines of a panel.
+#[inline(always)]
+fn pair_of<const PARTS: usize>(pair: usize) -> [usize; 2] {
+    match PARTS {
+        1 => [2 * pair, 2 * pair + 1],
+        _ => [pair, pair + SPLIT_STEP / 2],
+    }
+}
+
 /// Splits one step into its parts, one after another, and says what it found.
 type Split = unsafe fn(&Step, &mut [f32]) -> Found;
 
 #[inline(always)]
 fn split<const PARTS: usize>(step: &Step, out: &mut [f32]) -> Found {
     let (mut least, mut most) = ([u32::MAX; SPLIT_COLS], [0u32; SPLIT_COLS]);
-    let (first, second) = step.split_at(SPLIT_STEP / 2);
-    for (pair, (&first, &second)) in first.iter().zip(second).enumerate() {
-        let mut rest = [first, second];
+    for pair in 0..SPLIT_STEP / 2 {
+        let mut rest = pair_of::<PARTS>(pair).map(|k| step[k]);
         if PARTS > 1 {
             for row in &rest {
                 for n in 0..SPLIT_COLS {
@@ -190,10 +201,10 @@ fn split<const PARTS: usize>(step: &Step, out: &mut [f32]) -> Found {
                 let to = (part * 2 + tile) * SPLIT_WORDS / 2 + pair * 16;
                 for n in 0..16 {
                     let [low, high] = [0, 1].map(|i| match PARTS {
-                        1 => round_any(rest[i][line + n]),
-                        _ => take_part(&mut rest[i][line + n]),
+                        1 => u32::from(to_bf16(rest[i][line + n])),
+                        _ => take_part(&mut rest[i][line + n]) >> 16,
                     });
-                    out[to + n] = f32::from_bits(low >> 16 | high);
+                    out[to + n] = f32::from_bits(low | high << 16);
                 }
             }
         }
@@ -205,6 +216,36 @@ fn split<const PARTS: usize>(step: &Step, out: &mut [f32]) -> Found {
     }
 }
 
+/// [`split`] of one part, by the instruction that rounds.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
+fn native(step: &Step, out: &mut [f32]) -> Found {
+    use std::arch::x86_64::{
+        __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_loadu_ps, _mm512_loadu_si512,
+        _mm512_permutexvar_epi16, _mm512_storeu_si512,
+    };
+    // One of the first sixteen, one of the second.
+    let order: [u16; SPLIT_COLS] = std::array::from_fn(|i| (i % 2 * 16 + i / 2) as u16);
+    assert!(out.len() >= SPLIT_WORDS);
+    // SAFETY: the lengths of the arrays are known, that of `out` was checked.
+    unsafe {
+        let order = _mm512_loadu_si512(order.as_ptr().cast());
+        for (pair, rows) in step.as_chunks::<2>().0.iter().enumerate() {
+            for tile in 0..2 {
+                let [low, high] = rows
+                    .each_ref()
+                    .map(|row| _mm512_loadu_ps(row.as_ptr().add(tile * SPLIT_COLS / 2)));
+                let both = _mm512_cvtne2ps_pbh(high, low);
+                let both = std::mem::transmute::<__m512bh, __m512i>(both);
+                let line = _mm512_permutexvar_epi16(order, both);
+                let to = tile * SPLIT_WORDS / 2 + pair * 16;
+                _mm512_storeu_si512(out.as_mut_ptr().add(to).cast(), line);
+            }
+        }
+    }
+    Found::NOTHING
+}
+
 /// The function for this family.
 fn splitter(isa: Isa, parts: usize) -> Split {
     unsafe fn plain<const PARTS: usize>(step: &Step, out: &mut [f32]) -> Found {
@@ -214,6 +255,10 @@ fn splitter(isa: Isa, parts: usize) -> Split {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
     unsafe fn wide<const PARTS: usize>(step: &Step, out: &mut [f32]) -> Found {
         split::<PARTS>(step, out)
+    }
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Amx && parts == 1 && isa.is_available() {
+        return native;
     }
     #[cfg(target_arch = "x86_64")]
     if matches!(isa, Isa::Avx512 | Isa::Amx) && isa.is_available() {

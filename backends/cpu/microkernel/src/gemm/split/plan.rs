@@ -3,19 +3,31 @@
 use super::rows::STRIP;
 use crate::{
     amx::TILE_ROWS,
-    gemm::plan::{ALIGN, BatchReduceGemm, Blocks, in_turns},
+    gemm::{
+        plan::{ALIGN, BatchReduceGemm, Blocks, in_turns},
+        spec::{ARows, GemmSpec, Stored},
+    },
     isa::Isa,
     layout::{SPLIT_COLS, SPLIT_STEP, SPLIT_WORDS},
+    offsets::Offsets,
 };
 
 /// Steps to a block of K at most: 1024 elements. Sums of blocks are added in f32.
 const STEPS_MAX: usize = 32;
+/// Those of a single part, which is half or a third as long: most products are one block, and each
+/// element of C is stored once.
+const STEPS_ONE_MAX: usize = 160;
 /// Register tiles along M to a block at most, however short K is.
 const STRIPS_MAX: usize = 12;
 /// Register tiles along M that blocks may have, however long K is.
 const STRIPS_LEAST: usize = 4;
 /// Bytes of the parts of A of a block about: they stay in the second-level cache.
 const NEAR_A_BYTES: usize = 768 << 10;
+/// Elements between rows all of which fall into one set of the first-level cache.
+const CONFLICT: usize = 2048;
+/// Panels that rows of bf16 are read for where they lie, at most. Measured, for four panels it
+/// takes as long to copy rows once, for eight a third longer not to.
+const IN_PLACE_PANELS_MAX: usize = 2;
 /// Rows that are too few for tiles.
 pub(super) const FEW_ROWS: usize = 3;
 /// Panels that are streamed at a time for few rows, at most.
@@ -36,7 +48,7 @@ pub(in crate::gemm) struct ScratchBytes {
     pub(super) whole: usize,
     /// One block of a panel of B as f32.
     pub(super) panel: usize,
-    /// Sums of a register tile.
+    /// Sums of a register tile, and of one before it.
     pub(super) sums: usize,
     pub(super) tile: usize,
 }
@@ -55,6 +67,11 @@ impl BatchReduceGemm {
     /// Whether panels are streamed, see `stream`: the same whatever the tasks and the values.
     pub(super) fn has_few_rows(&self) -> bool {
         self.spec.isa == Isa::Amx && self.spec.m <= FEW_ROWS
+    }
+
+    /// Whether these rows of a register tile are read where they lie: its tiles are whole.
+    pub(super) fn reads_in_place(&self, rows: usize) -> bool {
+        self.in_place.is_some() && rows > 0 && rows.is_multiple_of(TILE_ROWS)
     }
 
     pub(in crate::gemm) fn split_scratch(&self) -> ScratchBytes {
@@ -85,7 +102,7 @@ impl BatchReduceGemm {
             panel: guarded(self.blocks.k * SPLIT_COLS * 4),
             sums: match self.has_few_rows() {
                 true => PANELS_MAX * STRIP * SPLIT_COLS * 4,
-                false => STRIP * SPLIT_COLS * 4,
+                false => 2 * STRIP * SPLIT_COLS * 4,
             },
             tile: if self.tiles_in_scratch() {
                 round(rows * cols * 4)
@@ -110,32 +127,50 @@ impl ScratchBytes {
     }
 }
 
+/// Elements between rows of A that tiles are loaded from as they are: bf16, in whole lines, evenly
+/// apart. More panels want rows packed.
+pub(in crate::gemm) fn rows_in_place(spec: &GemmSpec, panels: usize) -> Option<usize> {
+    let ARows::Affine { rows, taps } = &spec.a_rows else {
+        return None;
+    };
+    let Offsets::Uniform(stride) = rows else {
+        return None;
+    };
+    let stride = usize::try_from(*stride).ok()?;
+    let is_whole = spec.k > 0 && spec.k.is_multiple_of(SPLIT_STEP) && spec.a_k_stride == 1;
+    let is_even = stride.is_multiple_of(SPLIT_STEP) && !stride.is_multiple_of(CONFLICT);
+    let is_single = taps.len() == 1 && panels <= IN_PLACE_PANELS_MAX;
+    let serves = spec.a_stored == Stored::Bf16 && is_single && is_whole && is_even;
+    serves.then_some(stride)
+}
+
 /// Steps to a block of K; `depth` is taps times K.
-fn block_steps(depth: usize) -> usize {
+fn block_steps(depth: usize, parts: usize) -> usize {
     let steps = depth.div_ceil(SPLIT_STEP).max(1);
-    steps.div_ceil(steps.div_ceil(STEPS_MAX))
+    let most = if parts == 1 { STEPS_ONE_MAX } else { STEPS_MAX };
+    steps.div_ceil(steps.div_ceil(most))
 }
 
 /// Register tiles along M to a block at most. The more there are, the less often B is read from
 /// far away.
 pub(in crate::gemm) fn strips_max(depth: usize, parts: usize) -> usize {
-    let strip = block_steps(depth) * parts * SPLIT_WORDS * 4;
+    let strip = block_steps(depth, parts) * parts * SPLIT_WORDS * 4;
     (NEAR_A_BYTES / strip).clamp(STRIPS_LEAST, STRIPS_MAX)
 }
 
 impl Blocks {
-    /// Cuts a product of parts: `depth` is taps times K; `strip` the rows of a register tile, of
-    /// which, and of panels, a block has so many at most.
+    /// Cuts a product of so many parts: `depth` is taps times K; `strip` the rows of a register
+    /// tile, of which, and of panels, a block has so many at most.
     pub(crate) fn choose_split(
         m: usize,
         depth: usize,
         panels: usize,
         batch: usize,
         threads: usize,
-        [strip, strips_max, panels_max]: [usize; 3],
+        [strip, strips_max, panels_max, parts]: [usize; 4],
     ) -> Self {
         let m_tiles = m.div_ceil(strip).max(1);
-        let k = block_steps(depth) * SPLIT_STEP;
+        let k = block_steps(depth, parts) * SPLIT_STEP;
         let (panels, batch) = (panels.max(1), batch.max(1));
         let m_least = m_tiles.div_ceil(strips_max);
         let n_least = panels.div_ceil(panels_max);

@@ -1,6 +1,9 @@
 //! Splitting rows of A into bf16 parts, in the order in which tiles are loaded.
 
-use super::{Found, round_any, take_part};
+use super::{
+    Found,
+    line::{Element, Seen},
+};
 use crate::{
     amx::{SIDE, TILE_BYTES, TILE_LINE},
     gemm::pack_a::ZEROS,
@@ -9,9 +12,9 @@ use crate::{
 };
 
 /// Rows of A, at most sixteen, for some steps of taps and K.
-pub(super) struct Rows {
+pub(super) struct Rows<T> {
     /// `[tap][row]` start of each row.
-    pub(super) starts: *const *const f32,
+    pub(super) starts: *const *const T,
     /// How many there are; also the distance from one tap to the next in `starts`.
     pub(super) rows: usize,
     pub(super) taps: usize,
@@ -28,36 +31,12 @@ pub(super) struct Rows {
 /// # Safety (of the function)
 /// Every start that is not `ZEROS` is valid at `k` times the stride, `out` has room, and the family
 /// that it was chosen for is available.
-pub(super) type SplitRows = unsafe fn(&Rows) -> Found;
-
-/// The range of what was found so far, by position in a step.
-pub(super) struct Seen {
-    /// One less than the bits, so that a zero is the greatest.
-    least: [u32; SPLIT_STEP],
-    most: [u32; SPLIT_STEP],
-}
-
-impl Seen {
-    pub(super) const NOTHING: Self = Self {
-        least: [u32::MAX; SPLIT_STEP],
-        most: [0; SPLIT_STEP],
-    };
-
-    /// The range of all positions.
-    #[inline(always)]
-    pub(super) fn found(&self) -> Found {
-        let least = self.least.iter().fold(u32::MAX, |least, &x| least.min(x));
-        Found {
-            least: least.saturating_add(1),
-            most: self.most.iter().fold(0, |most, &x| most.max(x)),
-        }
-    }
-}
+pub(super) type SplitRows<T> = unsafe fn(&Rows<T>) -> Found;
 
 #[inline(always)]
-unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
+unsafe fn split_rows<T: Element, const PARTS: usize, const NATIVE: bool>(t: &Rows<T>) -> Found {
     let mut seen = Seen::NOTHING;
-    let zeros = ZEROS.as_ptr();
+    let zeros = ZEROS.as_ptr().cast::<T>();
     let to = |step: usize, r: usize| {
         t.out
             .wrapping_add(step * PARTS * 2 * TILE_BYTES + r * TILE_LINE)
@@ -82,8 +61,7 @@ unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
                         true => start,
                         false => start.wrapping_add(k),
                     };
-                    let values = from.cast::<[f32; SPLIT_STEP]>().read_unaligned();
-                    split_line::<PARTS, { 2 * TILE_BYTES }>(values, &mut seen, to(step, r));
+                    T::write::<PARTS, { 2 * TILE_BYTES }, NATIVE>(from, &mut seen, to(step, r));
                 }
             }
         }
@@ -96,7 +74,8 @@ unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
                 // SAFETY: the caller's.
                 unsafe {
                     let values = gather(t, r, tap, k, zeros);
-                    split_line::<PARTS, { 2 * TILE_BYTES }>(values, &mut seen, to(step, r));
+                    let from = values.as_ptr();
+                    T::write::<PARTS, { 2 * TILE_BYTES }, NATIVE>(from, &mut seen, to(step, r));
                 }
                 k += SPLIT_STEP;
                 while k >= t.k && tap < t.taps {
@@ -108,54 +87,16 @@ unsafe fn split_rows<const PARTS: usize>(t: &Rows) -> Found {
     seen.found()
 }
 
-/// Writes the parts of one row in one step, `APART` bytes from one to the next: each word holds an
-/// element of the first half of the step and, in its upper bits, one of the second, so that no lane
-/// changes place.
-///
-/// # Safety
-/// There is room for a line of each part.
-#[inline(always)]
-pub(super) unsafe fn split_line<const PARTS: usize, const APART: usize>(
-    mut values: [f32; SPLIT_STEP],
-    seen: &mut Seen,
-    to: *mut u8,
-) {
-    if PARTS > 1 {
-        for (i, x) in values.iter().enumerate() {
-            let bits = x.to_bits() & 0x7fff_ffff;
-            seen.most[i] = seen.most[i].max(bits);
-            seen.least[i] = seen.least[i].min(bits.wrapping_sub(1));
-        }
-    }
-    let (first, second) = values.split_at_mut(SPLIT_STEP / 2);
-    for part in 0..PARTS {
-        let mut line = [0u32; SPLIT_STEP / 2];
-        for ((slot, x), y) in line.iter_mut().zip(&mut *first).zip(&mut *second) {
-            let [low, high] = [x, y].map(|x| match PARTS {
-                1 => round_any(*x),
-                _ => take_part(x),
-            });
-            *slot = low >> 16 | high;
-        }
-        // SAFETY: the caller's; lines are aligned as the scratch is.
-        unsafe {
-            to.add(part * APART)
-                .cast::<[u32; SPLIT_STEP / 2]>()
-                .write(line);
-        };
-    }
-}
-
 /// The values of one row in one step; zeros past the last tap.
 #[inline(always)]
-unsafe fn gather(
-    t: &Rows,
+unsafe fn gather<T: Element>(
+    t: &Rows<T>,
     row: usize,
     mut tap: usize,
     mut k: usize,
-    zeros: *const f32,
-) -> [f32; SPLIT_STEP] {
-    let mut values = [0f32; SPLIT_STEP];
+    zeros: *const T,
+) -> [T; SPLIT_STEP] {
+    let mut values = [T::ZERO; SPLIT_STEP];
     let mut done = 0;
     while done < SPLIT_STEP && tap < t.taps {
         let here = (t.k - k).min(SPLIT_STEP - done);
@@ -180,24 +121,52 @@ unsafe fn gather(
     values
 }
 
-/// The function for a family and a number of parts.
-pub(super) fn splitter(isa: Isa, parts: usize) -> SplitRows {
-    unsafe fn plain<const PARTS: usize>(t: &Rows) -> Found {
+/// The function for a family and a number of parts of f32.
+pub(super) fn splitter(isa: Isa, parts: usize) -> SplitRows<f32> {
+    unsafe fn plain<const PARTS: usize>(t: &Rows<f32>) -> Found {
         // SAFETY: the caller's.
-        unsafe { split_rows::<PARTS>(t) }
+        unsafe { split_rows::<f32, PARTS, false>(t) }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-    unsafe fn wide<const PARTS: usize>(t: &Rows) -> Found {
+    unsafe fn wide<const PARTS: usize>(t: &Rows<f32>) -> Found {
         // SAFETY: the caller's.
-        unsafe { split_rows::<PARTS>(t) }
+        unsafe { split_rows::<f32, PARTS, false>(t) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
+    unsafe fn native(t: &Rows<f32>) -> Found {
+        // SAFETY: the caller's.
+        unsafe { split_rows::<f32, 1, true>(t) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    match isa {
+        Isa::Amx if parts == 1 => return native,
+        Isa::Avx512 | Isa::Amx => return [wide::<1>, wide::<2>, wide::<3>][parts - 1],
+        Isa::Portable | Isa::Neon | Isa::Avx2 => {}
+    }
+    let _ = isa;
+    [plain::<1> as SplitRows<f32>, plain::<2>, plain::<3>][parts - 1]
+}
+
+/// The function for a family that copies bf16.
+pub(super) fn copier(isa: Isa) -> SplitRows<u16> {
+    unsafe fn plain(t: &Rows<u16>) -> Found {
+        // SAFETY: the caller's.
+        unsafe { split_rows::<u16, 1, false>(t) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+    unsafe fn wide(t: &Rows<u16>) -> Found {
+        // SAFETY: the caller's.
+        unsafe { split_rows::<u16, 1, false>(t) }
     }
     #[cfg(target_arch = "x86_64")]
     if matches!(isa, Isa::Avx512 | Isa::Amx) {
-        return [wide::<1>, wide::<2>, wide::<3>][parts - 1];
+        return wide;
     }
     let _ = isa;
-    [plain::<1> as SplitRows, plain::<2>, plain::<3>][parts - 1]
+    plain
 }
 
 /// Rows of a register tile.

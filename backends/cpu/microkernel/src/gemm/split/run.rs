@@ -1,22 +1,25 @@
 //! The driver of products of bf16 parts: walks the blocks of one task.
 
-use std::ptr;
+use std::{ops::Range, ptr};
 
 use super::{
     Form, Found, is_safe,
     pack::{restore, trailer},
-    rows::{Rows, STRIP, splitter},
+    rows::{Rows, STRIP, copier, splitter},
     window::{Records, TAPS_MAX, WINDOW_STRIPS_MAX},
 };
+#[cfg(target_arch = "x86_64")]
+use crate::amx::rider::{self, Residual, Rider};
 use crate::{
-    amx::{Operands, Run, TILE_ROWS, WindowOperands, emulate},
+    amx::{Operands, Run, TILE_LINE, TILE_ROWS, WindowOperands, emulate},
     gemm::{
         kernel::{Tile, family},
+        narrow::Narrow,
         pack_a::ZEROS,
         plan::{BatchReduceGemm, cutter},
         rows::fill_starts,
         run::{Block, GemmOperands, TileAt},
-        spec::Init,
+        spec::{Bias, CStore, Init, Products, Stored},
     },
     isa::Isa,
     layout::{SPLIT_COLS, SPLIT_STEP, SPLIT_WORDS},
@@ -29,6 +32,7 @@ const NEAR_BYTES: usize = 1 << 20;
 const SHARES: usize = 4;
 
 /// One worker's scratch, cut into its parts.
+#[derive(Clone, Copy)]
 pub(super) struct Scratch {
     pub(super) pointers: *mut *const f32,
     records: *mut u8,
@@ -40,6 +44,18 @@ pub(super) struct Scratch {
     pub(super) sums: *mut f32,
     tile: *mut f32,
 }
+
+/// Sums of a register tile or of some rows of it, `[row][32]`, that are to be stored.
+pub(super) struct Waiting {
+    /// Rows of the product.
+    pub(super) rows: Range<usize>,
+    pub(super) panel: usize,
+    pub(super) sums: *const f32,
+}
+
+/// Added in place of a bias: changes nothing, not even a zero's sign.
+#[cfg(target_arch = "x86_64")]
+static NO_BIAS: [f32; SPLIT_COLS] = [-0.0; SPLIT_COLS];
 
 /// One block of K: steps, and the taps and K in them.
 #[derive(Clone, Copy)]
@@ -81,7 +97,10 @@ impl BatchReduceGemm {
             for (r, slot) in tile_rows.iter_mut().enumerate() {
                 *slot = (r * ld) as isize;
             }
-            let a = o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch));
+            let bytes = self.spec.a_stored.bytes() as isize;
+            let a =
+                o.a.0
+                    .wrapping_offset(self.spec.batch.a.at(block.batch) * bytes);
             if let Some(lines) = &self.lines {
                 let under = first_row..first_row + rows;
                 Some(lines.split(self.spec.isa, a, under, scratch.records))
@@ -89,8 +108,15 @@ impl BatchReduceGemm {
                 for row in (0..rows).step_by(TILE_ROWS) {
                     let here = (rows - row).min(TILE_ROWS);
                     let starts = scratch.pointers.add(row * self.taps);
-                    let zeros = ZEROS.as_ptr();
-                    fill_starts(&self.spec.a_rows, a, first_row + row, here, zeros, starts);
+                    let (from, zeros) = (&self.spec.a_rows, ZEROS.as_ptr());
+                    let row = first_row + row;
+                    match self.spec.a_stored {
+                        Stored::F32 => fill_starts(from, a.cast(), row, here, zeros, starts),
+                        Stored::Bf16 => {
+                            let (zeros, starts) = (zeros.cast::<u16>(), starts.cast());
+                            fill_starts(from, a.cast(), row, here, zeros, starts);
+                        }
+                    }
                 }
                 None
             }
@@ -144,6 +170,7 @@ impl BatchReduceGemm {
                         let steps = (part.first_step, part.steps);
                         lines.found(records, (strip, rows), steps)
                     }
+                    _ if self.reads_in_place(rows) => Found::NOTHING,
                     _ => self.split_strip(scratch, strip - first_row, rows, part),
                 };
             }
@@ -158,6 +185,8 @@ impl BatchReduceGemm {
             };
             // The panel that is in scratch as f32.
             let mut restored = None;
+            // The register tile that is still to be finished.
+            let mut waiting: Option<Waiting> = None;
             for pair in 0..strips * panels {
                 if crate::pool::is_over() {
                     return;
@@ -180,6 +209,22 @@ impl BatchReduceGemm {
                 let rows = (end_row - row).min(strip_rows);
                 let is_split = form == Form::Parts
                     && (parts == 1 || is_safe(found[strip], of_panel, self.depth()));
+                // The sums that wait keep theirs.
+                let is_second = waiting
+                    .as_ref()
+                    .is_some_and(|tile| tile.sums == scratch.sums.cast_const());
+                let scratch = &Scratch {
+                    sums: match is_second {
+                        true => scratch.sums.add(STRIP * SPLIT_COLS),
+                        false => scratch.sums,
+                    },
+                    ..*scratch
+                };
+                let tile = Waiting {
+                    rows: row..row + rows,
+                    panel,
+                    sums: scratch.sums,
+                };
                 if part.steps == 0 {
                     ptr::write_bytes(scratch.sums, 0, STRIP * SPLIT_COLS);
                 } else if let (true, Some(lines), Some(records)) =
@@ -200,22 +245,42 @@ impl BatchReduceGemm {
                         next: next.wrapping_add(strip % SHARES * quarter),
                         out: scratch.sums.cast(),
                     };
-                    multiply_window(self.spec.isa, parts, &t);
-                } else if is_split {
+                    self.multiply_with(o, block, scratch, part, (&t, false), &mut waiting);
+                } else if self.reads_in_place(rows) {
+                    let start = scratch.pointers.add(local).read().cast::<u8>();
+                    let start = start.wrapping_add(part.first_step * TILE_LINE);
+                    let line = self.in_place.unwrap_or_default() * 2;
                     let next = data.wrapping_add(panel_len).cast::<u8>();
                     let quarter = part.steps * parts * SPLIT_WORDS;
-                    let t = Operands {
-                        a: scratch
-                            .parts
-                            .add(local * part.steps * parts * SPLIT_STEP * 2),
+                    let t = WindowOperands {
+                        runs: &[Run {
+                            starts: [start, start.wrapping_add(TILE_ROWS * line)],
+                            steps: part.steps,
+                        }],
+                        rows: TILE_ROWS,
+                        line,
                         b: data.cast(),
-                        steps: part.steps,
                         rows_past: rows > TILE_ROWS,
                         cols_past: cols > SPLIT_COLS / 2,
                         next: next.wrapping_add(strip % SHARES * quarter),
                         out: scratch.sums.cast(),
                     };
-                    multiply(self.spec.isa, parts, &t);
+                    self.multiply_with(o, block, scratch, part, (&t, false), &mut waiting);
+                } else if is_split {
+                    let next = data.wrapping_add(panel_len).cast::<u8>();
+                    let quarter = part.steps * parts * SPLIT_WORDS;
+                    let a = local * part.steps * parts * SPLIT_STEP * 2;
+                    let t = WindowOperands {
+                        runs: &[Run::packed(scratch.parts.add(a), part.steps)],
+                        rows: TILE_ROWS,
+                        line: TILE_LINE,
+                        b: data.cast(),
+                        rows_past: rows > TILE_ROWS,
+                        cols_past: cols > SPLIT_COLS / 2,
+                        next: next.wrapping_add(strip % SHARES * quarter),
+                        out: scratch.sums.cast(),
+                    };
+                    self.multiply_with(o, block, scratch, part, (&t, true), &mut waiting);
                 } else {
                     let whole = match form {
                         Form::Whole => from.add(part.first_step * SPLIT_STEP * SPLIT_COLS),
@@ -233,44 +298,157 @@ impl BatchReduceGemm {
                     }
                     self.multiply_whole(scratch, local, rows, part.depth, whole);
                 }
-                self.store_sums(o, block, scratch, part, (row, panel), scratch.sums);
+                if let Some(before) = waiting.take() {
+                    self.store_sums(o, block, scratch, part, before);
+                }
+                match cols == SPLIT_COLS && self.may_wait(part) {
+                    true => waiting = Some(tile),
+                    false => self.store_sums(o, block, scratch, part, tile),
+                }
+            }
+            if let Some(last) = waiting {
+                self.store_sums(o, block, scratch, part, last);
             }
         }
     }
 
-    /// Stores the sums of a register tile, the one that begins at a row of the product and is of a
-    /// panel: onto what is in C after the first block of K, finished after the last.
+    /// Multiplies a register tile, of rows that are packed or not, and finishes one that waits.
     ///
     /// # Safety
-    /// As [`BatchReduceGemm::run_split_part`]; the sums are `[row][32]`.
+    /// As [`BatchReduceGemm::run_split_part`].
+    unsafe fn multiply_with(
+        &self,
+        o: &GemmOperands,
+        block: &Block,
+        scratch: &Scratch,
+        part: KBlock,
+        (t, is_packed): (&WindowOperands<'_>, bool),
+        waiting: &mut Option<Waiting>,
+    ) {
+        let parts = self.spec.products.parts();
+        // SAFETY: the caller's.
+        unsafe {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(tile) = waiting.take_if(|tile| {
+                let is_whole = t.rows_past && t.cols_past;
+                is_whole && tile.rows.len() >= rider::ROWS
+            }) {
+                let rider = self.rider(o, block, scratch, &tile);
+                let done = rider::multiply(is_packed, t, &rider);
+                if done < tile.rows.len() {
+                    let rest = Waiting {
+                        rows: tile.rows.start + done..tile.rows.end,
+                        panel: tile.panel,
+                        sums: tile.sums.add(done * SPLIT_COLS),
+                    };
+                    self.store_sums(o, block, scratch, part, rest);
+                }
+                return;
+            }
+            match is_packed {
+                false => multiply_window(self.spec.isa, parts, t),
+                true => multiply(self.spec.isa, parts, &packed(t)),
+            }
+        }
+    }
+
+    /// Whether sums may be finished while the next ones are made.
+    fn may_wait(&self, part: KBlock) -> bool {
+        let spec = &self.spec;
+        let is_once = part.is_first && part.is_last;
+        let is_plain = spec.products == Products::One && spec.bias != Bias::PerM;
+        let is_narrow = spec.c_store == CStore::Bf16;
+        spec.isa == Isa::Amx && is_once && is_plain && is_narrow
+    }
+
+    /// A register tile as one that rides along.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run_split_part`].
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn rider(
+        &self,
+        o: &GemmOperands,
+        block: &Block,
+        scratch: &Scratch,
+        tile: &Waiting,
+    ) -> Rider {
+        let (at, _) = self.tile_at(block, scratch, tile);
+        let spec = &self.spec;
+        let first = spec.batch.c.at(at.batch) + at.col as isize;
+        // SAFETY: offsets stay inside of the checked extents.
+        let finish = unsafe { self.finish(o, &at) };
+        let bias = finish.map_or(ptr::null(), |finish| finish.bias_n);
+        let residual = finish.map_or(ptr::null(), |finish| finish.residual);
+        let (low, high) = spec.clip.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        Rider {
+            sums: tile.sums,
+            c: o.c.0.cast::<u16>().wrapping_offset(first),
+            residual: match (spec.residual, spec.residual_stored) {
+                (false, _) => Residual::None,
+                (true, Stored::F32) => Residual::F32(residual),
+                (true, Stored::Bf16) => Residual::Bf16(residual.cast()),
+            },
+            offsets: at.final_rows,
+            rows: at.rows,
+            bias: match bias.is_null() {
+                true => NO_BIAS.as_ptr(),
+                false => bias,
+            },
+            low,
+            high,
+        }
+    }
+
+    /// Where a register tile is, and its columns.
+    fn tile_at(&self, block: &Block, scratch: &Scratch, tile: &Waiting) -> (TileAt, usize) {
+        let local = tile.rows.start - block.tiles.start * self.strip();
+        let col = tile.panel * SPLIT_COLS;
+        let at = TileAt {
+            batch: block.batch,
+            row: tile.rows.start,
+            rows: tile.rows.len(),
+            col,
+            final_rows: scratch.c_rows.wrapping_add(local).cast_const(),
+        };
+        (at, (self.spec.n - col).min(SPLIT_COLS))
+    }
+
+    /// Stores sums, `[row][32]`: onto what is in C after the first block of K, finished after the
+    /// last.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run_split_part`].
     pub(super) unsafe fn store_sums(
         &self,
         o: &GemmOperands,
         block: &Block,
         scratch: &Scratch,
         part: KBlock,
-        (row, panel): (usize, usize),
-        sums: *const f32,
+        tile: Waiting,
     ) {
-        let strip = self.strip();
-        let local = row - block.tiles.start * strip;
-        let rows = ((block.tiles.end * strip).min(self.spec.m) - row).min(strip);
-        let col = panel * SPLIT_COLS;
+        let (at, cols) = self.tile_at(block, scratch, &tile);
+        let (rows, sums) = (at.rows, tile.sums);
+        let local = at.row - block.tiles.start * self.strip();
         let deliver = family(self.spec.isa).deliver;
         // SAFETY: offsets stay inside of the checked extents; scratch was sized for the block.
         unsafe {
             let (c, c_rows) = if self.tiles_in_scratch() {
-                let local_col = (panel - block.panels.start) * SPLIT_COLS;
-                (scratch.tile.add(local_col), scratch.tile_rows)
+                let local_col = (tile.panel - block.panels.start) * SPLIT_COLS;
+                (scratch.tile.wrapping_add(local_col), scratch.tile_rows)
             } else {
                 let batch = self.spec.batch.c.at(block.batch);
-                (o.c.0.offset(batch).add(col), scratch.c_rows)
+                let c = o.c.0.cast::<f32>();
+                (
+                    c.wrapping_offset(batch).wrapping_add(at.col),
+                    scratch.c_rows,
+                )
             };
             let accumulates = self.spec.init == Init::Accumulate && !self.tiles_in_scratch();
             let mut t = Tile {
                 c,
                 c_rows: c_rows.add(local).cast_const(),
-                cols: (self.spec.n - col).min(SPLIT_COLS),
+                cols,
                 add: !part.is_first || accumulates,
                 ..Tile::empty()
             };
@@ -278,14 +456,14 @@ impl BatchReduceGemm {
                 deliver(&t, sums, rows);
                 return;
             }
-            let at = TileAt {
-                batch: block.batch,
-                row,
-                rows,
-                col,
-                final_rows: scratch.c_rows.add(local).cast_const(),
-            };
-            t.finish = self.finish(o, &at);
+            let finish = self.finish(o, &at);
+            if self.spec.c_store == CStore::Bf16 {
+                let before = if t.add { t.c } else { ptr::null_mut() };
+                let of_tile = Narrow::of((sums, SPLIT_COLS), &t, finish);
+                self.narrow(o, &at, Narrow { before, ..of_tile });
+                return;
+            }
+            t.finish = finish;
             deliver(&t, sums, rows);
             self.deliver(o, &at, &t);
         }
@@ -308,7 +486,6 @@ impl BatchReduceGemm {
         part: KBlock,
     ) -> Found {
         let parts = self.spec.products.parts();
-        let split = splitter(self.spec.isa, parts);
         let mut found = Found::NOTHING;
         if part.steps == 0 {
             return found;
@@ -317,23 +494,36 @@ impl BatchReduceGemm {
             let strip = local * part.steps * parts * SPLIT_STEP * 2;
             // SAFETY: the starts of the tile are filled, and the strip has room.
             unsafe {
-                let t = Rows {
-                    starts: scratch
-                        .pointers
-                        .add((local + first) * self.taps)
-                        .cast_const(),
-                    rows: (rows - first).min(TILE_ROWS),
-                    taps: self.taps,
-                    k: self.spec.k,
-                    k_stride: self.spec.a_k_stride,
-                    first_step: part.first_step,
-                    steps: part.steps,
-                    out: scratch.parts.add(strip + first * 64),
-                };
-                found = found.join(split(&t));
+                let starts = scratch.pointers.add((local + first) * self.taps);
+                let out = scratch.parts.add(strip + first * TILE_LINE);
+                let rows = (rows - first).min(TILE_ROWS);
+                found = found.join(match self.spec.a_stored {
+                    Stored::F32 => {
+                        let split = splitter(self.spec.isa, parts);
+                        split(&self.rows(starts.cast_const(), rows, part, out))
+                    }
+                    Stored::Bf16 => {
+                        let copy = copier(self.spec.isa);
+                        copy(&self.rows(starts.cast_const().cast(), rows, part, out))
+                    }
+                });
             }
         }
         found
+    }
+
+    /// Rows of A that begin at `starts`, for one block of K.
+    fn rows<T>(&self, starts: *const *const T, rows: usize, part: KBlock, out: *mut u8) -> Rows<T> {
+        Rows {
+            starts,
+            rows,
+            taps: self.taps,
+            k: self.spec.k,
+            k_stride: self.spec.a_k_stride,
+            first_step: part.first_step,
+            steps: part.steps,
+            out,
+        }
     }
 
     fn cut(&self, scratch: *mut u8) -> Scratch {
@@ -350,6 +540,20 @@ impl BatchReduceGemm {
             tile_rows: take(sizes.rows).cast(),
             tile: take(sizes.tile).cast(),
         }
+    }
+}
+
+/// Packed rows of A in the form that has kernels of its own.
+fn packed(t: &WindowOperands<'_>) -> Operands {
+    let run = &t.runs[0];
+    Operands {
+        a: run.starts[0],
+        b: t.b,
+        steps: run.steps,
+        rows_past: t.rows_past,
+        cols_past: t.cols_past,
+        next: t.next,
+        out: t.out,
     }
 }
 

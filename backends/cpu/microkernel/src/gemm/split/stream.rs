@@ -14,7 +14,7 @@ use super::{
     pack::trailer,
     plan::PANELS_MAX,
     rows::STRIP,
-    run::{KBlock, Scratch},
+    run::{KBlock, Scratch, Waiting},
 };
 use crate::{
     gemm::{
@@ -94,7 +94,12 @@ impl BatchReduceGemm {
                 }
                 let sums = |at: usize| scratch.sums.add(at * STRIP * SPLIT_COLS).cast_const();
                 for (at, panel) in (panel..panel + panels).enumerate() {
-                    self.store_sums(o, block, scratch, part, (0, panel), sums(at));
+                    let tile = Waiting {
+                        rows: 0..rows,
+                        panel,
+                        sums: sums(at),
+                    };
+                    self.store_sums(o, block, scratch, part, tile);
                 }
             }
         }
@@ -142,8 +147,12 @@ unsafe fn run<const PARTS: usize, const ROWS: usize, const PANELS: usize>(t: &St
         for step in 0..t.steps {
             let b = t.b.add(step * PARTS * SPLIT_WORDS);
             for pair in 0..SPLIT_STEP / 2 {
-                let a = t.a.add((step * SPLIT_STEP + pair) * ROWS);
-                let second = SPLIT_STEP / 2 * ROWS;
+                let (k, apart) = match PARTS {
+                    1 => (2 * pair, 1),
+                    _ => (pair, SPLIT_STEP / 2),
+                };
+                let a = t.a.add((step * SPLIT_STEP + k) * ROWS);
+                let second = apart * ROWS;
                 for panel in 0..PANELS {
                     for half in 0..2 {
                         let at = panel * t.panel_len + half * SPLIT_WORDS / 2 + pair * 16;
@@ -169,8 +178,8 @@ unsafe fn run<const PARTS: usize, const ROWS: usize, const PANELS: usize>(t: &St
     }
 }
 
-/// An element of the first half of a step and one of the second, of 16 columns, put together from
-/// the smallest part on.
+/// Two elements along K that are neighbours in a line, of 16 columns, put together from the
+/// smallest part on.
 ///
 /// # Safety
 /// `b` is a line of the first part; the CPU has AVX-512.

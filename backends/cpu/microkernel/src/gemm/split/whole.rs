@@ -11,6 +11,7 @@ use crate::{
         plan::BatchReduceGemm,
         rows::fill_starts,
         run::{Block, GemmOperands},
+        spec::Stored,
     },
     isa::Isa,
     layout::{SPLIT_COLS, SPLIT_STEP},
@@ -43,6 +44,10 @@ impl BatchReduceGemm {
         (local, rows): (usize, usize),
         part: KBlock,
     ) {
+        if self.spec.a_stored == Stored::Bf16 {
+            // SAFETY: the caller's. Others than few rows are never multiplied as f32.
+            return unsafe { self.widen_few(scratch, rows, part) };
+        }
         let k = self.spec.k;
         let begin = part.first_step * SPLIT_STEP;
         let end = begin + part.depth;
@@ -55,7 +60,8 @@ impl BatchReduceGemm {
             unsafe {
                 let starts = match &self.lines {
                     Some(_) => {
-                        let a = o.a.0.wrapping_offset(self.spec.batch.a.at(block.batch));
+                        let a = o.a.0.cast::<f32>();
+                        let a = a.wrapping_offset(self.spec.batch.a.at(block.batch));
                         let row = block.tiles.start * self.strip() + local + tile;
                         let zeros = ZEROS.as_ptr();
                         let to = scratch.pointers;
@@ -80,6 +86,30 @@ impl BatchReduceGemm {
                     );
                     out = out.add((to - from) * here);
                     at += to - from;
+                }
+            }
+        }
+    }
+
+    /// Copies few rows of bf16 as f32: `[k][row]`.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run_split_part`].
+    unsafe fn widen_few(&self, scratch: &Scratch, rows: usize, part: KBlock) {
+        let (begin, k) = (part.first_step * SPLIT_STEP, self.spec.k);
+        let starts = scratch.pointers.cast::<*const u16>();
+        for at in 0..part.depth {
+            let (tap, from) = ((begin + at) / k, (begin + at) % k);
+            for r in 0..rows {
+                // SAFETY: the starts of the tile are filled, and there is room for its rows.
+                unsafe {
+                    let start = starts.add(tap * rows + r).read();
+                    let x = match start == ZEROS.as_ptr().cast() {
+                        true => 0,
+                        false => start.offset(from as isize * self.spec.a_k_stride).read(),
+                    };
+                    let x = f32::from_bits(u32::from(x) << 16);
+                    scratch.whole.add(at * rows + r).write(x);
                 }
             }
         }

@@ -7,11 +7,11 @@
 
 use super::{
     Found,
-    rows::{Seen, split_line},
+    line::{Element, Seen},
 };
 use crate::{
     amx::{Run, TILE_LINE, TILE_ROWS},
-    gemm::spec::{ARows, GemmSpec, Window},
+    gemm::spec::{ARows, GemmSpec, Stored, Window},
     isa::Isa,
     layout::SPLIT_STEP,
 };
@@ -33,6 +33,7 @@ pub(crate) struct Lines {
     window: Window,
     k: usize,
     parts: usize,
+    stored: Stored,
     /// Rows of a tile.
     pub(super) rows: usize,
     /// Pixels of a line of an image with its padding, and lines of it, as far as the window moves.
@@ -82,6 +83,7 @@ impl Lines {
             window,
             k: spec.k,
             parts,
+            stored: spec.a_stored,
             rows,
             size: [size[0]?, size[1]?],
             strips_max: WINDOW_STRIPS_MAX,
@@ -151,7 +153,7 @@ impl Lines {
     pub(super) unsafe fn split(
         &self,
         isa: Isa,
-        a: *const f32,
+        a: *const u8,
         rows: std::ops::Range<usize>,
         at: *mut u8,
     ) -> Records {
@@ -162,7 +164,8 @@ impl Lines {
             "a block is higher than planned"
         );
         let w = &self.window;
-        let (record, split) = (self.record(), splitter(isa, self.parts));
+        let (record, split) = (self.record(), splitter(isa, self.parts, self.stored));
+        let bytes = self.stored.bytes() as isize;
         let found = at.wrapping_add(self.lines_max * self.size[0] * record);
         let found = found.cast::<Found>();
         for line in first..end {
@@ -170,8 +173,8 @@ impl Lines {
             // What lies before the image wraps to huge numbers, which are not below its size.
             let y = below.wrapping_sub(w.pad[0]);
             let start = a
-                .wrapping_offset(image as isize * w.strides[0])
-                .wrapping_offset((y as isize).wrapping_mul(w.strides[1]));
+                .wrapping_offset(image as isize * w.strides[0] * bytes)
+                .wrapping_offset((y as isize).wrapping_mul(w.strides[1]).wrapping_mul(bytes));
             let pixel = (line - first) * self.size[0];
             let (to, found) = (at.wrapping_add(pixel * record), found.wrapping_add(pixel));
             let left = w.pad[1].min(self.size[0]);
@@ -275,7 +278,8 @@ impl Lines {
 
 /// Pixels of a line, and where their records go.
 struct Pixels {
-    first: *const f32,
+    /// Elements as the image stores them.
+    first: *const u8,
     /// Elements from one to the next.
     apart: isize,
     count: usize,
@@ -290,19 +294,18 @@ struct Pixels {
 type SplitPixels = unsafe fn(&Pixels);
 
 #[inline(always)]
-unsafe fn split_pixels<const PARTS: usize>(t: &Pixels) {
+unsafe fn split_pixels<T: Element, const PARTS: usize, const NATIVE: bool>(t: &Pixels) {
     let steps = t.k / SPLIT_STEP;
     let bytes = steps * PARTS * TILE_LINE;
     for pixel in 0..t.count {
         let mut seen = Seen::NOTHING;
         // SAFETY: the caller's.
         unsafe {
-            let from = t.first.offset(pixel as isize * t.apart);
+            let from = t.first.cast::<T>().offset(pixel as isize * t.apart);
             let record = t.records.add(pixel * bytes);
             for step in 0..steps {
-                let values = from.add(step * SPLIT_STEP).cast::<[f32; SPLIT_STEP]>();
                 let to = record.add(step * PARTS * TILE_LINE);
-                split_line::<PARTS, TILE_LINE>(values.read_unaligned(), &mut seen, to);
+                T::write::<PARTS, TILE_LINE, NATIVE>(from.add(step * SPLIT_STEP), &mut seen, to);
             }
             if PARTS > 1 {
                 t.found.add(pixel).write(seen.found());
@@ -311,22 +314,40 @@ unsafe fn split_pixels<const PARTS: usize>(t: &Pixels) {
     }
 }
 
-/// The function for a family and a number of parts.
-fn splitter(isa: Isa, parts: usize) -> SplitPixels {
-    unsafe fn plain<const PARTS: usize>(t: &Pixels) {
+/// The function for a family, a number of parts, and how pixels are stored.
+fn splitter(isa: Isa, parts: usize, stored: Stored) -> SplitPixels {
+    unsafe fn plain<T: Element, const PARTS: usize>(t: &Pixels) {
         // SAFETY: the caller's.
-        unsafe { split_pixels::<PARTS>(t) }
+        unsafe { split_pixels::<T, PARTS, false>(t) }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-    unsafe fn wide<const PARTS: usize>(t: &Pixels) {
+    unsafe fn wide<T: Element, const PARTS: usize>(t: &Pixels) {
         // SAFETY: the caller's.
-        unsafe { split_pixels::<PARTS>(t) }
+        unsafe { split_pixels::<T, PARTS, false>(t) }
     }
     #[cfg(target_arch = "x86_64")]
-    if matches!(isa, Isa::Avx512 | Isa::Amx) {
-        return [wide::<1>, wide::<2>, wide::<3>][parts - 1];
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
+    unsafe fn native(t: &Pixels) {
+        // SAFETY: the caller's.
+        unsafe { split_pixels::<f32, 1, true>(t) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    match (isa, stored) {
+        (Isa::Avx512 | Isa::Amx, Stored::Bf16) => return wide::<u16, 1>,
+        (Isa::Amx, Stored::F32) if parts == 1 => return native,
+        (Isa::Avx512 | Isa::Amx, Stored::F32) => {
+            return [wide::<f32, 1>, wide::<f32, 2>, wide::<f32, 3>][parts - 1];
+        }
+        (Isa::Portable | Isa::Neon | Isa::Avx2, _) => {}
     }
     let _ = isa;
-    [plain::<1> as SplitPixels, plain::<2>, plain::<3>][parts - 1]
+    match stored {
+        Stored::Bf16 => plain::<u16, 1>,
+        Stored::F32 => [
+            plain::<f32, 1> as SplitPixels,
+            plain::<f32, 2>,
+            plain::<f32, 3>,
+        ][parts - 1],
+    }
 }
