@@ -7,6 +7,7 @@ mod cpu;
 mod cuda;
 mod epilogues;
 mod launches;
+mod narrow;
 mod pack;
 mod rows;
 mod scalars;

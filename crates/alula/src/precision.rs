@@ -15,7 +15,8 @@ pub enum Precision {
     Highest,
     /// Three products of two bf16 parts: relative errors of some 1e-5 of each product.
     High,
-    /// Products of 16-bit floats: of bf16 on CPUs. A target that lacks them is more exact.
+    /// Products of 16-bit floats: of bf16 on CPUs, where values that products read may be stored
+    /// so, too. A target that lacks them is more exact.
     Medium,
 }
 

@@ -5,7 +5,7 @@
 //! [`build`] lays out loops; [`legalize`] expands what a target lacks; [`plan`] gives values slots
 //! and puts steps in order, `parts` lets slices and operands of concatenations lie where they are
 //! read; [`block`] has definitions of some rows of a result; [`in_place`] lets results take the
-//! memory of operands that die.
+//! memory of operands that die; [`narrow`] stores values in a smaller dtype.
 //! Nothing here knows a target beyond the capabilities that it is told.
 
 pub mod block;
@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod in_place;
 pub mod layout;
 pub mod legalize;
+pub mod narrow;
 pub mod plan;
 pub mod quant;
 pub mod schedule;

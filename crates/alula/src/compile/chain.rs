@@ -15,7 +15,7 @@ use alula_program::{Place, Plan, SlotId, Step, SymbolOrigin};
 use alula_tensor::{DType, Dim};
 
 use super::cpu::Planned;
-use super::launches::{NoCode, Words};
+use super::launches::{NoCode, Words, defect};
 use super::{CompileError, scalars};
 
 /// Bytes of a packed right side of one entry at most: both are read again for each block of rows.
@@ -169,7 +169,9 @@ fn find(
             Planned::Loops(_) => {
                 let launch = scalars::inlined(launch, &lowered.constants);
                 let loops = block(&launch, param, &found.matrices, words);
-                let loops = loops.map_err(|error| defect(plan, step, &launch.name, error))?;
+                let loops = loops.map_err(|error| {
+                    defect((plan, step), &launch.name, "over a block of rows", error)
+                })?;
                 let Some(loops) = loops else {
                     return Ok(None);
                 };
@@ -180,19 +182,6 @@ fn find(
         }
     }
     Ok(None)
-}
-
-fn defect(plan: &Plan, step: usize, kernel: &str, error: NoCode) -> CompileError {
-    let nodes = match &plan.steps[step] {
-        Step::Launch { name, .. } => name.clone(),
-        _ => String::new(),
-    };
-    let (NoCode::Refused(reason) | NoCode::Failed(reason)) = error;
-    CompileError::Emit {
-        kernel: kernel.to_owned(),
-        nodes,
-        reason: format!("over a block of rows: {reason}"),
-    }
 }
 
 /// The kernel and the arguments of a step that is a launch.

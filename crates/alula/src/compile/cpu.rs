@@ -18,6 +18,7 @@ use super::chain::{PlannedChain, chain};
 use super::launches::{
     Code, NoCode, Words, each, merge, nameless, nodes, program as put_together, works,
 };
+use super::narrow::narrow;
 use super::rows::Rows;
 use super::{CompileError, CompileOptions, Site, choices, pack, scalars};
 use crate::{Precision, Target};
@@ -141,6 +142,7 @@ pub(super) fn planned(
         }
         None => false,
     });
+    narrow(lowered, &mut planned, &words)?;
     share(lowered, &mut planned);
     Ok((planned, works))
 }

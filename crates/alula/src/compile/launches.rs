@@ -8,7 +8,7 @@ use alula_lower::build::Policy;
 use alula_lower::legalize::{Caps, legalize};
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_lower::schedule::schedule;
-use alula_program::{Constant, KernelEntry, Program, Step};
+use alula_program::{Constant, KernelEntry, Plan, Program, Step};
 use alula_tensor::{Dim, Storage};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -160,6 +160,25 @@ pub(super) fn each<T: Send>(
     match refusals.is_empty() {
         true => Ok(results),
         false => Err(CompileError::Refused { target, refusals }),
+    }
+}
+
+/// What a launch of a step, whose kernel was fine before, has no code for: a defect of ours.
+pub(super) fn defect(
+    (plan, step): (&Plan, usize),
+    kernel: &str,
+    what: &str,
+    error: NoCode,
+) -> CompileError {
+    let nodes = match &plan.steps[step] {
+        Step::Launch { name, .. } => name.clone(),
+        _ => String::new(),
+    };
+    let (NoCode::Refused(reason) | NoCode::Failed(reason)) = error;
+    CompileError::Emit {
+        kernel: kernel.to_owned(),
+        nodes,
+        reason: format!("{what}: {reason}"),
     }
 }
 

@@ -129,7 +129,7 @@ fn packing(contract: &CpuContract, constant: &Tensor) -> Option<(Packing, usize)
     let (bias, residual, tile) = match &contract.epilogue {
         Epilogue::Fused { bias, residual, .. } => (
             bias.as_ref().map(|(position, ..)| *position),
-            *residual,
+            residual.map(|(position, _)| position),
             &[][..],
         ),
         Epilogue::Tile { operands } => (None, None, operands.as_slice()),
