@@ -46,8 +46,8 @@ const BYTE_RATE: f64 = 8.0;
 /// Cycles of packing an element of a right side that is no constant, whole and in parts.
 const PACK: [f64; 2] = [0.3, 1.0];
 /// Cycles of splitting an element of the left side; and more where it is not found next to the
-/// last one, and for each run of neighbours.
-const SPLIT: [f64; 3] = [0.5, 2.0, 8.0];
+/// last one, for each run of neighbours, and for each of few neighbours in a row that is short.
+const SPLIT: [f64; 4] = [0.5, 2.0, 8.0, 2.0];
 /// Cycles of an element of the result that goes through memory first.
 const DELIVER: f64 = 0.35;
 /// How much faster products of parts must seem.
@@ -123,6 +123,7 @@ fn split_cost(s: &Sizes, wanted: Wanted) -> f64 {
     let left = match (s.is_adjacent, s.run % 32.0 == 0.0) {
         (false, _) => SPLIT[0] + SPLIT[1],
         (true, true) => SPLIT[0],
+        (true, false) if s.run <= 16.0 && s.k <= 1024.0 => SPLIT[0] + SPLIT[3] / s.run,
         (true, false) => SPLIT[0] + SPLIT[2] * (1.0 / s.run + 1.0 / 32.0),
     };
     let blocks = (s.k / 1024.0).ceil();

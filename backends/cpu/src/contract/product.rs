@@ -297,7 +297,15 @@ impl CpuContract {
             Form::Depthwise(_) => format!("{sizes}, on {isa}"),
             Form::Product(_) if self.is_integer() => format!("{sizes}, integers on {isa}"),
             Form::Product(_) => {
-                format!("{sizes}, {} on {isa}{limit}", self.products.describe())
+                let stored = match [Some(self.a_dtype), self.result].map(|d| d == Some(DType::BF16))
+                {
+                    [false, false] => "",
+                    [true, false] => ", from bf16",
+                    [false, true] => ", to bf16",
+                    [true, true] => ", from and to bf16",
+                };
+                let products = self.products.describe();
+                format!("{sizes}, {products}{stored} on {isa}{limit}")
             }
         }
     }

@@ -18,15 +18,7 @@ pub(crate) struct ByteOperands {
     pub(crate) cols_past: bool,
     /// What the next register tile reads of B, to be fetched meanwhile, and by how many register
     /// tiles.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "a hint to the tiles")
-    )]
     pub(crate) next: *const u8,
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "a hint to the tiles")
-    )]
     pub(crate) shares: usize,
     /// What sums begin with, `[32][32]` words, and the bytes between its rows.
     pub(crate) begin: *const i32,

@@ -98,10 +98,6 @@ pub(crate) struct WindowOperands<'r> {
     pub(crate) rows_past: bool,
     pub(crate) cols_past: bool,
     /// As of [`Operands`].
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "a hint to the tiles")
-    )]
     pub(crate) next: *const u8,
     /// Sums, `[row][32]` words, the second tile's rows behind the first's.
     pub(crate) out: *mut u8,

@@ -22,6 +22,8 @@ pub(super) struct Rows<T> {
     pub(super) k_stride: isize,
     pub(super) first_step: usize,
     pub(super) steps: usize,
+    /// Behind the last element of A.
+    pub(super) end: *const T,
     /// Where the first row of the first step goes; see [`crate::amx::Operands`].
     pub(super) out: *mut u8,
 }
@@ -42,6 +44,11 @@ unsafe fn split_rows<T: Element, const PARTS: usize, const NATIVE: bool>(t: &Row
             .wrapping_add(step * PARTS * 2 * TILE_BYTES + r * TILE_LINE)
     };
     let is_adjacent = t.k_stride == 1;
+    if is_adjacent && has_short_runs(t) {
+        // SAFETY: the caller's.
+        unsafe { split_short_runs::<T, PARTS, NATIVE>(t, &mut seen) };
+        return seen.found();
+    }
     let whole = match (is_adjacent, t.taps) {
         // Steps lie within a tap, and their values next to each other.
         (true, _) if t.k.is_multiple_of(SPLIT_STEP) => t.steps,
@@ -85,6 +92,56 @@ unsafe fn split_rows<T: Element, const PARTS: usize, const NATIVE: bool>(t: &Row
         }
     }
     seen.found()
+}
+
+/// Neighbours that are copied at a time where no tap has more.
+const RUN: usize = 16;
+/// Elements of a row that are put together before they are split.
+const ROW: usize = 1024;
+
+/// Whether all of a row is in this block of K, in many short runs.
+fn has_short_runs<T>(t: &Rows<T>) -> bool {
+    let depth = t.taps * t.k;
+    t.k <= RUN && depth <= ROW && t.first_step == 0 && t.steps == depth.div_ceil(SPLIT_STEP)
+}
+
+/// Splits rows of short runs: each is copied with what lies behind it, which the next covers.
+///
+/// # Safety
+/// As [`SplitRows`]; the elements of a tap are neighbours.
+#[inline(always)]
+unsafe fn split_short_runs<T: Element, const PARTS: usize, const NATIVE: bool>(
+    t: &Rows<T>,
+    seen: &mut Seen,
+) {
+    let mut values = [T::ZERO; ROW + SPLIT_STEP];
+    let depth = t.taps * t.k;
+    for r in 0..t.rows {
+        for tap in 0..t.taps {
+            // SAFETY: a run ends within A, or is zeros, of which there are more; there is room for
+            // one behind the last.
+            unsafe {
+                let start = t.starts.add(tap * t.rows + r).read();
+                let to = values.as_mut_ptr().add(tap * t.k);
+                let is_within = start.wrapping_add(RUN) <= t.end || start == ZEROS.as_ptr().cast();
+                match is_within {
+                    true => {
+                        let run = start.cast::<[T; RUN]>().read_unaligned();
+                        to.cast::<[T; RUN]>().write_unaligned(run);
+                    }
+                    false => std::ptr::copy_nonoverlapping(start, to, t.k),
+                }
+            }
+        }
+        values[depth..depth + SPLIT_STEP].fill(T::ZERO);
+        for (step, line) in values.chunks_exact(SPLIT_STEP).take(t.steps).enumerate() {
+            let to = t
+                .out
+                .wrapping_add(step * PARTS * 2 * TILE_BYTES + r * TILE_LINE);
+            // SAFETY: the caller's.
+            unsafe { T::write::<PARTS, { 2 * TILE_BYTES }, NATIVE>(line.as_ptr(), seen, to) };
+        }
+    }
 }
 
 /// The values of one row in one step; zeros past the last tap.

@@ -171,7 +171,7 @@ impl BatchReduceGemm {
                         lines.found(records, (strip, rows), steps)
                     }
                     _ if self.reads_in_place(rows) => Found::NOTHING,
-                    _ => self.split_strip(scratch, strip - first_row, rows, part),
+                    _ => self.split_strip(o, scratch, (strip - first_row, rows), part),
                 };
             }
             let b = o.b.0.offset(self.spec.batch.b.at(block.batch));
@@ -326,6 +326,8 @@ impl BatchReduceGemm {
         waiting: &mut Option<Waiting>,
     ) {
         let parts = self.spec.products.parts();
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (o, block, scratch, part, waiting);
         // SAFETY: the caller's.
         unsafe {
             #[cfg(target_arch = "x86_64")]
@@ -480,9 +482,9 @@ impl BatchReduceGemm {
     /// As [`BatchReduceGemm::run_split_part`].
     unsafe fn split_strip(
         &self,
+        o: &GemmOperands,
         scratch: &Scratch,
-        local: usize,
-        rows: usize,
+        (local, rows): (usize, usize),
         part: KBlock,
     ) -> Found {
         let parts = self.spec.products.parts();
@@ -497,14 +499,15 @@ impl BatchReduceGemm {
                 let starts = scratch.pointers.add((local + first) * self.taps);
                 let out = scratch.parts.add(strip + first * TILE_LINE);
                 let rows = (rows - first).min(TILE_ROWS);
+                let end = o.a.0.wrapping_add(o.a.1 * self.spec.a_stored.bytes());
                 found = found.join(match self.spec.a_stored {
                     Stored::F32 => {
                         let split = splitter(self.spec.isa, parts);
-                        split(&self.rows(starts.cast_const(), rows, part, out))
+                        split(&self.rows((starts.cast_const(), end.cast()), rows, part, out))
                     }
                     Stored::Bf16 => {
                         let copy = copier(self.spec.isa);
-                        copy(&self.rows(starts.cast_const().cast(), rows, part, out))
+                        copy(&self.rows((starts.cast_const().cast(), end.cast()), rows, part, out))
                     }
                 });
             }
@@ -513,7 +516,13 @@ impl BatchReduceGemm {
     }
 
     /// Rows of A that begin at `starts`, for one block of K.
-    fn rows<T>(&self, starts: *const *const T, rows: usize, part: KBlock, out: *mut u8) -> Rows<T> {
+    fn rows<T>(
+        &self,
+        (starts, end): (*const *const T, *const T),
+        rows: usize,
+        part: KBlock,
+        out: *mut u8,
+    ) -> Rows<T> {
         Rows {
             starts,
             rows,
@@ -522,6 +531,7 @@ impl BatchReduceGemm {
             k_stride: self.spec.a_k_stride,
             first_step: part.first_step,
             steps: part.steps,
+            end,
             out,
         }
     }
