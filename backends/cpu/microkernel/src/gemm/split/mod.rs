@@ -18,6 +18,7 @@ mod rows;
 mod run;
 #[cfg(target_arch = "x86_64")]
 mod stream;
+mod waiting;
 mod whole;
 mod window;
 

@@ -1,27 +1,23 @@
 //! The driver of products of bf16 parts: walks the blocks of one task.
 
-use std::{ops::Range, ptr};
+use std::ptr;
 
 use super::{
     Form, Found, is_safe,
     pack::{restore, trailer},
     rows::{Rows, STRIP, copier, splitter},
+    waiting::Waiting,
     window::{Records, TAPS_MAX, WINDOW_STRIPS_MAX},
 };
-#[cfg(target_arch = "x86_64")]
-use crate::amx::rider::{self, Residual, Rider};
 use crate::{
-    amx::{Operands, Run, TILE_LINE, TILE_ROWS, WindowOperands, emulate},
+    amx::{Run, TILE_LINE, TILE_ROWS, WindowOperands},
     gemm::{
-        kernel::{Tile, family},
-        narrow::Narrow,
         pack_a::ZEROS,
         plan::{BatchReduceGemm, cutter},
         rows::fill_starts,
-        run::{Block, GemmOperands, TileAt},
-        spec::{Bias, CStore, Init, Products, Stored},
+        run::{Block, GemmOperands},
+        spec::Stored,
     },
-    isa::Isa,
     layout::{SPLIT_COLS, SPLIT_STEP, SPLIT_WORDS},
 };
 
@@ -36,26 +32,14 @@ const SHARES: usize = 4;
 pub(super) struct Scratch {
     pub(super) pointers: *mut *const f32,
     records: *mut u8,
-    c_rows: *mut isize,
-    tile_rows: *mut isize,
+    pub(super) c_rows: *mut isize,
+    pub(super) tile_rows: *mut isize,
     parts: *mut u8,
     pub(super) whole: *mut f32,
     panel: *mut f32,
     pub(super) sums: *mut f32,
-    tile: *mut f32,
+    pub(super) tile: *mut f32,
 }
-
-/// Sums of a register tile or of some rows of it, `[row][32]`, that are to be stored.
-pub(super) struct Waiting {
-    /// Rows of the product.
-    pub(super) rows: Range<usize>,
-    pub(super) panel: usize,
-    pub(super) sums: *const f32,
-}
-
-/// Added in place of a bias: changes nothing, not even a zero's sign.
-#[cfg(target_arch = "x86_64")]
-static NO_BIAS: [f32; SPLIT_COLS] = [-0.0; SPLIT_COLS];
 
 /// One block of K: steps, and the taps and K in them.
 #[derive(Clone, Copy)]
@@ -64,8 +48,8 @@ pub(super) struct KBlock {
     pub(super) steps: usize,
     /// Taps times K in it, without the zeros that fill up the last step.
     pub(super) depth: usize,
-    is_first: bool,
-    is_last: bool,
+    pub(super) is_first: bool,
+    pub(super) is_last: bool,
     /// The split pixels of a window.
     records: Option<Records>,
 }
@@ -81,7 +65,7 @@ impl BatchReduceGemm {
     ) {
         let scratch = &self.cut(scratch);
         #[cfg(target_arch = "x86_64")]
-        let _tiles = (self.spec.isa == Isa::Amx).then(|| {
+        let _tiles = (self.spec.isa == crate::isa::Isa::Amx).then(|| {
             let rows = self.lines.map_or(TILE_ROWS, |lines| lines.rows);
             // SAFETY: the family is available.
             unsafe { crate::amx::Tiles::of_rows(rows) }
@@ -312,165 +296,6 @@ impl BatchReduceGemm {
         }
     }
 
-    /// Multiplies a register tile, of rows that are packed or not, and finishes one that waits.
-    ///
-    /// # Safety
-    /// As [`BatchReduceGemm::run_split_part`].
-    unsafe fn multiply_with(
-        &self,
-        o: &GemmOperands,
-        block: &Block,
-        scratch: &Scratch,
-        part: KBlock,
-        (t, is_packed): (&WindowOperands<'_>, bool),
-        waiting: &mut Option<Waiting>,
-    ) {
-        let parts = self.spec.products.parts();
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (o, block, scratch, part, waiting);
-        // SAFETY: the caller's.
-        unsafe {
-            #[cfg(target_arch = "x86_64")]
-            if let Some(tile) = waiting.take_if(|tile| {
-                let is_whole = t.rows_past && t.cols_past;
-                is_whole && tile.rows.len() >= rider::ROWS
-            }) {
-                let rider = self.rider(o, block, scratch, &tile);
-                let done = rider::multiply(is_packed, t, &rider);
-                if done < tile.rows.len() {
-                    let rest = Waiting {
-                        rows: tile.rows.start + done..tile.rows.end,
-                        panel: tile.panel,
-                        sums: tile.sums.add(done * SPLIT_COLS),
-                    };
-                    self.store_sums(o, block, scratch, part, rest);
-                }
-                return;
-            }
-            match is_packed {
-                false => multiply_window(self.spec.isa, parts, t),
-                true => multiply(self.spec.isa, parts, &packed(t)),
-            }
-        }
-    }
-
-    /// Whether sums may be finished while the next ones are made.
-    fn may_wait(&self, part: KBlock) -> bool {
-        let spec = &self.spec;
-        let is_once = part.is_first && part.is_last;
-        let is_plain = spec.products == Products::One && spec.bias != Bias::PerM;
-        let is_narrow = spec.c_store == CStore::Bf16;
-        spec.isa == Isa::Amx && is_once && is_plain && is_narrow
-    }
-
-    /// A register tile as one that rides along.
-    ///
-    /// # Safety
-    /// As [`BatchReduceGemm::run_split_part`].
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn rider(
-        &self,
-        o: &GemmOperands,
-        block: &Block,
-        scratch: &Scratch,
-        tile: &Waiting,
-    ) -> Rider {
-        let (at, _) = self.tile_at(block, scratch, tile);
-        let spec = &self.spec;
-        let first = spec.batch.c.at(at.batch) + at.col as isize;
-        // SAFETY: offsets stay inside of the checked extents.
-        let finish = unsafe { self.finish(o, &at) };
-        let bias = finish.map_or(ptr::null(), |finish| finish.bias_n);
-        let residual = finish.map_or(ptr::null(), |finish| finish.residual);
-        let (low, high) = spec.clip.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        Rider {
-            sums: tile.sums,
-            c: o.c.0.cast::<u16>().wrapping_offset(first),
-            residual: match (spec.residual, spec.residual_stored) {
-                (false, _) => Residual::None,
-                (true, Stored::F32) => Residual::F32(residual),
-                (true, Stored::Bf16) => Residual::Bf16(residual.cast()),
-            },
-            offsets: at.final_rows,
-            rows: at.rows,
-            bias: match bias.is_null() {
-                true => NO_BIAS.as_ptr(),
-                false => bias,
-            },
-            low,
-            high,
-        }
-    }
-
-    /// Where a register tile is, and its columns.
-    fn tile_at(&self, block: &Block, scratch: &Scratch, tile: &Waiting) -> (TileAt, usize) {
-        let local = tile.rows.start - block.tiles.start * self.strip();
-        let col = tile.panel * SPLIT_COLS;
-        let at = TileAt {
-            batch: block.batch,
-            row: tile.rows.start,
-            rows: tile.rows.len(),
-            col,
-            final_rows: scratch.c_rows.wrapping_add(local).cast_const(),
-        };
-        (at, (self.spec.n - col).min(SPLIT_COLS))
-    }
-
-    /// Stores sums, `[row][32]`: onto what is in C after the first block of K, finished after the
-    /// last.
-    ///
-    /// # Safety
-    /// As [`BatchReduceGemm::run_split_part`].
-    pub(super) unsafe fn store_sums(
-        &self,
-        o: &GemmOperands,
-        block: &Block,
-        scratch: &Scratch,
-        part: KBlock,
-        tile: Waiting,
-    ) {
-        let (at, cols) = self.tile_at(block, scratch, &tile);
-        let (rows, sums) = (at.rows, tile.sums);
-        let local = at.row - block.tiles.start * self.strip();
-        let deliver = family(self.spec.isa).deliver;
-        // SAFETY: offsets stay inside of the checked extents; scratch was sized for the block.
-        unsafe {
-            let (c, c_rows) = if self.tiles_in_scratch() {
-                let local_col = (tile.panel - block.panels.start) * SPLIT_COLS;
-                (scratch.tile.wrapping_add(local_col), scratch.tile_rows)
-            } else {
-                let batch = self.spec.batch.c.at(block.batch);
-                let c = o.c.0.cast::<f32>();
-                (
-                    c.wrapping_offset(batch).wrapping_add(at.col),
-                    scratch.c_rows,
-                )
-            };
-            let accumulates = self.spec.init == Init::Accumulate && !self.tiles_in_scratch();
-            let mut t = Tile {
-                c,
-                c_rows: c_rows.add(local).cast_const(),
-                cols,
-                add: !part.is_first || accumulates,
-                ..Tile::empty()
-            };
-            if !part.is_last {
-                deliver(&t, sums, rows);
-                return;
-            }
-            let finish = self.finish(o, &at);
-            if self.spec.c_store == CStore::Bf16 {
-                let before = if t.add { t.c } else { ptr::null_mut() };
-                let of_tile = Narrow::of((sums, SPLIT_COLS), &t, finish);
-                self.narrow(o, &at, Narrow { before, ..of_tile });
-                return;
-            }
-            t.finish = finish;
-            deliver(&t, sums, rows);
-            self.deliver(o, &at, &t);
-        }
-    }
-
     /// Taps times K.
     fn depth(&self) -> usize {
         self.taps * self.spec.k
@@ -550,51 +375,5 @@ impl BatchReduceGemm {
             tile_rows: take(sizes.rows).cast(),
             tile: take(sizes.tile).cast(),
         }
-    }
-}
-
-/// Packed rows of A in the form that has kernels of its own.
-fn packed(t: &WindowOperands<'_>) -> Operands {
-    let run = &t.runs[0];
-    Operands {
-        a: run.starts[0],
-        b: t.b,
-        steps: run.steps,
-        rows_past: t.rows_past,
-        cols_past: t.cols_past,
-        next: t.next,
-        out: t.out,
-    }
-}
-
-/// Multiplies a register tile of parts.
-///
-/// # Safety
-/// The operands are valid; tiles are configured where the family has them.
-unsafe fn multiply(isa: Isa, parts: usize, t: &Operands) {
-    // SAFETY: the caller's.
-    unsafe {
-        #[cfg(target_arch = "x86_64")]
-        if isa == Isa::Amx {
-            return crate::amx::kernel::multiply_bf16(parts, t);
-        }
-        let _ = isa;
-        emulate::multiply_bf16(parts, t);
-    }
-}
-
-/// Multiplies a register tile of a window.
-///
-/// # Safety
-/// As [`multiply`].
-unsafe fn multiply_window(isa: Isa, parts: usize, t: &WindowOperands<'_>) {
-    // SAFETY: the caller's.
-    unsafe {
-        #[cfg(target_arch = "x86_64")]
-        if isa == Isa::Amx {
-            return crate::amx::window::multiply(parts, t);
-        }
-        let _ = isa;
-        emulate::multiply_window(parts, t);
     }
 }

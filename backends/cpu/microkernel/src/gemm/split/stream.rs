@@ -14,7 +14,8 @@ use super::{
     pack::trailer,
     plan::PANELS_MAX,
     rows::STRIP,
-    run::{KBlock, Scratch, Waiting},
+    run::{KBlock, Scratch},
+    waiting::Waiting,
 };
 use crate::{
     gemm::{
