@@ -88,7 +88,9 @@ fn changes(
         };
         match (planned, &lowered.launches[kernel].work) {
             (Planned::Contract(contract, ..), _) => {
-                contract.products == Products::One && params.contains(&(contract.a as usize))
+                let is_rounded = contract.products == Products::One;
+                let is_residual = contract.result == Some(DType::BF16);
+                is_rounded && params.contains(&(contract.a as usize)) || is_residual
             }
             (Planned::Loops(_), work @ KernelWork::Compute(compute)) => {
                 compute.dtype == DType::BF16 && is_move(work)

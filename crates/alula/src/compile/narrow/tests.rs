@@ -87,13 +87,14 @@ fn residuals_and_poolings_read_what_convolutions_read() {
         %c = conv %m, %v {pads = [1, 1, 1, 1]}
         %d = relu %c
         %e = conv %d, %v {pads = [1, 1, 1, 1]}
-        %f = add %e, %m
+        %k = conv %m, %v {pads = [1, 1, 1, 1]}
+        %f = add %e, %k
         %g = relu %f
         %h = conv %g, %v
         return y: %h
     }";
     let found = narrow(text, Precision::Medium);
     let pooled = "bf16[1, 64, 15, 15]";
-    let wanted = ["bf16[1, 64, 30, 30]", pooled, pooled, pooled];
+    let wanted = ["bf16[1, 64, 30, 30]", pooled, pooled, pooled, pooled];
     assert_eq!(found, wanted);
 }
