@@ -314,3 +314,56 @@ fn limits_that_cut_alike_are_one_choice() {
     assert_eq!(limits(4, 4), 0);
     assert_eq!(limits(1000, 1000), 6);
 }
+
+/// What a product of `[256, 256]` with bias, residual and clip (operands 0 to 3, result 4) is with
+/// some of it stored as bf16.
+fn stored_as_bf16(after: After, products: Products, params: &[usize]) -> Option<String> {
+    let product = MatMul {
+        batch: vec![],
+        a_batch: true,
+        b_batch: true,
+        m: 256,
+        n: 256,
+        k: 256,
+        turn: [false; 2],
+    };
+    let contract = product.contract(after);
+    let (layouts, result) = row_major(&contract);
+    let wanted = Wanted {
+        isa: Isa::Amx,
+        products,
+        is_constant: true,
+        rows: 256,
+    };
+    let planned = plan_contract(&contract, &layouts, &result, wanted);
+    let (planned, _) = planned.expect("planned");
+    let narrow = planned.stored_as_bf16(params)?;
+    for (param, (new, old)) in narrow.params.iter().zip(&planned.params).enumerate() {
+        let half = Dim::new(if params.contains(&param) { 2 } else { 1 });
+        assert_eq!(new.bytes.clone() * half, old.bytes, "parameter {param}");
+    }
+    Some(narrow.describe())
+}
+
+#[test]
+fn products_of_bf16_take_it_as_left_side_residual_and_result() {
+    let of = |params: &[usize]| stored_as_bf16(After::BiasResidualClip, Products::One, params);
+    let says = |params: &[usize], word: &str| of(params).is_some_and(|text| text.contains(word));
+    assert!(says(&[0], "from bf16"));
+    assert!(says(&[4], "to bf16"));
+    assert!(says(&[0, 3, 4], "from and to bf16"));
+    assert!(of(&[3]).is_some());
+    // A right side and a bias are f32, and so is what parts of f32 are taken of, or f32 itself.
+    assert_eq!(of(&[1]), None);
+    assert_eq!(of(&[2]), None);
+    for products in [Products::Six, Products::Whole] {
+        assert_eq!(stored_as_bf16(After::Bias, products, &[0]), None);
+        assert!(
+            stored_as_bf16(After::Bias, products, &[3]).is_some(),
+            "the result"
+        );
+    }
+    // A kernel that finishes tiles stores f32.
+    assert_eq!(stored_as_bf16(After::Scaled, Products::One, &[3]), None);
+    assert!(stored_as_bf16(After::Scaled, Products::One, &[0]).is_some());
+}
