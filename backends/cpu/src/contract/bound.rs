@@ -1,8 +1,8 @@
 //! A contraction with sizes: scratch, and runs.
 
 use alula_microkernel::{
-    BatchReduceGemm, CStore, Depthwise, DepthwiseOperands, GemmOperands, GemmSpec, Hook,
-    KernelError, Pool, Stored,
+    BatchReduceGemm, Depthwise, DepthwiseOperands, GemmOperands, GemmSpec, Hook, KernelError, Pool,
+    Stored,
 };
 use alula_tensor::DimError;
 use thiserror::Error;
@@ -101,10 +101,7 @@ pub(super) fn behind(
 
 /// Bytes of an element of the left side, of the result and of a residual.
 pub(super) fn element_bytes(spec: &GemmSpec) -> [usize; 3] {
-    let of_c = match spec.c_store {
-        CStore::Bf16 => Stored::Bf16,
-        CStore::Rows | CStore::Strided(_) | CStore::ByHook => Stored::F32,
-    };
+    let of_c = spec.c_store.stored();
     [spec.a_stored, of_c, spec.residual_stored].map(Stored::bytes)
 }
 

@@ -48,6 +48,9 @@ const PACK: [f64; 2] = [0.3, 1.0];
 /// Cycles of splitting an element of the left side; and more where it is not found next to the
 /// last one, for each run of neighbours, and for each of few neighbours in a row that is short.
 const SPLIT: [f64; 4] = [0.5, 2.0, 8.0, 2.0];
+/// Neighbours in a run, and elements in a row of such runs, that are few: `gemm::split::rows` puts
+/// together as a whole what has no more.
+const FEW: [f64; 2] = [16.0, 1024.0];
 /// Cycles of an element of the result that goes through memory first.
 const DELIVER: f64 = 0.35;
 /// How much faster products of parts must seem.
@@ -123,7 +126,7 @@ fn split_cost(s: &Sizes, wanted: Wanted) -> f64 {
     let left = match (s.is_adjacent, s.run % 32.0 == 0.0) {
         (false, _) => SPLIT[0] + SPLIT[1],
         (true, true) => SPLIT[0],
-        (true, false) if s.run <= 16.0 && s.k <= 1024.0 => SPLIT[0] + SPLIT[3] / s.run,
+        (true, false) if s.run <= FEW[0] && s.k <= FEW[1] => SPLIT[0] + SPLIT[3] / s.run,
         (true, false) => SPLIT[0] + SPLIT[2] * (1.0 / s.run + 1.0 / 32.0),
     };
     let blocks = (s.k / 1024.0).ceil();

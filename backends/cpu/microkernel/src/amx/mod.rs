@@ -70,6 +70,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    pub(crate) const NONE: Self = Self {
+        starts: [std::ptr::null(); 2],
+        steps: 0,
+    };
+
     /// The only one of packed rows.
     pub(crate) fn packed(a: *const u8, steps: usize) -> Self {
         Self {
@@ -77,11 +82,6 @@ impl Run {
             steps,
         }
     }
-
-    pub(crate) const NONE: Self = Self {
-        starts: [std::ptr::null(); 2],
-        steps: 0,
-    };
 }
 
 /// What a register tile of a window multiplies. A step of a row of A is `[part][64 bytes]`, and the

@@ -356,12 +356,7 @@ unsafe fn write_cols<S: Simd, const MR: usize, const NV: usize, const FULL: bool
 
 /// Some of a row of the residual.
 #[inline(always)]
-pub(super) unsafe fn load_residual<S: Simd>(
-    finish: &Finish,
-    row: usize,
-    first: usize,
-    lanes: usize,
-) -> S::V {
+unsafe fn load_residual<S: Simd>(finish: &Finish, row: usize, first: usize, lanes: usize) -> S::V {
     // SAFETY: the caller vouches for the valid columns of the residual.
     unsafe {
         let stride = finish.residual_n;

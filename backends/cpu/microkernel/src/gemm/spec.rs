@@ -123,6 +123,16 @@ pub enum CStore {
     ByHook,
 }
 
+impl CStore {
+    /// How elements are stored; a hook that stores them sees f32 before.
+    pub const fn stored(self) -> Stored {
+        match self {
+            Self::Bf16 => Stored::Bf16,
+            Self::Rows | Self::Strided(_) | Self::ByHook => Stored::F32,
+        }
+    }
+}
+
 /// How two f32 are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Products {
@@ -161,7 +171,7 @@ impl Products {
     }
 }
 
-/// How elements of A or of a residual are stored.
+/// How elements of A, of C or of a residual are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stored {
     /// As f32.

@@ -48,14 +48,10 @@ impl Case {
             Stored::F32 => values(seed, len),
             Stored::Bf16 => wide(&narrow(&values(seed, len))),
         };
-        let of_c = match spec.c_store {
-            CStore::Bf16 => Stored::Bf16,
-            CStore::Rows | CStore::Strided(_) | CStore::ByHook => Stored::F32,
-        };
         Self {
             a: stored(1, a_len, spec.a_stored),
             b: values(2, b_len),
-            c: stored(3, c_len, of_c),
+            c: stored(3, c_len, spec.c_store.stored()),
             bias: values(4, bias_len),
             residual: stored(5, c_len, spec.residual_stored),
             in_place: false,
@@ -213,9 +209,9 @@ impl Case {
             // SAFETY: the vectors outlive the call, and C overlaps nothing.
             unsafe { gemm.run(&operands, task..task + 1, &mut scratch) }.unwrap();
         }
-        match self.spec.c_store {
-            CStore::Bf16 => wide(&narrow_c),
-            CStore::Rows | CStore::Strided(_) | CStore::ByHook => c,
+        match self.spec.c_store.stored() {
+            Stored::Bf16 => wide(&narrow_c),
+            Stored::F32 => c,
         }
     }
 
@@ -233,9 +229,9 @@ impl Case {
         let actual = self.actual(threads, None);
         for (i, (&x, y)) in actual.iter().zip(self.expected()).enumerate() {
             let apart = (f64::from(x) - y).abs();
-            let stored = match self.spec.c_store {
-                CStore::Bf16 => y.abs() / 256.0,
-                CStore::Rows | CStore::Strided(_) | CStore::ByHook => 0.0,
+            let stored = match self.spec.c_store.stored() {
+                Stored::Bf16 => y.abs() / 256.0,
+                Stored::F32 => 0.0,
             };
             assert!(
                 apart <= rounding + 2.0 * unit * y.abs() + stored,

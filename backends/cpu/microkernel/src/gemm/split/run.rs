@@ -169,6 +169,8 @@ impl BatchReduceGemm {
             };
             // The panel that is in scratch as f32.
             let mut restored = None;
+            // Where tiles of A are loaded from.
+            let mut runs = [Run::NONE; TAPS_MAX];
             // The register tile that is still to be finished.
             let mut waiting: Option<Waiting> = None;
             for pair in 0..strips * panels {
@@ -211,60 +213,43 @@ impl BatchReduceGemm {
                 };
                 if part.steps == 0 {
                     ptr::write_bytes(scratch.sums, 0, STRIP * SPLIT_COLS);
-                } else if let (true, Some(lines), Some(records)) =
-                    (is_split, &self.lines, &part.records)
-                {
+                } else if is_split {
                     let steps = (part.first_step, part.steps);
-                    let mut runs = [Run::NONE; TAPS_MAX];
-                    let count = lines.runs(records, row, steps, &mut runs);
+                    let (count, tile_rows, line) = match (&self.lines, &part.records) {
+                        (Some(lines), Some(records)) => {
+                            let count = lines.runs(records, row, steps, &mut runs);
+                            (count, lines.rows, lines.line())
+                        }
+                        _ if self.reads_in_place(rows) => {
+                            let line = self.in_place.unwrap_or_default() * 2;
+                            let start = scratch.pointers.add(local).read().cast::<u8>();
+                            let start = start.wrapping_add(part.first_step * TILE_LINE);
+                            runs[0] = Run {
+                                starts: [start, start.wrapping_add(TILE_ROWS * line)],
+                                steps: part.steps,
+                            };
+                            (1, TILE_ROWS, line)
+                        }
+                        _ => {
+                            let a = local * part.steps * parts * SPLIT_STEP * 2;
+                            runs[0] = Run::packed(scratch.parts.add(a), part.steps);
+                            (1, TILE_ROWS, TILE_LINE)
+                        }
+                    };
+                    let is_packed = self.lines.is_none() && !self.reads_in_place(rows);
                     let next = data.wrapping_add(panel_len).cast::<u8>();
                     let quarter = part.steps * parts * SPLIT_WORDS;
                     let t = WindowOperands {
                         runs: &runs[..count],
-                        rows: lines.rows,
-                        line: lines.line(),
-                        b: data.cast(),
-                        rows_past: rows > lines.rows,
-                        cols_past: cols > SPLIT_COLS / 2,
-                        next: next.wrapping_add(strip % SHARES * quarter),
-                        out: scratch.sums.cast(),
-                    };
-                    self.multiply_with(o, block, scratch, part, (&t, false), &mut waiting);
-                } else if self.reads_in_place(rows) {
-                    let start = scratch.pointers.add(local).read().cast::<u8>();
-                    let start = start.wrapping_add(part.first_step * TILE_LINE);
-                    let line = self.in_place.unwrap_or_default() * 2;
-                    let next = data.wrapping_add(panel_len).cast::<u8>();
-                    let quarter = part.steps * parts * SPLIT_WORDS;
-                    let t = WindowOperands {
-                        runs: &[Run {
-                            starts: [start, start.wrapping_add(TILE_ROWS * line)],
-                            steps: part.steps,
-                        }],
-                        rows: TILE_ROWS,
+                        rows: tile_rows,
                         line,
                         b: data.cast(),
-                        rows_past: rows > TILE_ROWS,
+                        rows_past: rows > tile_rows,
                         cols_past: cols > SPLIT_COLS / 2,
                         next: next.wrapping_add(strip % SHARES * quarter),
                         out: scratch.sums.cast(),
                     };
-                    self.multiply_with(o, block, scratch, part, (&t, false), &mut waiting);
-                } else if is_split {
-                    let next = data.wrapping_add(panel_len).cast::<u8>();
-                    let quarter = part.steps * parts * SPLIT_WORDS;
-                    let a = local * part.steps * parts * SPLIT_STEP * 2;
-                    let t = WindowOperands {
-                        runs: &[Run::packed(scratch.parts.add(a), part.steps)],
-                        rows: TILE_ROWS,
-                        line: TILE_LINE,
-                        b: data.cast(),
-                        rows_past: rows > TILE_ROWS,
-                        cols_past: cols > SPLIT_COLS / 2,
-                        next: next.wrapping_add(strip % SHARES * quarter),
-                        out: scratch.sums.cast(),
-                    };
-                    self.multiply_with(o, block, scratch, part, (&t, true), &mut waiting);
+                    self.multiply_with(o, block, scratch, part, (&t, is_packed), &mut waiting);
                 } else {
                     let whole = match form {
                         Form::Whole => from.add(part.first_step * SPLIT_STEP * SPLIT_COLS),
