@@ -220,6 +220,9 @@ pub(crate) struct Bench {
     /// How long to measure, in seconds
     #[arg(long, default_value_t = 3.0, value_name = "S")]
     pub(crate) duration: f64,
+    /// Print the slowest steps of each row, with the least time of each step of many runs
+    #[arg(long)]
+    pub(crate) profile: bool,
     /// How exact contractions of f32 are [default: highest]
     #[arg(long, value_delimiter = ',')]
     pub(crate) precision: Vec<Precision>,

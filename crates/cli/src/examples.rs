@@ -43,6 +43,7 @@ Examples:
   alula bench model.onnx --fusion all            which strategy is the fastest, and what differs
   alula bench model.onnx --target cpu,wgpu --json
   alula bench model.alula --dim batch=8          an artifact, at an extent that it left open
+  alula bench model.onnx --profile               what takes the time once memory is warm
 
 Times are of one run with inputs and outputs in memory; compile, load and first run are apart.";
 

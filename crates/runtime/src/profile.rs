@@ -120,6 +120,24 @@ impl Recorder {
 }
 
 impl Profile {
+    /// Keeps the least time of each step of this run and of another one of the same steps. A run
+    /// of other steps, as where a loop ends sooner, is left out.
+    pub fn keep_least(&mut self, other: &Profile) {
+        let place = |step: &StepTime| (step.plan, step.step);
+        if !self
+            .steps
+            .iter()
+            .map(place)
+            .eq(other.steps.iter().map(place))
+        {
+            return;
+        }
+        for (step, other) in self.steps.iter_mut().zip(&other.steps) {
+            step.time = step.time.min(other.time);
+        }
+        self.total = self.total.min(other.total);
+    }
+
     /// A table of the slowest steps: time, share, bytes per second, kernel, nodes. Steps that ran
     /// several times, as in loops, are one row; branches and loops have none of their own.
     pub fn table(&self, rows_max: usize) -> String {
@@ -215,6 +233,34 @@ fn json_string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_least_times_of_the_same_steps_are_kept() {
+        let step = |step: usize, ms: u64| StepTime {
+            plan: 0,
+            step,
+            kind: StepKind::Launch,
+            kernel: "k".to_owned(),
+            nodes: "n".to_owned(),
+            start: Duration::ZERO,
+            time: Duration::from_millis(ms),
+            bytes: 0,
+        };
+        let run = |steps: Vec<StepTime>, ms: u64| Profile {
+            steps,
+            total: Duration::from_millis(ms),
+        };
+        let mut least = run(vec![step(0, 5), step(1, 3)], 9);
+        least.keep_least(&run(vec![step(0, 2), step(1, 4)], 7));
+        // Another number of steps.
+        least.keep_least(&run(vec![step(0, 1)], 1));
+        let times: Vec<u128> = least
+            .steps
+            .iter()
+            .map(|step| step.time.as_millis())
+            .collect();
+        assert_eq!((times, least.total.as_millis()), (vec![2, 3], 7));
+    }
 
     #[test]
     fn traces_escape_names() {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use alula::{Fusion, FusionPlan, Precision, Target, Value};
+use alula::{Fusion, FusionPlan, Precision, Profile, RunOptions, Session, Target, Value};
 use serde_json::{Value as Json, json};
 
 use super::{check_extents, compiled, stored, threads};
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Bench, global: &Global) -> Result<(), Failure> {
         if let Case::Compiled(precision, fusion) = case {
             bar.set_message(format!("{target} {precision} {fusion}"));
         }
-        let (mut line, plan) = measure(args, target, case)?;
+        let (mut line, plan, profile) = measure(args, target, case)?;
         bar.inc(1);
         let text = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
         let (precision, fusion) = (text("precision"), text("fusion"));
@@ -53,6 +53,7 @@ pub(crate) fn run(args: &Bench, global: &Global) -> Result<(), Failure> {
             label: format!("{target} {precision} {fusion}"),
             p50_ms: line["p50_ms"].as_f64().unwrap_or(0.0),
             plan,
+            profile,
         };
         // Against the first strategy on this target.
         if let Some(first) = rows.iter().find(|row| row.target == target) {
@@ -95,6 +96,11 @@ pub(crate) fn run(args: &Bench, global: &Global) -> Result<(), Failure> {
             plot(&rows);
         }
     }
+    for row in &rows {
+        if let Some(profile) = &row.profile {
+            eprint!("\n{}\n{}", row.label, profile.table(STEPS_SHOWN));
+        }
+    }
     Ok(())
 }
 
@@ -104,8 +110,11 @@ struct Row {
     label: String,
     p50_ms: f64,
     plan: FusionPlan,
+    profile: Option<Profile>,
 }
 
+/// Steps of a profile that are listed.
+const STEPS_SHOWN: usize = 40;
 /// Columns of the longest bar.
 const BAR: f64 = 50.0;
 /// Groups that are listed for each strategy.
@@ -193,7 +202,9 @@ fn cases(args: &Bench) -> Result<Vec<Case>, Failure> {
     Ok(cases)
 }
 
-fn measure(args: &Bench, target: Target, case: Case) -> Result<(Json, FusionPlan), Failure> {
+type Measured = (Json, FusionPlan, Option<Profile>);
+
+fn measure(args: &Bench, target: Target, case: Case) -> Result<Measured, Failure> {
     let is_artifact = matches!(case, Case::Stored);
     let start = Instant::now();
     let model = match case {
@@ -223,11 +234,12 @@ fn measure(args: &Bench, target: Target, case: Case) -> Result<(Json, FusionPlan
         .map(|(name, value)| (name.as_str(), value.clone()))
         .collect();
     let start = Instant::now();
-    let outcome = session.run_with(&named, &alula::RunOptions::default())?;
+    let outcome = session.run_with(&named, &RunOptions::default())?;
     let first = start.elapsed();
     let first_abs_s = monotonic_seconds();
-    let duration = Duration::try_from_secs_f64(args.duration.clamp(0.0, 3600.0));
-    let end = Instant::now() + duration.unwrap_or_default();
+    let duration =
+        Duration::try_from_secs_f64(args.duration.clamp(0.0, 3600.0)).unwrap_or_default();
+    let end = Instant::now() + duration;
     let (mut times, mut processor_times) = (Vec::new(), Vec::new());
     while times.len() < 3 || Instant::now() < end {
         let (start, processor_start) = (Instant::now(), processor_seconds());
@@ -238,6 +250,13 @@ fn measure(args: &Bench, target: Target, case: Case) -> Result<(Json, FusionPlan
         if target == Target::Reference && Instant::now() >= end {
             break;
         }
+    }
+    let profile = match args.profile {
+        true => profile(&session, &named, duration)?,
+        false => None,
+    };
+    if args.profile && profile.is_none() {
+        tracing::warn!("target {target} has no steps to measure");
     }
     times.sort_by(f64::total_cmp);
     processor_times.sort_by(f64::total_cmp);
@@ -282,5 +301,26 @@ fn measure(args: &Bench, target: Target, case: Case) -> Result<(Json, FusionPlan
         "artifact_mb": artifact_mb,
         "kernels": model.program(target).map(|program| program.kernels.len()),
     });
-    Ok((line, plan))
+    Ok((line, plan, profile))
+}
+
+/// The least time of each step of the runs of some time, if the target has steps.
+fn profile(
+    session: &Session,
+    named: &[(&str, Value)],
+    duration: Duration,
+) -> Result<Option<Profile>, Failure> {
+    let options = RunOptions {
+        profile: true,
+        ..RunOptions::default()
+    };
+    let Some(mut least) = session.run_with(named, &options)?.profile else {
+        return Ok(None);
+    };
+    let end = Instant::now() + duration;
+    while Instant::now() < end {
+        let other = session.run_with(named, &options)?.profile;
+        least.keep_least(&other.unwrap_or_default());
+    }
+    Ok(Some(least))
 }
