@@ -1,7 +1,7 @@
 //! Replaces annotations on types, and composite operators by what they are made of.
 
 use alula_ir::{Graph, GraphError, Lowering, NodeId, ValueId};
-use alula_ops::recurrent::{as_loop, loop_bytes};
+use alula_ops::recurrent::{as_loop, by_column, is_by_row, loop_bytes};
 use alula_ops::shape::CONCAT;
 use alula_tensor::DType;
 
@@ -16,10 +16,9 @@ const ROUNDS_MAX: usize = 32;
 /// time and memory in the square of their number to print; longer ones are joined in turns.
 const PARTS_MAX: usize = 64;
 
-/// Replaces annotations by the operators that they stand for, recurrences that read as much of
-/// their weights as `options` say by loops, then every operator whose lowering is `Compose` by what
-/// it is made of, until none is left. Sub-graphs are left alone: they are expanded when they are
-/// lowered. Returns what became of each annotation.
+/// Replaces annotations by the operators that they stand for, recurrences as `options` say, then
+/// every operator whose lowering is `Compose` by what it is made of, until none is left. Sub-graphs
+/// are left alone: they are expanded when they are lowered. Returns what became of each annotation.
 ///
 /// # Errors
 /// [`LowerFailure::Nodes`] when compositions do not type: all of them that were met;
@@ -77,7 +76,8 @@ fn replace(
     Ok(())
 }
 
-/// Writes recurrences of `f32` as loops where a step reads so many bytes of weights at least.
+/// Writes recurrences of `f32` as loops where a step reads so many bytes of weights at least, and
+/// others with weights that lie column by column.
 fn loop_scans(graph: &mut Graph, least: usize) -> Result<(), LowerFailure> {
     let is_single = |id: NodeId, graph: &Graph| {
         let ty = graph.ty(graph.node(id).results[0]).as_tensor();
@@ -86,8 +86,13 @@ fn loop_scans(graph: &mut Graph, least: usize) -> Result<(), LowerFailure> {
     let mut failures = Vec::new();
     for id in graph.nodes() {
         let is_large = loop_bytes(graph, id).is_some_and(|bytes| bytes >= least);
-        if is_large && is_single(id, graph) {
-            failures.extend(replace(graph, id, as_loop).err());
+        let compose = match is_large {
+            true => as_loop,
+            false if is_by_row(graph, id) => by_column,
+            false => continue,
+        };
+        if is_single(id, graph) {
+            failures.extend(replace(graph, id, compose).err());
         }
     }
     if !failures.is_empty() {

@@ -135,7 +135,7 @@ pub struct LowerOptions {
     /// What takes quantized operands as they are stored.
     pub native: Native,
     /// Bytes of constant weights that a step of a recurrence reads from which on it is a loop of
-    /// products, if the target is faster at those.
+    /// products, if the target is faster at those. The weights of smaller ones are transposed then.
     pub loop_bytes_min: Option<usize>,
     /// What offsets and lengths in bytes of values within others are multiples of, if the target
     /// asks for more than their elements do.

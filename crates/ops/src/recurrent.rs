@@ -8,9 +8,11 @@
 //! With two directions the second runs backwards; with one, `reverse` says so. `lengths` (`[B]`)
 //! gives each sequence's number of steps: states after it are 0, and backward runs start at it.
 //!
-//! A scan is one kernel; most can be written as a `loop`, too, if a target asks ([`as_loop`]).
+//! A scan is one kernel; most can be written as a `loop`, too, if a target asks ([`as_loop`]), or
+//! with weights that lie column by column ([`by_column`]).
 
 mod activation;
+mod columns;
 mod gru;
 mod looped;
 mod lstm;
@@ -21,6 +23,7 @@ mod scan;
 
 use alula_ir::OpDef;
 
+pub use columns::{by_column, is_by_row};
 pub use gru::GRU_SCAN;
 pub use looped::{as_loop, loop_bytes};
 pub use lstm::LSTM_SCAN;

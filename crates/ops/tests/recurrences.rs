@@ -1,7 +1,7 @@
-//! Scans written as loops say what the scans say.
+//! Scans written as loops, and with transposed weights, say what the scans say.
 
-use alula_ir::{Graph, HostValue, OpDef, ValueId};
-use alula_ops::recurrent::{ROWS, as_loop, loop_bytes};
+use alula_ir::{Graph, GraphError, HostValue, NodeId, ValueId};
+use alula_ops::recurrent::{ROWS, as_loop, by_column, is_by_row, loop_bytes};
 use alula_ops::{evaluate, registry};
 use alula_tensor::{Scalar, Tensor};
 use alula_testkit::SplitMix64;
@@ -39,17 +39,23 @@ fn with_constant_weights(text: &str) -> (Graph, Vec<HostValue>) {
     (graph, values.into_iter().map(HostValue::from).collect())
 }
 
-/// The same with every scan as loops; how many there were.
-fn looped(mut graph: Graph) -> (Graph, usize) {
+type Rewrite = fn(&mut Graph, NodeId) -> Result<Vec<ValueId>, GraphError>;
+
+/// The same with every scan that `takes` allows written anew; how many there were.
+fn rewritten(
+    mut graph: Graph,
+    takes: fn(&Graph, NodeId) -> bool,
+    rewrite: Rewrite,
+) -> (Graph, usize) {
     let mut count = 0;
     for id in graph.nodes() {
-        if loop_bytes(&graph, id).is_none() {
+        if !takes(&graph, id) {
             continue;
         }
         let old = graph.node(id).results.clone();
         for (old, new) in old
             .into_iter()
-            .zip(as_loop(&mut graph, id).expect("it types"))
+            .zip(rewrite(&mut graph, id).expect("it types"))
         {
             graph.replace(old, new).expect("results keep their types");
         }
@@ -62,12 +68,12 @@ fn looped(mut graph: Graph) -> (Graph, usize) {
     (graph, count)
 }
 
-fn compare(op: &OpDef, text: &str) {
+fn compare(text: &str, takes: fn(&Graph, NodeId) -> bool, rewrite: Rewrite) {
     let (graph, inputs) = with_constant_weights(text);
-    let (changed, count) = looped(graph.clone());
-    assert_eq!(count, 1, "{}: {text}", op.name);
+    let (changed, count) = rewritten(graph.clone(), takes, rewrite);
+    assert_eq!(count, 1, "{text}");
     let want = evaluate(&graph, inputs.clone()).expect("the scan runs");
-    let got = evaluate(&changed, inputs).expect("the loops run");
+    let got = evaluate(&changed, inputs).expect("what it was rewritten to runs");
     for (want, got) in want.iter().zip(&got) {
         let (want, got) = (want.as_tensor().unwrap(), got.as_tensor().unwrap());
         assert_eq!(got.shape(), want.shape(), "{text}");
@@ -81,14 +87,57 @@ fn compare(op: &OpDef, text: &str) {
 fn examples_agree_with_their_loops() {
     let mut count = 0;
     for op in ROWS {
-        for example in op.examples.iter().filter(|text| !text.contains("%s: f32[")) {
+        let refused = |text: &str| text.contains("%s: f32[") || text.contains("transposed");
+        for example in op.examples.iter().filter(|text| !refused(text)) {
             // Loops take no lengths.
-            compare(op, &example.replace(", _, %l", ""));
+            let example = example.replace(", _, %l", "");
+            compare(
+                &example,
+                |graph, id| loop_bytes(graph, id).is_some(),
+                as_loop,
+            );
             count += 1;
         }
     }
     // Those with quantized weights are another two; one has first states named `s`.
     assert_eq!(count, 9);
+}
+
+#[test]
+fn scans_agree_with_those_of_transposed_weights() {
+    for (op, gates, kinds) in [("lstm_scan", 4, 3), ("gru_scan", 3, 2), ("rnn_scan", 1, 1)] {
+        // Two directions of 19 hidden elements each.
+        let rows = gates * 19;
+        let list = |each: &str| vec![each; 2 * kinds].join(", ");
+        let attrs = format!(
+            "{{activations = [{}], alphas = [{zeros}], betas = [{zeros}]}}",
+            list("\"tanh\""),
+            zeros = list("0.0")
+        );
+        let inputs = format!("%g: f32[4, 2, 2, {rows}], %r: f32[2, {rows}, 19]");
+        let scan = |results: &str| format!("{results} = {op} %g, %r {attrs}");
+        let body = match op {
+            "lstm_scan" => scan("%y, %h, %c") + " return y: %y, h: %h, c: %c",
+            _ => scan("%y, %h") + " return y: %y, h: %h",
+        };
+        compare(
+            &format!("graph @e({inputs}) {{ {body} }}"),
+            is_by_row,
+            by_column,
+        );
+    }
+}
+
+#[test]
+fn few_rows_and_others_are_not_transposed() {
+    for op in ROWS {
+        // Weights of extents that only a run knows are no constant.
+        for example in op.examples.iter().filter(|text| !text.contains("H, H]")) {
+            let (graph, _) = with_constant_weights(example);
+            let takes = graph.nodes().into_iter().any(|id| is_by_row(&graph, id));
+            assert!(!takes, "{example}");
+        }
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use alula_tensor::{Scalar, ScalarOp, Tensor};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP, Formulas};
 use super::looped::{Looped, Step};
-use super::place::{self, Place};
-use super::scan::{self, FIRST_STATE, REVERSE, WEIGHTS};
+use super::place::{self, Place, Start};
+use super::scan::{self, Extents, FIRST_STATE, REVERSE, TRANSPOSED};
 use crate::loops::Loops;
 
 const RECURRENT_BIAS: usize = 4;
@@ -28,7 +28,8 @@ pub(super) static LOOPED: Looped = Looped {
 /// `z = f(g_z + r_z h)`, `r = f(g_r + r_r h)`, `n = g(g_n + r_n (r h))`, `h = (1 - z) n + z h`.
 ///
 /// With `linear_before_reset`, `n = g(g_n + r (r_n h + b))`, where `b` is `recurrent_bias`,
-/// `[D, H]` (0 if absent). `r` is `[D, 3H, H]`. Activations are `f`, `g` for each direction.
+/// `[D, H]` (0 if absent). `r` is `[D, 3H, H]`, or `[D, H, 3H]` if it is `transposed`. Activations
+/// are `f`, `g` for each direction.
 /// Results: all `h`, the last `h`.
 pub static GRU_SCAN: OpDef = OpDef {
     name: "gru_scan",
@@ -40,6 +41,7 @@ pub static GRU_SCAN: OpDef = OpDef {
         BETAS,
         CLIP,
         REVERSE,
+        TRANSPOSED,
         AttrSpec::bool(
             "linear_before_reset",
             false,
@@ -50,7 +52,7 @@ pub static GRU_SCAN: OpDef = OpDef {
     infer: |ctx| {
         let bias = (
             RECURRENT_BIAS,
-            bias_shape as fn(&scan::Extents) -> alula_tensor::Shape,
+            bias_shape as fn(&Extents) -> alula_tensor::Shape,
         );
         scan::infer(ctx, 3, 2, 1, &[bias], None)
     },
@@ -72,10 +74,19 @@ pub static GRU_SCAN: OpDef = OpDef {
              activations = [\"sigmoid\", \"leaky_relu\", \"sigmoid\", \"thresholded_relu\"],
              alphas = [0.0, 0.1, 0.0, 0.2], betas = [0.0, 0.0, 0.0, 0.0], clip = 1.0}
            return y: %y, h: %h }",
+        "graph @e(%g: f32[3, 2, 1, 33], %r: f32[1, 11, 33], %b: f32[1, 11]) {
+           %l = const i32[2] [3, 2]
+           %y, %h = gru_scan %g, %r, _, %l, %b {transposed = true, reverse = true,
+             activations = [\"sigmoid\", \"tanh\"], alphas = [0.0, 0.0], betas = [0.0, 0.0]}
+           return y: %y, h: %h }",
+        "graph @e(%g: f64[3, 2, 1, 48], %r: f64[1, 16, 48]) {
+           %y, %h = gru_scan %g, %r {transposed = true, linear_before_reset = true,
+             activations = [\"sigmoid\", \"tanh\"], alphas = [0.0, 0.0], betas = [0.0, 0.0]}
+           return y: %y, h: %h }",
     ],
 };
 
-fn bias_shape(extents: &scan::Extents) -> alula_tensor::Shape {
+fn bias_shape(extents: &Extents) -> alula_tensor::Shape {
     vec![extents.directions.clone(), extents.hidden.clone()]
 }
 
@@ -117,54 +128,58 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
     let activations = activations.map_err(|error| LowerError::Unsupported(error.to_string()))?;
     let bias = ctx.has(RECURRENT_BIAS).then(|| ctx.present(RECURRENT_BIAS));
     let cell = Cell { activations, bias };
-    let dtype = ctx.tensor(0).dtype.compute();
     if ctx.attrs.bool("linear_before_reset") {
         return place::lower(
             ctx,
             &[FIRST_STATE],
             None,
-            |l| place::keep_sums(l, dtype),
+            |l| place::keep_sums(l, ctx),
             |l, place| {
                 let before = |l: &mut Loops, k| place.before(l, 0, k);
-                place.each(l, 0, &[0, 1, 2], before, |l, j, sums| {
-                    let update = cell.gate(l, place, 0, j, sums[0]);
-                    let reset = cell.gate(l, place, 1, j, sums[1]);
+                let gates = [(0, Start::Input), (1, Start::Input), (2, Start::Zero)];
+                place.each(l, 0, &gates, before, |l, j, sums| {
+                    let update = cell.gate(l, place, sums[0]);
+                    let reset = cell.gate(l, place, sums[1]);
                     let recurrent = cell.with_bias(l, place, j, sums[2]);
                     let recurrent = l.mul(reset, recurrent);
-                    let value = cell.next(l, place, j, recurrent, update);
+                    let input = place.gate(l, 2, j);
+                    let input = l.add(input, recurrent);
+                    let value = cell.next(l, place, j, input, update);
                     place.note(l, j, value);
                 });
                 place.adopt(l);
             },
         );
     }
-    let hidden = &ctx.tensor(WEIGHTS).shape[2];
+    let hidden = Extents::of(ctx).hidden;
     let Some(size) = hidden.as_const().and_then(|size| u32::try_from(size).ok()) else {
         return Err(LowerError::Unsupported(format!(
             "gru_scan with a hidden size of {hidden} that is not known when compiling"
         )));
     };
     // The product takes the reset state of every element, so all gates are computed before.
+    let dtype = ctx.tensor(0).dtype.compute();
     let prepare = |l: &mut Loops| {
         l.local("update", dtype, size);
         l.local("shrunk", dtype, size);
-        place::keep_sums(l, dtype);
+        place::keep_sums(l, ctx);
     };
     place::lower(ctx, &[FIRST_STATE], None, prepare, |l, place| {
         let before = |l: &mut Loops, k| place.before(l, 0, k);
-        place.each(l, 2, &[0, 1], before, |l, j, sums| {
-            let update = cell.gate(l, place, 0, j, sums[0]);
+        let gates = [0, 1].map(|gate| (gate, Start::Input));
+        place.each(l, 2, &gates, before, |l, j, sums| {
+            let update = cell.gate(l, place, sums[0]);
             l.store_local(0, j, update);
-            let reset = cell.gate(l, place, 1, j, sums[1]);
+            let reset = cell.gate(l, place, sums[1]);
             let before = place.before(l, 0, j);
             let shrunk = l.mul(reset, before);
             l.store_local(1, j, shrunk);
         });
         let shrunk = |l: &mut Loops, k| l.load_local(1, k);
-        place.each(l, 2, &[2], shrunk, |l, j, sums| {
-            let recurrent = cell.with_bias(l, place, j, sums[0]);
+        place.each(l, 2, &[(2, Start::Input)], shrunk, |l, j, sums| {
+            let input = cell.with_bias(l, place, j, sums[0]);
             let update = l.load_local(0, j);
-            let value = cell.next(l, place, j, recurrent, update);
+            let value = cell.next(l, place, j, input, update);
             place.note(l, j, value);
         });
         place.adopt(l);
@@ -177,10 +192,8 @@ struct Cell {
 }
 
 impl Cell {
-    /// `f(g + sum)`.
-    fn gate(&self, l: &mut Loops, place: &Place, gate: i64, j: ValueId, sum: ValueId) -> ValueId {
-        let input = place.gate(l, gate, j);
-        let input = l.add(input, sum);
+    /// `f(input)`.
+    fn gate(&self, l: &mut Loops, place: &Place, input: ValueId) -> ValueId {
         self.activations.emit(l, place.direction, 0, input)
     }
 
@@ -195,17 +208,15 @@ impl Cell {
         l.add(sum, bias)
     }
 
-    /// `(1 - z) g(g_n + recurrent) + z h`.
+    /// `(1 - z) g(input) + z h`.
     fn next(
         &self,
         l: &mut Loops,
         place: &Place,
         j: ValueId,
-        recurrent: ValueId,
+        input: ValueId,
         update: ValueId,
     ) -> ValueId {
-        let input = place.gate(l, 2, j);
-        let input = l.add(input, recurrent);
         let new = self.activations.emit(l, place.direction, 1, input);
         let one = l.constant(place.dtype, Scalar::Float(1.0));
         let rest = l.apply(ScalarOp::Sub, &[one, update]);

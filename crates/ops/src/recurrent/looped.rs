@@ -12,7 +12,7 @@ use alula_ir::{Attr, Attrs, Graph, GraphError, Node, NodeId, OpDef, ValueId};
 use alula_tensor::{DType, Dim, Scalar, ScalarOp, Storage, Tensor, TensorType};
 
 use super::activation::{Activations, Formulas};
-use super::scan::{Extents, GATES, LENGTHS, WEIGHTS};
+use super::scan::{Extents, GATES, LENGTHS, TRANSPOSED, WEIGHTS};
 use super::{gru, lstm, rnn};
 use crate::contraction::MATMUL;
 use crate::control::LOOP;
@@ -46,9 +46,9 @@ fn looped(op: &OpDef) -> Option<&'static Looped> {
 /// Bytes of recurrent weights that a step of one direction reads in a scan that [`as_loop`] takes:
 /// all of the direction's for each sequence of a batch, which is taken to be 1 if only a run knows.
 ///
-/// `None` for other operators, and for scans that stay one: with weights that are quantized or no
-/// constant, with `lengths`, of another dtype than `f32` and `f64`, or with extents of operands
-/// that only a run finds to be equal.
+/// `None` for other operators, and for scans that stay one: with weights that are quantized,
+/// transposed or no constant, with `lengths`, of another dtype than `f32` and `f64`, or with
+/// extents of operands that only a run finds to be equal.
 pub fn loop_bytes(graph: &Graph, id: NodeId) -> Option<usize> {
     let node = graph.node(id);
     let scan = Scan::new(graph, node, looped(node.op)?)?;
@@ -75,6 +75,7 @@ pub fn as_loop(graph: &mut Graph, id: NodeId) -> Result<Vec<ValueId>, GraphError
         batch,
         directions: count,
         hidden,
+        rows: _,
     } = &scan.extents;
     // Each direction gives its states, then the hidden one after every step.
     let mut joined = Vec::new();
@@ -114,13 +115,14 @@ impl Scan<'_> {
         let (gates, weights) = (operand(GATES)?, operand(WEIGHTS)?);
         let (gates_ty, weights_ty) = (graph.ty(gates).as_tensor()?, graph.ty(weights).as_tensor()?);
         let dtype = gates_ty.dtype;
-        let extents = Extents::new(&gates_ty.shape, &weights_ty.shape);
+        let extents = Extents::new(&gates_ty.shape, &weights_ty.shape, &node.attrs);
         let is_covered = matches!(dtype, DType::F32 | DType::F64)
             && weights_ty.dtype == dtype
             && graph.as_constant(weights).is_some()
+            && !node.attrs.bool(TRANSPOSED.name)
             && operand(LENGTHS).is_none()
             && looped.refused.iter().all(|other| operand(*other).is_none())
-            && gates_ty.shape[3] == weights_ty.shape[1]
+            && gates_ty.shape[3] == extents.rows
             && extents.directions == weights_ty.shape[0];
         let state = [&extents.directions, &extents.batch, &extents.hidden];
         let fits = |position: &usize| match operand(*position) {

@@ -9,9 +9,9 @@ use alula_tensor::{Dim, Scalar, ScalarOp, Tensor};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP, Formulas};
 use super::looped::{Looped, Step};
-use super::place::{self, Place};
+use super::place::{self, Place, Start};
 use super::quantized::Quantized;
-use super::scan::{self, FIRST_STATE, REVERSE};
+use super::scan::{self, FIRST_STATE, REVERSE, TRANSPOSED};
 use crate::loops::Loops;
 
 const FIRST_CELL: usize = 4;
@@ -31,8 +31,9 @@ pub(super) static LOOPED: Looped = Looped {
 /// `i = f(g_i + r_i h + p_i c)`, `f = f(g_f + r_f h + p_f c)` (or `1 - i` with `input_forget`),
 /// `c = f c + i g(g_c + r_c h)`, `o = f(g_o + r_o h + p_o c)`, `h = o h(c)`.
 ///
-/// `r` is `[D, 4H, H]`; `peepholes` `p` is `[D, 3H]` in the order `i`, `o`, `f`. Activations are
-/// `f`, `g`, `h` for each direction. Results: all `h`, the last `h`, the last `c`.
+/// `r` is `[D, 4H, H]`, or `[D, H, 4H]` if it is `transposed`; `peepholes` `p` is `[D, 3H]` in the
+/// order `i`, `o`, `f`. Activations are `f`, `g`, `h` for each direction. Results: all `h`, the
+/// last `h`, the last `c`.
 ///
 /// With `r_scale`, `f32[D, 4H]`, `r` is bytes: its rows have these scales and the zero points
 /// `r_zero` (0 if absent), and each step quantizes `h` of all sequences together, as
@@ -56,6 +57,7 @@ pub static LSTM_SCAN: OpDef = OpDef {
         BETAS,
         CLIP,
         REVERSE,
+        TRANSPOSED,
         AttrSpec::bool(
             "input_forget",
             false,
@@ -100,6 +102,11 @@ pub static LSTM_SCAN: OpDef = OpDef {
            %y, %h, %c = lstm_scan %g, %r, _, %l {activations = [\"sigmoid\", \"tanh\", \"relu\"],
              alphas = [0.0, 0.0, 0.0], betas = [0.0, 0.0, 0.0], reverse = true,
              input_forget = true}
+           return y: %y, h: %h, c: %c }",
+        "graph @e(%g: f32[3, N, 2, 40], %r: f32[2, 10, 40], %p: f32[2, 30]) {
+           %y, %h, %c = lstm_scan %g, %r, _, _, _, %p {transposed = true,
+             activations = [\"sigmoid\", \"tanh\", \"tanh\", \"sigmoid\", \"tanh\", \"tanh\"],
+             alphas = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0], betas = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]}
            return y: %y, h: %h, c: %c }",
         "graph @e(%g: f32[T, N, 2, 8], %r: i8[2, 8, 2], %h0: f32[2, N, 2], %s: f32[2, 8]) {
            %y, %h, %c = lstm_scan %g, %r, %h0, _, _, _, %s {
@@ -151,21 +158,15 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
     let activations = activations.map_err(|error| LowerError::Unsupported(error.to_string()))?;
     let tied = ctx.attrs.bool("input_forget");
     let peepholes = ctx.has(PEEPHOLES).then(|| ctx.present(PEEPHOLES));
-    let dtype = ctx.tensor(0).dtype.compute();
     place::lower(
         ctx,
         &[FIRST_STATE, FIRST_CELL],
         Some(QUANTIZED),
-        |l| place::keep_sums(l, dtype),
+        |l| place::keep_sums(l, ctx),
         |l, place| {
             let before = |l: &mut Loops, k| place.before(l, 0, k);
-            place.each(l, 0, &[0, 1, 2, 3], before, |l, j, sums| {
-                let inputs: Vec<ValueId> = (0..4)
-                    .map(|gate| {
-                        let input = place.gate(l, gate, j);
-                        l.add(input, sums[gate as usize])
-                    })
-                    .collect();
+            let gates = [0, 1, 2, 3].map(|gate| (gate, Start::Input));
+            place.each(l, 0, &gates, before, |l, j, inputs| {
                 let cell = place.before(l, 1, j);
                 let input = with_peephole(l, place, peepholes, (inputs[0], 0), j, cell);
                 let i = activations.emit(l, place.direction, 0, input);

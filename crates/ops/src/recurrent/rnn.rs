@@ -4,8 +4,8 @@ use alula_ir::{Lowering, OpDef, Traits};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP};
 use super::looped::Looped;
-use super::place;
-use super::scan::{self, FIRST_STATE, REVERSE};
+use super::place::{self, Start};
+use super::scan::{self, FIRST_STATE, REVERSE, TRANSPOSED};
 
 pub(super) static LOOPED: Looped = Looped {
     kinds: 1,
@@ -19,12 +19,12 @@ pub(super) static LOOPED: Looped = Looped {
     },
 };
 
-/// `h = f(gates + r h)` at each step.
+/// `h = f(gates + r h)` at each step. `r` is `[D, H, H]`, of columns first if it is `transposed`.
 pub static RNN_SCAN: OpDef = OpDef {
     name: "rnn_scan",
     summary: "h = f(gates + r h) at each step; all h, and the last",
     operands: &["gates", "r", "h0?", "lengths?"],
-    attrs: &[ACTIVATIONS, ALPHAS, BETAS, CLIP, REVERSE],
+    attrs: &[ACTIVATIONS, ALPHAS, BETAS, CLIP, REVERSE, TRANSPOSED],
     traits: Traits::NONE,
     infer: |ctx| scan::infer(ctx, 1, 1, 1, &[], None),
     eval: |ctx| {
@@ -41,18 +41,15 @@ pub static RNN_SCAN: OpDef = OpDef {
     lowering: Lowering::Kernel(|ctx| {
         let activations = Activations::new(ctx.attrs, 1)
             .map_err(|error| alula_ir::LowerError::Unsupported(error.to_string()))?;
-        let dtype = ctx.tensor(0).dtype.compute();
         place::lower(
             ctx,
             &[FIRST_STATE],
             None,
-            |l| place::keep_sums(l, dtype),
+            |l| place::keep_sums(l, ctx),
             |l, place| {
                 let before = |l: &mut crate::loops::Loops, k| place.before(l, 0, k);
-                place.each(l, 0, &[0], before, |l, j, sums| {
-                    let input = place.gate(l, 0, j);
-                    let input = l.add(input, sums[0]);
-                    let value = activations.emit(l, place.direction, 0, input);
+                place.each(l, 0, &[(0, Start::Input)], before, |l, j, inputs| {
+                    let value = activations.emit(l, place.direction, 0, inputs[0]);
                     place.note(l, j, value);
                 });
                 place.adopt(l);
@@ -66,6 +63,10 @@ pub static RNN_SCAN: OpDef = OpDef {
         "graph @e(%g: f64[T, N, 2, 3], %r: f64[2, 3, 3], %s: f64[2, N, 3]) {
            %y, %h = rnn_scan %g, %r, %s {activations = [\"relu\", \"affine\"],
              alphas = [0.0, 0.3], betas = [0.0, 0.1], clip = 1.5}
+           return y: %y, h: %h }",
+        "graph @e(%g: f32[4, N, 1, H], %r: f32[1, H, H]) {
+           %y, %h = rnn_scan %g, %r {transposed = true, activations = [\"tanh\"], alphas = [0.0],
+             betas = [0.0]}
            return y: %y, h: %h }",
         "graph @e(%g: f32[4, 3, 1, 2], %r: f32[1, 2, 2]) {
            %l = const i32[3] [4, 0, 2]

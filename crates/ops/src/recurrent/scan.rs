@@ -1,6 +1,8 @@
 //! What the scans share: types, and the walk over steps in the reference.
 
-use alula_ir::{AttrSpec, EvalCtx, EvalError, HostValue, InferCtx, InferError, Inferred};
+use alula_ir::{
+    AttrSpec, Attrs, EvalCtx, EvalError, HostValue, InferCtx, InferError, Inferred, LowerCtx,
+};
 use alula_tensor::{DTypeClass, Dim, Scalar, Shape, Tensor};
 
 use super::activation::Activations;
@@ -9,6 +11,9 @@ use super::quantized::{Codes, Quantized, StepScale, Table};
 /// Whether the only direction runs backwards.
 pub(super) const REVERSE: AttrSpec =
     AttrSpec::bool("reverse", false, "the only direction runs backwards");
+
+/// Whether the recurrent weights lie column by column.
+pub(super) const TRANSPOSED: AttrSpec = AttrSpec::bool("transposed", false, "`r` is `[D, H, G*H]`");
 
 /// Positions of operands that every scan has.
 pub(super) const GATES: usize = 0;
@@ -23,17 +28,30 @@ pub(super) struct Extents {
     pub(super) batch: Dim,
     pub(super) directions: Dim,
     pub(super) hidden: Dim,
+    /// Rows of the recurrent weights, as many as a step has inputs of gates.
+    pub(super) rows: Dim,
 }
 
 impl Extents {
     /// From the shapes of `gates` and of the recurrent weights.
-    pub(super) fn new(gates: &Shape, weights: &Shape) -> Extents {
+    pub(super) fn new(gates: &Shape, weights: &Shape, attrs: &Attrs) -> Extents {
+        let (rows, hidden) = match attrs.bool(TRANSPOSED.name) {
+            true => (&weights[2], &weights[1]),
+            false => (&weights[1], &weights[2]),
+        };
         Extents {
             steps: gates[0].clone(),
             batch: gates[1].clone(),
             directions: gates[2].clone(),
-            hidden: weights[2].clone(),
+            hidden: hidden.clone(),
+            rows: rows.clone(),
         }
+    }
+
+    /// Of the scan that is lowered.
+    pub(super) fn of(ctx: &LowerCtx<'_>) -> Extents {
+        let (gates, weights) = (ctx.tensor(GATES), ctx.tensor(WEIGHTS));
+        Extents::new(&gates.shape, &weights.shape, ctx.attrs)
     }
 
     fn state(&self) -> Shape {
@@ -57,6 +75,11 @@ pub(super) fn infer(
 ) -> Result<Vec<Inferred>, InferError> {
     let dtype = ctx.expect_class(GATES, &[DTypeClass::Float])?;
     match quantized.filter(|quantized| quantized.is_given(ctx)) {
+        Some(_) if ctx.attrs.bool(TRANSPOSED.name) => {
+            return Err(InferError::Mismatch(
+                "quantized weights are not transposed".to_owned(),
+            ));
+        }
         Some(quantized) => quantized.check(ctx)?,
         None => {
             ctx.expect_same_dtype(GATES, WEIGHTS)?;
@@ -65,14 +88,15 @@ pub(super) fn infer(
     let (gates, weights) = (ctx.tensor(GATES)?, ctx.tensor(WEIGHTS)?);
     if gates.rank() != 4 || weights.rank() != 3 {
         return Err(InferError::Mismatch(format!(
-            "gates {gates} must be [T, B, D, G*H], recurrent weights {weights} [D, G*H, H]"
+            "gates {gates} must be [T, B, D, G*H], recurrent weights {weights} [D, G*H, H] \
+             (transposed: [D, H, G*H])"
         )));
     }
-    let extents = Extents::new(&gates.shape, &weights.shape);
+    let extents = Extents::new(&gates.shape, &weights.shape, ctx.attrs);
     let rows = extents.hidden.clone() * Dim::new(num_gates);
     let equal = |a: &Dim, b: &Dim| a == b || a.as_const().is_none() || b.as_const().is_none();
     let fits = equal(&gates.shape[3], &rows)
-        && equal(&weights.shape[1], &rows)
+        && equal(&extents.rows, &rows)
         && equal(&weights.shape[0], &extents.directions);
     if !fits {
         return Err(InferError::Mismatch(format!(
@@ -137,6 +161,8 @@ pub(super) struct Step<'s> {
     pub(super) gates: &'s [f64],
     /// Recurrent weights of the direction, `[G*H, H]`.
     weights: &'s [f64],
+    /// Elements between rows of these, and between columns.
+    strides: [usize; 2],
     /// States before the step; the cell replaces them. The hidden one is first.
     pub(super) states: &'s mut [Vec<f64>],
     /// The hidden state before the step where products take its codes.
@@ -147,11 +173,14 @@ impl Step<'_> {
     /// A row of the recurrent weights times a vector, which is the hidden state before the step
     /// where weights are quantized.
     pub(super) fn product(&self, row: usize, with: &[f64]) -> f64 {
-        let hidden = with.len();
-        let weights = &self.weights[row * hidden..(row + 1) * hidden];
+        let [of_row, of_column] = self.strides;
+        let weights = &self.weights[row * of_row..];
         match self.codes {
-            Some(codes) => codes.product(row, weights),
-            None => weights.iter().zip(with).map(|(a, b)| a * b).sum(),
+            Some(codes) => codes.product(row, &weights[..with.len()]),
+            None => {
+                let weights = weights.iter().step_by(of_column);
+                weights.zip(with).map(|(a, b)| a * b).sum()
+            }
         }
     }
 }
@@ -167,7 +196,10 @@ pub(super) fn eval(
     let &[steps, batch, directions, rows] = gates.shape() else {
         return Err(EvalError::Value("gates have not four axes".to_owned()));
     };
-    let hidden = weights.shape()[2];
+    let (hidden, strides) = match ctx.attrs.bool(TRANSPOSED.name) {
+        true => (weights.shape()[1], [1, rows]),
+        false => (weights.shape()[2], [weights.shape()[2], 1]),
+    };
     let lengths = match ctx.optional(LENGTHS) {
         Some(_) => ctx.ints(LENGTHS)?,
         None => vec![steps as i64; batch],
@@ -209,6 +241,7 @@ pub(super) fn eval(
                     direction,
                     gates: &xs[from..from + rows],
                     weights: &ws[direction * rows * hidden..(direction + 1) * rows * hidden],
+                    strides,
                     states: &mut states[run],
                     codes: codes.as_ref(),
                 });
