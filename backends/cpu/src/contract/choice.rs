@@ -38,7 +38,7 @@ impl Wanted {
 /// What an extent that only a run knows is taken to be.
 const UNKNOWN: i64 = 128;
 /// Products of f32 in a cycle of the vector kernels.
-const WHOLE_RATE: f64 = 26.0;
+const WHOLE_RATE: f64 = 30.0;
 /// Products of bf16 in a cycle of the tiles, as far as loads let them.
 const SPLIT_RATE: f64 = 320.0;
 /// Bytes of a constant right side that a cycle brings, since most are in no near cache.

@@ -415,8 +415,13 @@ impl BatchReduceGemm {
 impl BatchReduceGemm {
     /// The built-in epilogue of one tile.
     ///
+    /// Inlined, so that its fields are written where they stay: copied from a result on the stack,
+    /// as wider words than they were written, they wait until all stores before are done, those of
+    /// the last tile among them.
+    ///
     /// # Safety
     /// As [`BatchReduceGemm::run`], after its checks.
+    #[inline(always)]
     pub(super) unsafe fn finish(&self, o: &GemmOperands, at: &TileAt) -> Option<Finish> {
         let spec = &self.spec;
         let n_stride = match spec.c_store {

@@ -3,7 +3,7 @@
 //! memory gives.
 
 use crate::{
-    gemm::kernel::{Tile, step, write},
+    gemm::kernel::{Tile, advanced, step, write},
     simd::Simd,
 };
 
@@ -45,7 +45,7 @@ pub(super) unsafe fn stream<S: Simd, const MR: usize, const V: usize>(t: &Tile) 
                         b.add(v / 2 * t.b_panel + v % 2 * S::LANES)
                     });
                     b = b.add(nr);
-                    index += t.a_k_stride;
+                    index = advanced(index, t.a_k_stride);
                 }
                 for (sums, acc) in sums.iter_mut().zip(&acc) {
                     for (sum, &part) in sums.iter_mut().zip(acc) {
