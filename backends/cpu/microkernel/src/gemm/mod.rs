@@ -19,4 +19,4 @@ pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;
 pub use spec::{ARows, Batch, Bias, BlockLimit, CStore, GemmSpec, Init, Products, Stored, Window};
-pub(crate) use split::{STRIP, pack_panel, to_bf16, unpack_panel};
+pub(crate) use split::{STRIP, TileSizes, pack_panel, to_bf16, unpack_panel};

@@ -8,7 +8,7 @@ use crate::{
     gemm::{
         kernel::{TileFn, family},
         spec::{ARows, CStore, GemmSpec, Init, Products, Stored, Window},
-        split::{Lines, STRIP, rows_in_place, strips_max},
+        split::{Lines, STRIP, TileSizes, rows_in_place, strips_max},
     },
     layout::PackedLayout,
     offsets::{Offsets, span},
@@ -24,6 +24,9 @@ const B_GROUP_BYTES: usize = 64 << 10;
 pub(crate) const GROUP_MAX: usize = 8;
 /// Zeros that a window row outside of the image points to; deeper K takes packed A.
 pub(super) const ZERO_ROW: usize = 2048;
+/// What a tile of C costs more where columns are divided between cores, over that of one K: its
+/// lines are those that another core wrote last, now and when C is read. See `split::AWAY_RATE`.
+const AWAY: usize = 1600;
 /// Alignment of scratch areas, in bytes.
 pub(crate) const ALIGN: usize = 64;
 
@@ -145,8 +148,19 @@ impl BatchReduceGemm {
                 let [strip, strips_max] = lines.map_or(of_rows, |lines| lines.strips());
                 // Scratch has room for no more.
                 let asked = rows_max.map_or(strips_max, |rows| rows.div_ceil(strip).max(1));
-                let most = [strip, asked.min(strips_max), panels_max, parts];
-                Blocks::choose_split(spec.m, depth, panels, spec.batch.count, threads, most)
+                let sizes = TileSizes {
+                    m: spec.m,
+                    depth,
+                    panels,
+                    batch: spec.batch.count,
+                    strip,
+                    strips_max: asked.min(strips_max),
+                    panels_max,
+                    parts,
+                    products: parts * (parts + 1) / 2,
+                    c_bytes: spec.c_store.stored().bytes(),
+                };
+                Blocks::choose_split(&sizes, threads)
             }
         };
         if is_streamed {
@@ -272,11 +286,16 @@ impl Blocks {
         let batch = s.batch.max(1);
         let m_least = s.m.div_ceil(s.rows_max.max(1)).clamp(1, m_tiles);
         let n_least = panels.div_ceil(s.panels_max);
+        let depth = s.taps.max(1) * s.k.max(1);
         let mut best = (usize::MAX, m_least, n_least);
         for n_blocks in n_least..=(n_least - 1 + 4 * threads).min(panels) {
             for m_blocks in m_least..=(m_least + 4 * threads).min(m_tiles) {
                 // A small price for each task and for sweeping A once more per block of columns.
-                let task = m_tiles.div_ceil(m_blocks) * panels.div_ceil(n_blocks) * 64 + 8;
+                let tiles = m_tiles.div_ceil(m_blocks) * panels.div_ceil(n_blocks);
+                let mut task = tiles * 64 + 8;
+                if n_blocks > 1 && threads > 1 {
+                    task += tiles * AWAY / depth;
+                }
                 let cost = in_turns(task, batch * m_blocks * n_blocks, threads)
                     + (n_blocks - 1) * m_tiles / 4;
                 if cost < best.0 {

@@ -16,7 +16,7 @@ use crate::{
         SIDE, TILE_BYTES, TILE_LINE, TILE_ROWS,
         bytes::{self, ByteOperands},
     },
-    gemm::{Blocks, GROUP_MAX, Init, STRIP, fill_starts},
+    gemm::{Blocks, GROUP_MAX, Init, STRIP, TileSizes, fill_starts},
     isa::Isa,
 };
 
@@ -59,8 +59,19 @@ impl IntGemm {
         threads: usize,
     ) -> Blocks {
         let bytes = groups.div_ceil(GROUPS) * TILE_LINE;
-        let most = [STRIP, STRIPS_MAX, usize::MAX, 2];
-        let mut blocks = Blocks::choose_split(m, groups * 2, panels, batch, threads, most);
+        let sizes = TileSizes {
+            m,
+            depth: groups * 2,
+            panels,
+            batch,
+            strip: STRIP,
+            strips_max: STRIPS_MAX,
+            panels_max: usize::MAX,
+            parts: 1,
+            products: 1,
+            c_bytes: 1,
+        };
+        let mut blocks = Blocks::choose_split(&sizes, threads);
         let steps = (bytes / TILE_LINE).max(1);
         blocks.k = steps.div_ceil(steps.div_ceil(STEPS_MAX)) * TILE_LINE;
         let rows = blocks.m_tiles.div_ceil(blocks.m_blocks).max(1) * SIDE;

@@ -28,6 +28,18 @@ const CONFLICT: usize = 2048;
 /// Panels that rows of bf16 are read for where they lie, at most. Measured, for four panels it
 /// takes as long to copy rows once, for eight a third longer not to.
 const IN_PLACE_PANELS_MAX: usize = 2;
+/// What a product of two by two tiles takes, from the second-level cache.
+const PRODUCT_NS: usize = 24;
+/// Bytes of rows of f32 that are split, or copied, in a nanosecond at most.
+const SPLIT_RATE: usize = 16;
+/// Bytes of packed B that stay in the second-level cache from one block of rows to the next.
+const NEAR_B_BYTES: usize = 1 << 20;
+/// Bytes of packed B from behind the second-level cache, in a nanosecond.
+const FAR_RATE: usize = 12;
+/// Bytes of C in a nanosecond where columns are divided between cores: lines that other cores wrote
+/// last, now and when C is read. Measured on expansions of 32 channels to 192, which took as long
+/// on two cores as on one; blocks of rows are where they were before, mostly, in this core.
+const AWAY_RATE: usize = 12;
 /// Rows that are too few for tiles.
 pub(super) const FEW_ROWS: usize = 3;
 /// Panels that are streamed at a time for few rows, at most.
@@ -158,29 +170,53 @@ pub(in crate::gemm) fn strips_max(depth: usize, parts: usize) -> usize {
     (NEAR_A_BYTES / strip).clamp(STRIPS_LEAST, STRIPS_MAX)
 }
 
+/// What decides how a product of tiles is cut.
+pub(crate) struct TileSizes {
+    pub(crate) m: usize,
+    /// Taps times K, in elements of bf16.
+    pub(crate) depth: usize,
+    pub(crate) panels: usize,
+    pub(crate) batch: usize,
+    /// Rows of a register tile.
+    pub(crate) strip: usize,
+    /// Register tiles along M, and panels, to a block at most.
+    pub(crate) strips_max: usize,
+    pub(crate) panels_max: usize,
+    /// Parts that an element is split in, and products of parts.
+    pub(crate) parts: usize,
+    pub(crate) products: usize,
+    /// Bytes of an element of C.
+    pub(crate) c_bytes: usize,
+}
+
 impl Blocks {
-    /// Cuts a product of so many parts: `depth` is taps times K; `strip` the rows of a register
-    /// tile, of which, and of panels, a block has so many at most.
-    pub(crate) fn choose_split(
-        m: usize,
-        depth: usize,
-        panels: usize,
-        batch: usize,
-        threads: usize,
-        [strip, strips_max, panels_max, parts]: [usize; 4],
-    ) -> Self {
-        let m_tiles = m.div_ceil(strip).max(1);
-        let k = block_steps(depth, parts) * SPLIT_STEP;
-        let (panels, batch) = (panels.max(1), batch.max(1));
-        let m_least = m_tiles.div_ceil(strips_max);
-        let n_least = panels.div_ceil(panels_max);
+    /// Cuts a product of tiles. Costs are about nanoseconds.
+    pub(crate) fn choose_split(sizes: &TileSizes, threads: usize) -> Self {
+        let m_tiles = sizes.m.div_ceil(sizes.strip).max(1);
+        let k = block_steps(sizes.depth, sizes.parts) * SPLIT_STEP;
+        let (panels, batch) = (sizes.panels.max(1), sizes.batch.max(1));
+        let m_least = m_tiles.div_ceil(sizes.strips_max);
+        let n_least = panels.div_ceil(sizes.panels_max);
+        let steps = sizes.depth.div_ceil(SPLIT_STEP).max(1);
+        let tile = steps * sizes.products * PRODUCT_NS;
+        let split = tile.max(sizes.strip * sizes.depth * 4 / SPLIT_RATE);
+        let panel_bytes = steps * sizes.parts * SPLIT_WORDS * 4;
+        let far = match panels * panel_bytes > NEAR_B_BYTES {
+            true => panel_bytes / FAR_RATE,
+            false => 0,
+        };
+        let away = sizes.strip * SPLIT_COLS * sizes.c_bytes / AWAY_RATE;
         let mut best = (usize::MAX, m_least, n_least);
         for n_blocks in n_least..=(n_least - 1 + 4 * threads).min(panels) {
             for m_blocks in m_least..=(m_least + 4 * threads).min(m_tiles) {
-                // Rows are split once more for each block of columns, at about the price of one
-                // panel; a panel comes from far away for each block of rows.
-                let panels = panels.div_ceil(n_blocks);
-                let task = m_tiles.div_ceil(m_blocks) * (panels + 1) * 16 + panels * 8 + 1;
+                // Rows are split once more for each block of columns; a panel comes from the next
+                // cache, or while it is multiplied from far away, for each block of rows.
+                let (strips, panels) = (m_tiles.div_ceil(m_blocks), panels.div_ceil(n_blocks));
+                let mut task = panels * (strips * tile).max(far) + strips * split;
+                task += panels * tile / 2 + 1;
+                if n_blocks > 1 && threads > 1 {
+                    task += strips * panels * away;
+                }
                 let cost = in_turns(task, batch * m_blocks * n_blocks, threads);
                 if cost < best.0 {
                     best = (cost, m_blocks, n_blocks);
