@@ -57,6 +57,12 @@ impl CpuFeatures {
         true
     }
 
+    /// Whether there is an instruction that rounds to bf16.
+    #[cfg(feature = "emit")]
+    pub(crate) fn rounds_bf16() -> bool {
+        Isa::current().is_ok_and(|isa| isa == Isa::Amx)
+    }
+
     /// Whether instructions of vectors take memory of any alignment.
     #[cfg(feature = "emit")]
     pub(crate) fn has_avx() -> bool {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use alula_cpu::{CpuTarget, Dump, emit_kernel};
+use alula_cpu::{CpuTarget, Dump, Isa, emit_kernel};
 use alula_kernel::{Access, Carried, FoldOp, Inst, Kernel, Loop, LoopKind};
 use alula_tensor::{DType, Scalar, ScalarOp};
 use support::{Builder, compile, run};
@@ -245,5 +245,104 @@ fn quotients_that_are_read_elsewhere_or_by_wide_integers_are_divided() {
         let steps = vec![0x5a; 100 * dtype.size_bytes()];
         let mut buffers = [floats(100, hard), steps, vec![0; 400]];
         run(&module, &[("n", 100)], &mut buffers);
+    }
+}
+
+/// `x[i] * 2^n`, of `n` the nearest integer to `p[i]`, in two factors, one of which is stored, too,
+/// if `kept`.
+fn power(kept: bool) -> Kernel {
+    let mut b = Builder::new("power");
+    let n = b.symbol("n");
+    let [x, p] = [0; 2].map(|_| b.param(DType::F32, n.clone(), Access::Read));
+    let [out, other] = [0; 2].map(|_| b.param(DType::F32, n.clone(), Access::Write));
+    let extent = b.dim(n);
+    let anchor = 12_582_912.0_f64;
+    let number = b.constant(DType::F32, Scalar::Float(anchor));
+    let word = |b: &mut Builder, value: i128| b.constant(DType::I32, Scalar::Int(value));
+    let base = word(&mut b, i128::from((anchor as f32).to_bits()));
+    let [one, bias, shift] = [1, 127, 23].map(|value| word(&mut b, value));
+    b.each(LoopKind::Lanes(4), extent, |b, i| {
+        let (value, power) = (b.load(x, i), b.load(p, i));
+        let shifted = b.apply(ScalarOp::Add, &[power, number]);
+        let whole = b.apply(ScalarOp::Sub, &[shifted, number]);
+        let bits = b.bitcast(shifted, DType::I32);
+        let n = b.apply(ScalarOp::Sub, &[bits, base]);
+        let half = b.apply(ScalarOp::Shr, &[n, one]);
+        let rest = b.apply(ScalarOp::Sub, &[n, half]);
+        let [first, second] = [half, rest].map(|n| {
+            let biased = b.apply(ScalarOp::Add, &[n, bias]);
+            let bits = b.apply(ScalarOp::Shl, &[biased, shift]);
+            b.bitcast(bits, DType::F32)
+        });
+        let product = b.apply(ScalarOp::Mul, &[value, first]);
+        let result = b.apply(ScalarOp::Mul, &[product, second]);
+        b.store(out, i, result);
+        b.store(other, i, if kept { first } else { whole });
+    });
+    b.finish()
+}
+
+#[test]
+fn two_factors_of_a_power_of_two_are_one_instruction() {
+    for kept in [false, true] {
+        let kernel = power(kept);
+        let (text, is_wide) = listed(&kernel);
+        assert_eq!(text.contains("vscalefps"), is_wide && !kept, "{text}");
+        let module = compile(&kernel);
+        // Every power that two factors reach, from values near 1.
+        let n = 507;
+        let values = floats(n, |i| match i % 17 {
+            3 => f32::NAN,
+            _ => 0.7 + (i * 37 % 101) as f32 * 0.01,
+        });
+        let powers = floats(n, |i| i as f32 - 252.0);
+        let mut buffers = [values, powers, vec![0; n * 4], vec![0; n * 4]];
+        run(&module, &[("n", n as i64)], &mut buffers);
+    }
+}
+
+/// `x[i]` as bf16, 0 where it is subnormal if that is `flushed`.
+fn rounded(flushed: bool) -> Kernel {
+    let mut b = Builder::new("rounded");
+    let n = b.symbol("n");
+    let x = b.param(DType::F32, n.clone(), Access::Read);
+    let out = b.param(DType::BF16, n.clone(), Access::Write);
+    let extent = b.dim(n);
+    let least = Scalar::Float(f64::from(f32::MIN_POSITIVE));
+    let least = b.constant(DType::F32, least);
+    let nothing = b.constant(DType::F32, Scalar::Float(0.0));
+    b.each(LoopKind::Lanes(4), extent, |b, i| {
+        let mut value = b.load(x, i);
+        if flushed {
+            let size = b.apply(ScalarOp::Abs, &[value]);
+            let is_small = b.apply(ScalarOp::Lt, &[size, least]);
+            let zero = b.apply(ScalarOp::Mul, &[value, nothing]);
+            value = b.apply(ScalarOp::Select, &[is_small, zero, value]);
+        }
+        let narrow = b.cast(value, DType::BF16);
+        b.store(out, i, narrow);
+    });
+    b.finish()
+}
+
+#[test]
+fn bf16_without_subnormals_is_rounded_by_the_processor() {
+    let has_tiles = Isa::current().is_ok_and(|isa| isa == Isa::Amx);
+    for flushed in [true, false] {
+        let kernel = rounded(flushed);
+        let (text, _) = listed(&kernel);
+        let is_native = text.contains("vcvtneps2bf16");
+        assert_eq!(is_native, flushed && has_tiles, "{text}");
+        let module = compile(&kernel);
+        // Ties to even, and the greatest of both formats.
+        let value = |i: usize| match i % 3 {
+            0 => hard(i),
+            1 => f32::from_bits(0x3f80_8000 + (i as u32 % 5) * 0x8000),
+            _ => f32::from_bits(0x7f7f_7fff + i as u32 % 2),
+        };
+        for n in (0..40).chain([1000]) {
+            let mut buffers = [floats(n, value), vec![0x5a; n * 2]];
+            run(&module, &[("n", n as i64)], &mut buffers);
+        }
     }
 }

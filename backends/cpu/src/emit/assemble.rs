@@ -86,18 +86,17 @@ impl Assembled {
     /// Places the code of a unit.
     fn add(&mut self, unit: Unit) -> Placed {
         match unit {
-            Unit::Loops(emitted) => loops(place(&mut self.code, *emitted)),
+            Unit::Loops(emitted) => loops(self.place(*emitted)),
             Unit::Contract {
                 name,
                 contract,
                 tile,
                 packed_len,
             } => {
-                let tiles = Isa::Amx.name();
-                if contract.isa == Isa::Amx && !self.features.iter().any(|f| f == tiles) {
-                    self.features.push(tiles.to_owned());
+                if contract.isa == Isa::Amx {
+                    self.require_tiles();
                 }
-                let tile = tile.map(|tile| Box::new(place(&mut self.code, *tile)));
+                let tile = tile.map(|tile| Box::new(self.place(*tile)));
                 contraction(name, contract, tile, packed_len)
             }
             Unit::Chain {
@@ -111,15 +110,25 @@ impl Assembled {
             }
         }
     }
-}
 
-fn place(code: &mut Vec<u8>, emitted: Emitted) -> CpuKernel {
-    let offset = code.len().next_multiple_of(FUNCTION_ALIGN);
-    code.resize(offset, 0);
-    code.extend_from_slice(&emitted.code);
-    CpuKernel {
-        offset: offset as u64,
-        ..emitted.kernel
+    fn place(&mut self, emitted: Emitted) -> CpuKernel {
+        if emitted.rounds_bf16 {
+            self.require_tiles();
+        }
+        let offset = self.code.len().next_multiple_of(FUNCTION_ALIGN);
+        self.code.resize(offset, 0);
+        self.code.extend_from_slice(&emitted.code);
+        CpuKernel {
+            offset: offset as u64,
+            ..emitted.kernel
+        }
+    }
+
+    fn require_tiles(&mut self) {
+        let tiles = Isa::Amx.name();
+        if !self.features.iter().any(|feature| feature == tiles) {
+            self.features.push(tiles.to_owned());
+        }
     }
 }
 

@@ -96,6 +96,7 @@ pub fn emit_kernel(kernel: &Kernel, target: &CpuTarget, dump: Dump) -> Result<Em
             grid: kernel.grid.iter().map(|axis| axis.extent.clone()).collect(),
         },
         code,
+        rounds_bf16: wide.iter().any(|function| function.rounds_bf16),
         clif,
         asm,
     })

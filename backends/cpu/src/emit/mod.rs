@@ -39,6 +39,8 @@ pub struct Emitted {
     pub kernel: CpuKernel,
     /// Machine code that refers to nothing outside of itself.
     pub code: Vec<u8>,
+    /// Whether the processor rounds to bf16, as those of [`Isa::Amx`](crate::Isa::Amx) do.
+    pub rounds_bf16: bool,
     /// The code generator's input, if asked for.
     pub clif: Option<String>,
     /// The machine code as text, if asked for.

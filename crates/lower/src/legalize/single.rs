@@ -97,13 +97,11 @@ pub(super) fn split_power(
         code.float(F, std::f64::consts::LOG2_E),
         code.float(F, ANCHOR),
     );
-    let scaled = code.mul(x, inverse);
-    let shifted = code.add(scaled, anchor);
+    let shifted = code.multiply_add(x, inverse, anchor);
     let n = code.sub(shifted, anchor);
-    let (high, low) = (code.float(F, LN2_HIGH), code.float(F, LN2_LOW));
-    let (whole, small) = (code.mul(n, high), code.mul(n, low));
-    let r = code.sub(x, whole);
-    let mut r = code.sub(r, small);
+    let (high, low) = (code.float(F, -LN2_HIGH), code.float(F, -LN2_LOW));
+    let r = code.multiply_add(n, high, x);
+    let mut r = code.multiply_add(n, low, r);
     if let Some(rest) = rest {
         r = code.sub(r, rest);
     }
@@ -118,8 +116,7 @@ pub(super) fn split_power(
         ],
     );
     let square = code.mul(r, r);
-    let p = code.mul(p, square);
-    let p = code.add(p, r);
+    let p = code.multiply_add(p, square, r);
     let one = code.float(F, 1.0);
     (code.add(p, one), code.bitcast(shifted, I))
 }
@@ -149,7 +146,8 @@ fn exp(code: &mut Code<'_>, x: ValueId) -> ValueId {
     code.select(is_zero, zero, value)
 }
 
-/// `value * 2^n`, of `n` under the bits of [`ANCHOR`] from -300 to 250.
+/// `value * 2^n`, of a value near 1 and `n` under the bits of [`ANCHOR`] from -252 to 250. Back
+/// ends may know these steps again, and take one instruction for them.
 pub(super) fn scaled(code: &mut Code<'_>, value: ValueId, bits: ValueId) -> ValueId {
     let base = code.int(I, i128::from((ANCHOR as f32).to_bits()));
     let n = code.sub(bits, base);

@@ -222,12 +222,18 @@ impl<'p> Body<'p> {
         let mut count = |value: ValueId| uses[value.0 as usize] += 1;
         for inst in &self.plan.insts {
             match inst {
-                Inst::Let { rhs, .. } => match rhs {
-                    Rhs::Apply { operands, .. } => operands.iter().copied().for_each(&mut count),
+                Inst::Let { id, rhs } => match rhs {
+                    Rhs::Apply { operands, .. } => {
+                        let scaled = self.plan.scaled.operands(*id);
+                        let operands = scaled.map_or(&operands[..], |scaled| &scaled[..]);
+                        operands.iter().copied().for_each(&mut count);
+                    }
                     Rhs::Cast(value) | Rhs::Bitcast(value) => count(*value),
                     Rhs::Const(_) | Rhs::Dim(_) | Rhs::Load { .. } => {}
                 },
-                Inst::Store { value, .. } => count(*value),
+                Inst::Store { value, .. } => {
+                    count(self.plan.narrowed.source(*value).unwrap_or(*value));
+                }
                 Inst::Loop(_) | Inst::If { .. } | Inst::Barrier => {}
             }
         }

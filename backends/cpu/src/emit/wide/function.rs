@@ -23,6 +23,8 @@ pub(in crate::emit) struct Function {
     pub(in crate::emit) text: String,
     /// Registers of lanes in a group.
     pub(in crate::emit) copies: usize,
+    /// Whether the processor rounds to bf16.
+    pub(in crate::emit) rounds_bf16: bool,
 }
 
 /// Bytes of the frame: slots, then a quad for each fold, then all of its partial values.
@@ -59,7 +61,12 @@ pub(in crate::emit) fn print(
         match tried {
             Ok(body) => {
                 let (code, text) = body.asm.finish(is_listed)?;
-                return Ok(Function { code, text, copies });
+                return Ok(Function {
+                    code,
+                    text,
+                    copies,
+                    rounds_bf16: !plan.narrowed.is_empty(),
+                });
             }
             Err(_) if copies > 1 && plan.of.carried.is_empty() => copies /= 2,
             Err(reason) => return Err(reason),

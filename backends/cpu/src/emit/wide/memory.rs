@@ -1,8 +1,8 @@
 //! Loads and stores of neighbouring elements, one for each lane.
 
 use alula_kernel::{BufferId, ValueId};
-use alula_tensor::DTypeClass;
-use iced_x86::{Code, Instruction, MemoryOperand};
+use alula_tensor::{DType, DTypeClass};
+use iced_x86::{Code, Instruction, MemoryOperand, Register as R};
 
 use super::super::repr::is_signed;
 use super::assembler::{Mask, Rm, Zmm, memory, zmm};
@@ -54,6 +54,9 @@ impl Body<'_> {
         pointer: (BufferId, ValueId),
         value: ValueId,
     ) -> Result<(), String> {
+        if let Some(source) = self.plan.narrowed.source(value) {
+            return self.store_rounded(copy, pointer, source);
+        }
         let dtype = self.plan.dtype(value);
         let size = dtype.size_bytes();
         let (register, is_taken) = match dtype.class() {
@@ -78,6 +81,30 @@ impl Body<'_> {
         self.asm.push_masked(inst, by, false);
         self.release_if(is_taken, Place::Zmm(register));
         self.used(copy, value);
+        Ok(())
+    }
+
+    /// Stores f32 as bf16, rounded by the processor.
+    fn store_rounded(
+        &mut self,
+        copy: usize,
+        pointer: (BufferId, ValueId),
+        source: ValueId,
+    ) -> Result<(), String> {
+        const ROUND: Code = Code::EVEX_Vcvtneps2bf16_ymm_k1z_zmmm512b32;
+        const STORE: Code = Code::EVEX_Vmovdqu16_ymmm256_k1z_ymm;
+        let (register, is_taken) = self.reg(copy, source)?;
+        let rounded = self.zmm()?;
+        let half = R::YMM0 + u32::from(rounded);
+        self.asm
+            .push(Instruction::with2(ROUND, half, zmm(register)));
+        let memory = self.elements(copy, pointer, DType::BF16.size_bytes())?;
+        let by = self.is_tail.then_some(TAIL);
+        self.asm
+            .push_masked(Instruction::with2(STORE, memory, half), by, false);
+        self.release(Place::Zmm(rounded));
+        self.release_if(is_taken, Place::Zmm(register));
+        self.used(copy, source);
         Ok(())
     }
 

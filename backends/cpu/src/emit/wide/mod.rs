@@ -16,8 +16,11 @@ mod cast;
 mod function;
 mod integers;
 mod memory;
+mod narrowed;
 mod ops;
+mod pattern;
 mod plan;
+mod scaled;
 mod steps;
 
 pub(super) use call::NAMESPACE;

@@ -100,6 +100,10 @@ impl Body<'_> {
         if let Some(condition) = condition(op) {
             return self.compare(copy, COMPARE, condition, operands);
         }
+        if let Some(operands) = self.plan.scaled.operands(id) {
+            let code = Code::EVEX_Vscalefps_zmm_k1z_zmm_zmmm512b32_er;
+            return self.two(copy, id, code, operands);
+        }
         if let Some(divisor) = self.plan.steps.divisor(id) {
             return self.quotient(copy, operands[0], divisor);
         }

@@ -6,7 +6,11 @@ use indexmap::IndexSet;
 
 use super::super::kinds::{Kind, Kinds};
 use super::super::repr::Repr;
+use super::narrowed::Narrowed;
+use super::pattern::Pattern;
+use super::scaled::Scaled;
 use super::steps::Steps;
+use crate::CpuFeatures;
 
 /// Lanes of a register.
 pub(in crate::emit) const WIDE: u32 = 16;
@@ -27,6 +31,8 @@ pub(in crate::emit) struct Plan<'k> {
     /// Buffers and the index of the first lane, in slots of the frame before the uniforms.
     pub(in crate::emit) pointers: IndexSet<(BufferId, ValueId)>,
     pub(super) steps: Steps,
+    pub(super) narrowed: Narrowed,
+    pub(super) scaled: Scaled,
 }
 
 impl<'k> Plan<'k> {
@@ -56,8 +62,16 @@ impl<'k> Plan<'k> {
             uniforms: IndexSet::new(),
             pointers: IndexSet::new(),
             steps: Steps::default(),
+            narrowed: Narrowed::default(),
+            scaled: Scaled::default(),
         };
         plan.steps = Steps::find(of, &|id| plan.dtype(id), &|id| plan.constant(id));
+        let (dtype, constant) = (|id| plan.dtype(id), |id| plan.constant(id));
+        let pattern = Pattern::new(of, &dtype, &constant);
+        let scaled = Scaled::find(&pattern);
+        let narrowed = CpuFeatures::rounds_bf16().then(|| Narrowed::find(&pattern));
+        plan.scaled = scaled;
+        plan.narrowed = narrowed.unwrap_or_default();
         for carried in &of.carried {
             plan.narrow(carried.acc)?;
             if plan.repr(carried.acc) == Some(Repr::Bool) || carried.combine.is_none() {
@@ -78,6 +92,7 @@ impl<'k> Plan<'k> {
     fn inst(&mut self, inst: &'k Inst, strides: &[Option<i64>]) -> Result<(), String> {
         let is_next = |index: &ValueId| strides[index.0 as usize] == Some(1);
         match inst {
+            Inst::Let { id, .. } if self.skips(*id) => {}
             Inst::Let { id, rhs } => {
                 if self.kind(*id) != Kind::Varying {
                     return match rhs {
@@ -86,6 +101,13 @@ impl<'k> Plan<'k> {
                     };
                 }
                 self.narrow(*id)?;
+                if let Some(&operands) = self.scaled.operands(*id) {
+                    for operand in operands {
+                        self.operand(operand)?;
+                    }
+                    self.insts.push(inst);
+                    return Ok(());
+                }
                 match rhs {
                     Rhs::Load { buffer, index } if is_next(index) => {
                         self.pointers.insert((*buffer, *index));
@@ -116,7 +138,7 @@ impl<'k> Plan<'k> {
                     return Err("it scatters".to_owned());
                 }
                 self.pointers.insert((*buffer, *index));
-                self.operand(*value)?;
+                self.operand(self.narrowed.source(*value).unwrap_or(*value))?;
                 self.insts.push(inst);
             }
             Inst::Loop(_) | Inst::If { .. } | Inst::Barrier => {
@@ -124,6 +146,11 @@ impl<'k> Plan<'k> {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing is printed for a value, since another instruction stands for it.
+    fn skips(&self, value: ValueId) -> bool {
+        self.narrowed.skips(value) || self.scaled.skips(value)
     }
 
     /// Checks a value and passes it, if need be.
