@@ -96,11 +96,12 @@ pub fn store_as(plan: &mut Plan, root: usize, dtype: DType) -> bool {
 }
 
 /// The work with some of its parameters, which have another, stored as `dtype`; `None` for loops
-/// that an operator wrote.
+/// that an operator wrote. What a definition computes and stores as bf16 is 0 where it is
+/// subnormal, as processors round it.
 pub fn work_stored_as(work: &KernelWork, params: &[usize], dtype: DType) -> Option<KernelWork> {
     match work {
         KernelWork::Compute(work) => {
-            let work = compute(work, params, dtype);
+            let work = compute_stored_as(work, params, dtype);
             Some(KernelWork::Compute(Box::new(work)))
         }
         KernelWork::Contract(work) => {
@@ -114,9 +115,10 @@ pub fn work_stored_as(work: &KernelWork, params: &[usize], dtype: DType) -> Opti
 /// Whether a definition only moves values of floats, or takes the greatest of some: it then gives
 /// the same whether they are rounded before or after.
 pub fn is_move(work: &KernelWork) -> bool {
-    let KernelWork::Compute(work) = work else {
-        return false;
-    };
+    matches!(work, KernelWork::Compute(work) if moves(work))
+}
+
+fn moves(work: &Compute) -> bool {
     let (mut open, mut seen) = (vec![work.body], BTreeSet::new());
     while let Some(id) = open.pop() {
         let node = work.pool.node(id);
@@ -209,12 +211,26 @@ fn retype(work: &mut Compute, params: &[usize], dtype: DType) {
     }
 }
 
-fn compute(old: &Compute, params: &[usize], dtype: DType) -> Compute {
+/// `x` of f32, and 0 of its sign where it is subnormal: what a back end may know again.
+fn without_subnormals(pool: &mut Pool, x: ExprId) -> ExprId {
+    let least = pool.float(DType::F32, f64::from(f32::MIN_POSITIVE));
+    let size = pool.unary(ScalarOp::Abs, x);
+    let is_small = pool.apply(ScalarOp::Lt, &[size, least]);
+    let nothing = pool.float(DType::F32, 0.0);
+    let zero = pool.mul(x, nothing);
+    pool.select(is_small, zero, x)
+}
+
+/// As [`work_stored_as`], of a definition.
+pub fn compute_stored_as(old: &Compute, params: &[usize], dtype: DType) -> Compute {
     let mut new = Compute::begin(old.operands.clone(), old.dtype, &old.shape());
     let vars = old.axes.iter().map(|axis| axis.var);
     let vars = vars.zip(new.indices()).collect();
     new.body = import(&mut new.pool, &old.pool, old.body, vars, (params, dtype));
     new.equal.clone_from(&old.equal);
+    if dtype == DType::BF16 && params.contains(&new.operands.len()) && !moves(old) {
+        new.body = without_subnormals(&mut new.pool, new.body);
+    }
     retype(&mut new, params, dtype);
     new
 }

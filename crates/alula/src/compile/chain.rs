@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use alula_cpu::{BLOCK_SYMBOLS, ChainArg, CpuContract, Matrices};
+use alula_cpu::{BLOCK_SYMBOLS, ChainArg, CpuContract, Matrices, Products};
 use alula_kernel::{Kernel, may_share, without_copy};
 use alula_lower::block::block_of_rows;
 use alula_lower::build::{ParamSpec, build_serial};
+use alula_lower::narrow::compute_stored_as;
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_program::{Place, Plan, SlotId, Step, SymbolOrigin};
 use alula_tensor::{DType, Dim};
@@ -46,6 +47,8 @@ struct Found {
     read: Vec<usize>,
     /// Loops over a block of rows, for each step but the first and last.
     loops: Vec<Kernel>,
+    /// The last product of what the loops before it store as bf16, if they do.
+    narrow: Option<CpuContract>,
 }
 
 /// Puts chains together; `works` are the scalar evaluations of each launch. Tells where each launch
@@ -149,6 +152,7 @@ fn find(
         steps: vec![first],
         read: Vec::new(),
         loops: Vec::new(),
+        narrow: None,
         matrices,
     };
     let mut value = *args.last().expect("a contraction has a result");
@@ -164,11 +168,14 @@ fn find(
                 let is_last = param == contract.a as usize
                     && contract.left_in_blocks().as_ref() == Some(&found.matrices)
                     && is_near(contract);
+                if is_last {
+                    narrow_last(&mut found, plan, contract, lowered, words)?;
+                }
                 return Ok(is_last.then_some(found));
             }
             Planned::Loops(_) => {
                 let launch = scalars::inlined(launch, &lowered.constants);
-                let loops = block(&launch, param, &found.matrices, words);
+                let loops = block(&launch, param, &found.matrices, DType::F32, words);
                 let loops = loops.map_err(|error| {
                     defect((plan, step), &launch.name, "over a block of rows", error)
                 })?;
@@ -182,6 +189,32 @@ fn find(
         }
     }
     Ok(None)
+}
+
+/// Lets the loops before the last product store bf16, if that rounds what it reads anyway.
+fn narrow_last(
+    found: &mut Found,
+    plan: &Plan,
+    product: &CpuContract,
+    lowered: &Lowered,
+    words: &Words,
+) -> Result<(), CompileError> {
+    let ([.., step, _], [.., read, _]) = (&found.steps[..], &found.read[..]) else {
+        return Ok(());
+    };
+    let narrow = product.stored_as_bf16(&[product.a as usize]);
+    let narrow = narrow.filter(|_| product.products == Products::One);
+    let (Some(narrow), Some((kernel, _))) = (narrow, launch(plan, *step)) else {
+        return Ok(());
+    };
+    let launch = scalars::inlined(&lowered.launches[kernel], &lowered.constants);
+    let loops = block(&launch, *read, &found.matrices, DType::BF16, words)
+        .map_err(|error| defect((plan, *step), &launch.name, "stored as bf16", error))?;
+    if let (Some(loops), Some(last)) = (loops, found.loops.last_mut()) {
+        *last = loops;
+        found.narrow = Some(narrow);
+    }
+    Ok(())
 }
 
 /// The kernel and the arguments of a step that is a launch.
@@ -211,25 +244,31 @@ fn is_near(contract: &CpuContract) -> bool {
     bytes.is_some_and(|bytes| bytes <= RIGHT_BYTES_MAX)
 }
 
-/// The loops of a launch over a block of rows; `None` where rows need one another.
+/// The loops of a launch over a block of rows, which store what they compute as `dtype`; `None`
+/// where rows need one another.
 fn block(
     launch: &Launch,
     param: usize,
     matrices: &Matrices,
+    dtype: DType,
     words: &Words,
 ) -> Result<Option<Kernel>, NoCode> {
     let KernelWork::Compute(compute) = &launch.work else {
         return Ok(None);
     };
-    // What lies between is f32 throughout: wider values have no room there.
+    // What lies between is f32 or less throughout: wider values have no room there.
     let is_f32 = compute.dtype == DType::F32;
     if !is_f32 || param >= compute.operands.len() || launch.layouts.iter().any(Option::is_some) {
         return Ok(None);
     }
     let rows = matrices.entries.clone() * matrices.rows.clone();
-    let Some(block) = block_of_rows(compute, param, [&rows, &matrices.cols], BLOCK_SYMBOLS) else {
+    let Some(mut block) = block_of_rows(compute, param, [&rows, &matrices.cols], BLOCK_SYMBOLS)
+    else {
         return Ok(None);
     };
+    if dtype != DType::F32 {
+        block = compute_stored_as(&block, &[block.operands.len()], dtype);
+    }
     let params: Vec<ParamSpec> = launch.params(&block);
     let built = build_serial(&launch.name, &block, &params, words.policy);
     words.finish(built).map(Some)
@@ -260,11 +299,14 @@ fn put_together(
         let is_last = position + 1 == found.steps.len();
         let read = position.checked_sub(1).map(|before| found.read[before]);
         let from = between.len().saturating_sub(1) as u32;
-        let mut part = match &planned[*kernel] {
-            Planned::Contract(contract, tile, packed) => {
+        let mut part = match (&planned[*kernel], &found.narrow) {
+            (Planned::Contract(_, tile, packed), Some(narrow)) if is_last => {
+                Planned::Contract(Box::new(narrow.clone()), tile.clone(), *packed)
+            }
+            (Planned::Contract(contract, tile, packed), _) => {
                 Planned::Contract(contract.clone(), tile.clone(), *packed)
             }
-            Planned::Loops(_) | Planned::Chain(_) => {
+            (Planned::Loops(_) | Planned::Chain(_), _) => {
                 let loops = loops.next().expect("loops for each part between");
                 Planned::Loops(loops.clone())
             }
@@ -272,16 +314,20 @@ fn put_together(
         let written = args.len() - 1;
         let mut to = None;
         if !is_last {
+            let is_narrow = found.narrow.is_some() && position + 2 == found.steps.len();
             // Loops may leave their rows where they found them.
             let stays = match (&mut part, read) {
-                (Planned::Loops(loops), Some(read)) if may_share(loops, written, read) => {
+                (Planned::Loops(loops), Some(read))
+                    if !is_narrow && may_share(loops, written, read) =>
+                {
                     *loops = without_copy(loops, written, read);
                     true
                 }
                 _ => false,
             };
             if !stays {
-                between.push(found.matrices.cols.clone() * Dim::new(4));
+                let bytes = if is_narrow { DType::BF16 } else { DType::F32 }.size_bytes();
+                between.push(found.matrices.cols.clone() * Dim::from(bytes));
             }
             to = Some(between.len() as u32 - 1);
         }

@@ -2,9 +2,9 @@
 //!
 //! A product that rounds its left side to bf16 gets the same from a value that was rounded when it
 //! was stored; half as many bytes come and go, and nothing is split. The micro-kernels round what
-//! they store at no cost, loops in some ten instructions for each vector: of loops, only those that
-//! move values write bf16. Others that read it (a residual, a pooling) see it rounded, too: that is
-//! within what `medium` says of products, and what no product reads is kept in f32.
+//! they store at no cost, loops in an instruction for each vector: processors with tiles have one.
+//! Others that read it (a residual, a pooling) see it rounded, too: that is within what `medium`
+//! says of products, and what no product reads is kept in f32.
 //!
 //! After chains were put together, since what lies within them is f32, and before results share
 //! memory.
@@ -107,12 +107,10 @@ fn changes(
             return Ok(None);
         };
         let launch = &lowered.launches[kernel];
-        if let (KernelWork::Compute(compute), Planned::Loops(_)) = (&launch.work, of_step) {
-            let is_computed = params.contains(&compute.operands.len()) && !is_move(&launch.work);
-            // Vectors of elements of two bytes that are apart are loaded one by one.
-            if is_computed || !loads_neighbours(&launch.work, &params) {
-                return Ok(None);
-            }
+        // Vectors of elements of two bytes that are apart are loaded one by one.
+        let is_loops = matches!(of_step, Planned::Loops(_));
+        if is_loops && !loads_neighbours(&launch.work, &params) {
+            return Ok(None);
         }
         let Some(work) = work_stored_as(&launch.work, &params, DType::BF16) else {
             return Ok(None);

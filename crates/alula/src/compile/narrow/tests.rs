@@ -59,12 +59,15 @@ fn what_a_product_leaves_to_a_product_is_bf16() {
 }
 
 #[test]
-fn what_loops_compute_and_what_is_wanted_exactly_stays() {
-    assert_eq!(
-        between("%y = gelu %p"),
-        [""; 0],
-        "loops round in many instructions"
-    );
+fn what_loops_leave_to_a_product_is_bf16() {
+    // The product before is read by loops only.
+    assert_eq!(between("%y = gelu %p"), ["bf16[256, 256]"]);
+    let softmax = "%y = softmax %p {axis = 1}";
+    assert_eq!(between(softmax), ["bf16[256, 256]"]);
+}
+
+#[test]
+fn what_is_wanted_exactly_stays() {
     let text = "graph @g(%x: f32[256, 256], %w: f32[256, 256], %v: f32[256, 256]) {
         %p = matmul %x, %w
         %y = relu %p
