@@ -249,6 +249,22 @@ impl BatchReduceGemm {
                         next: next.wrapping_add(strip % SHARES * quarter),
                         out: scratch.sums.cast(),
                     };
+                    #[cfg(target_arch = "x86_64")]
+                    if is_packed
+                        && (rows, cols) == (strip_rows, SPLIT_COLS)
+                        && let Some(stored) = self.stored(o, block, part, &tile)
+                    {
+                        let product = super::waiting::packed(&WindowOperands {
+                            out: stored.out,
+                            ..t
+                        });
+                        crate::amx::kernel::multiply_stored(&crate::amx::kernel::StoredOperands {
+                            product,
+                            line: stored.line,
+                            begin: stored.begin,
+                        });
+                        continue;
+                    }
                     self.multiply_with(o, block, scratch, part, (&t, is_packed), &mut waiting);
                 } else {
                     let whole = match form {

@@ -8,6 +8,7 @@ use super::run::{KBlock, Scratch};
 use crate::{
     amx::rider::{self, Residual, Rider},
     gemm::spec::Stored,
+    offsets::Offsets,
 };
 use crate::{
     amx::{Operands, WindowOperands, emulate},
@@ -28,6 +29,16 @@ pub(super) struct Waiting {
     pub(super) rows: Range<usize>,
     pub(super) panel: usize,
     pub(super) sums: *const f32,
+}
+
+/// Where a register tile is stored by the tile instructions themselves.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct StoredAt {
+    pub(super) out: *mut u8,
+    /// Bytes between rows.
+    pub(super) line: usize,
+    /// What sums begin with, and the bytes between its rows: 0 for one row.
+    pub(super) begin: Option<(*const f32, usize)>,
 }
 
 /// Added in place of a bias: changes nothing, not even a zero's sign.
@@ -75,6 +86,66 @@ impl BatchReduceGemm {
                 true => multiply(self.spec.isa, parts, &packed(t)),
             }
         }
+    }
+
+    /// Where this register tile is stored by the tile instructions, if they can: sums of one bf16
+    /// product in rows of f32 that are evenly apart, with a bias for each column, or a residual,
+    /// or what is in C, which sums begin with.
+    ///
+    /// # Safety
+    /// As [`BatchReduceGemm::run_split_part`].
+    #[cfg(target_arch = "x86_64")]
+    pub(super) unsafe fn stored(
+        &self,
+        o: &GemmOperands,
+        block: &Block,
+        part: KBlock,
+        tile: &Waiting,
+    ) -> Option<StoredAt> {
+        let spec = &self.spec;
+        let Offsets::Uniform(stride) = spec.c_rows else {
+            return None;
+        };
+        let is_plain = spec.isa == Isa::Amx
+            && spec.products == Products::One
+            && spec.c_store == CStore::Rows
+            && spec.clip.is_none()
+            && o.hook.is_none();
+        let has_bias = match spec.bias {
+            Bias::None => false,
+            Bias::PerN => true,
+            Bias::PerM => return None,
+        };
+        let accumulates = spec.init == Init::Accumulate;
+        let is_one = [has_bias, spec.residual, accumulates]
+            .into_iter()
+            .filter(|x| *x)
+            .count()
+            <= 1;
+        let is_f32 = !spec.residual || spec.residual_stored == Stored::F32;
+        let line = usize::try_from(stride).ok()?.checked_mul(4)?;
+        if !is_plain || !is_one || !is_f32 {
+            return None;
+        }
+        let at = spec.batch.c.at(block.batch) + tile.rows.start as isize * stride;
+        let at = at + (tile.panel * SPLIT_COLS) as isize;
+        let out = o.c.0.cast::<f32>().wrapping_offset(at);
+        let begin = if !part.is_first || accumulates {
+            Some((out.cast_const(), line))
+        } else if spec.residual {
+            let residual = o.residual.0.cast::<f32>().wrapping_offset(at);
+            Some((residual, line))
+        } else if has_bias {
+            let bias = o.bias.0.wrapping_offset(spec.batch.bias.at(block.batch));
+            Some((bias.wrapping_add(tile.panel * SPLIT_COLS), 0))
+        } else {
+            None
+        };
+        Some(StoredAt {
+            out: out.cast(),
+            line,
+            begin,
+        })
     }
 
     /// Whether sums may be finished while the next ones are made.
@@ -196,7 +267,7 @@ impl BatchReduceGemm {
 }
 
 /// Packed rows of A in the form that has kernels of its own.
-fn packed(t: &WindowOperands<'_>) -> Operands {
+pub(super) fn packed(t: &WindowOperands<'_>) -> Operands {
     let run = &t.runs[0];
     Operands {
         a: run.starts[0],
