@@ -253,11 +253,28 @@ pub(super) unsafe fn write<S: Simd, const MR: usize, const NV: usize>(
     }
 }
 
-/// [`DeliverFn`], row by row.
+/// [`DeliverFn`].
 #[inline(always)]
 unsafe fn deliver<S: Simd>(t: &Tile, sums: *const f32, rows: usize) {
     let wide = 2 * S::LANES;
+    let residual = t.finish.map_or(std::ptr::null(), |finish| finish.residual);
+    let is_plain = t.finish.is_none_or(|finish| {
+        let is_row = finish.residual_stored == Stored::F32 && finish.residual_n == 1;
+        finish.bias_m.is_null() && (residual.is_null() || is_row)
+    });
     for first in (0..t.cols).step_by(wide) {
+        if is_plain && t.cols - first >= wide {
+            // SAFETY: as this function.
+            unsafe {
+                match (t.add, residual.is_null()) {
+                    (false, true) => deliver_cols::<S, false, false>(t, sums, rows, first),
+                    (false, false) => deliver_cols::<S, false, true>(t, sums, rows, first),
+                    (true, true) => deliver_cols::<S, true, false>(t, sums, rows, first),
+                    (true, false) => deliver_cols::<S, true, true>(t, sums, rows, first),
+                }
+            }
+            continue;
+        }
         for r in 0..rows {
             // SAFETY: the caller vouches for the sums and for what the tile points to.
             unsafe {
@@ -277,6 +294,69 @@ unsafe fn deliver<S: Simd>(t: &Tile, sums: *const f32, rows: usize) {
                 write::<S, 1, 2>(&row, acc);
             }
         }
+    }
+}
+
+/// Two whole vectors of each row: what is in C is added if so, then bias and residual.
+///
+/// # Safety
+/// As [`DeliverFn`], with a residual in rows of f32 if so, and no bias for each row.
+#[inline(always)]
+unsafe fn deliver_cols<S: Simd, const ADD: bool, const RESIDUAL: bool>(
+    t: &Tile,
+    sums: *const f32,
+    rows: usize,
+    first: usize,
+) {
+    // SAFETY: the caller vouches for the sums and for what the tile points to.
+    unsafe {
+        let (bias, low, high) = by_column::<S, 2>(t.finish.as_ref(), first);
+        let (residual, residual_rows) = match &t.finish {
+            Some(finish) if RESIDUAL => (finish.residual.add(first), finish.residual_rows),
+            _ => (std::ptr::null(), std::ptr::null()),
+        };
+        for r in 0..rows {
+            let c = t.c.offset(t.c_rows.add(r).read()).add(first);
+            for (v, &bias) in bias.iter().enumerate() {
+                let mut x = S::load(sums.add(r * SPLIT_COLS + first + v * S::LANES));
+                if ADD {
+                    x = S::add(S::load(c.add(v * S::LANES)), x);
+                }
+                x = S::add(x, bias);
+                if RESIDUAL {
+                    let row = residual.offset(residual_rows.add(r).read());
+                    x = S::add(x, S::load(row.add(v * S::LANES)));
+                }
+                S::store(c.add(v * S::LANES), S::min(high, S::max(low, x)));
+            }
+        }
+    }
+}
+
+/// The parts of an epilogue that are the same in all rows, bias from a column on: absent ones are
+/// identities.
+///
+/// # Safety
+/// The bias has `NV` vectors from that column on.
+#[inline(always)]
+pub(super) unsafe fn by_column<S: Simd, const NV: usize>(
+    finish: Option<&Finish>,
+    first: usize,
+) -> ([S::V; NV], S::V, S::V) {
+    // SAFETY: the caller vouches for the columns of the bias.
+    unsafe {
+        // Adding -0.0 changes nothing, not even a zero's sign.
+        let mut bias = [S::splat(-0.0); NV];
+        let (mut low, mut high) = (f32::NEG_INFINITY, f32::INFINITY);
+        if let Some(finish) = finish {
+            if !finish.bias_n.is_null() {
+                for (v, slot) in bias.iter_mut().enumerate() {
+                    *slot = S::load(finish.bias_n.add(first + v * S::LANES));
+                }
+            }
+            (low, high) = finish.clip.unwrap_or((low, high));
+        }
+        (bias, S::splat(low), S::splat(high))
     }
 }
 
@@ -309,18 +389,7 @@ unsafe fn write_by_column<S: Simd, const MR: usize, const NV: usize>(
 ) {
     // SAFETY: the caller vouches for every column of C and bias.
     unsafe {
-        // Adding -0.0 changes nothing, not even a zero's sign.
-        let mut bias = [S::splat(-0.0); NV];
-        let (mut low, mut high) = (f32::NEG_INFINITY, f32::INFINITY);
-        if let Some(finish) = &t.finish {
-            if !finish.bias_n.is_null() {
-                for (v, slot) in bias.iter_mut().enumerate() {
-                    *slot = S::load(finish.bias_n.add(v * S::LANES));
-                }
-            }
-            (low, high) = finish.clip.unwrap_or((low, high));
-        }
-        let (low, high) = (S::splat(low), S::splat(high));
+        let (bias, low, high) = by_column::<S, NV>(t.finish.as_ref(), 0);
         for (r, row) in acc.iter().enumerate() {
             let c = t.c.offset(t.c_rows.add(r).read());
             for v in 0..NV {

@@ -1,7 +1,10 @@
 //! Finished sums that are stored as bf16.
 
 use crate::{
-    gemm::kernel::{Finish, Tile, finish_vector, load_lanes},
+    gemm::{
+        kernel::{Finish, Tile, by_column, finish_vector, load_lanes},
+        spec::Stored,
+    },
     isa::Isa,
     simd::Simd,
 };
@@ -48,8 +51,38 @@ impl Narrow {
 /// available.
 pub(super) type NarrowFn = unsafe fn(&Narrow);
 
+/// The residual of what is finished.
+const NONE: u8 = 0;
+const OF_F32: u8 = 1;
+const OF_BF16: u8 = 2;
+
 #[inline(always)]
 unsafe fn narrow<S: Simd>(t: &Narrow) {
+    let residual = match &t.finish {
+        Some(finish) if !finish.bias_m.is_null() => None,
+        Some(finish) if !finish.residual.is_null() => match finish.residual_stored {
+            Stored::F32 => (finish.residual_n == 1).then_some(OF_F32),
+            Stored::Bf16 => Some(OF_BF16),
+        },
+        _ => Some(NONE),
+    };
+    let mut done = 0;
+    if let Some(residual) = residual.filter(|_| t.before.is_null()) {
+        while t.cols - done >= 2 * S::LANES {
+            // SAFETY: the caller's.
+            unsafe {
+                match residual {
+                    OF_F32 => narrow_cols::<S, OF_F32>(t, done),
+                    OF_BF16 => narrow_cols::<S, OF_BF16>(t, done),
+                    _ => narrow_cols::<S, NONE>(t, done),
+                }
+            }
+            done += 2 * S::LANES;
+        }
+    }
+    if done == t.cols {
+        return;
+    }
     for r in 0..t.rows {
         // SAFETY: the caller's.
         unsafe {
@@ -59,7 +92,7 @@ unsafe fn narrow<S: Simd>(t: &Narrow) {
                 false => t.before.offset(t.before_rows.add(r).read()),
             };
             let c = t.c.offset(t.c_rows.add(r).read());
-            for first in (0..t.cols).step_by(S::LANES) {
+            for first in (done..t.cols).step_by(S::LANES) {
                 let lanes = (t.cols - first).min(S::LANES);
                 let mut x = load_lanes::<S>(sums.add(first), lanes);
                 if !before.is_null() {
@@ -69,6 +102,40 @@ unsafe fn narrow<S: Simd>(t: &Narrow) {
                     x = finish_vector::<S>(finish, x, r, first, lanes);
                 }
                 S::store_bf16(c.add(first), x, lanes);
+            }
+        }
+    }
+}
+
+/// Two whole vectors of each row, with no bias for each row.
+///
+/// # Safety
+/// As [`NarrowFn`].
+#[inline(always)]
+unsafe fn narrow_cols<S: Simd, const RESIDUAL: u8>(t: &Narrow, first: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let (bias, low, high) = by_column::<S, 2>(t.finish.as_ref(), first);
+        let (residual, residual_rows) = match &t.finish {
+            Some(finish) if RESIDUAL != NONE => (finish.residual, finish.residual_rows),
+            _ => (std::ptr::null(), std::ptr::null()),
+        };
+        for r in 0..t.rows {
+            let c = t.c.offset(t.c_rows.add(r).read()).add(first);
+            for (v, &bias) in bias.iter().enumerate() {
+                let col = first + v * S::LANES;
+                let mut x = S::add(S::load(t.sums.add(r * t.sums_row + col)), bias);
+                if RESIDUAL != NONE {
+                    let at = residual_rows.add(r).read() + col as isize;
+                    x = S::add(
+                        x,
+                        match RESIDUAL {
+                            OF_F32 => S::load(residual.offset(at)),
+                            _ => S::load_bf16(residual.cast::<u16>().offset(at), S::LANES),
+                        },
+                    );
+                }
+                S::store_bf16(c.add(v * S::LANES), S::min(high, S::max(low, x)), S::LANES);
             }
         }
     }
