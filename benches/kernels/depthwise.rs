@@ -1,7 +1,7 @@
 //! Depthwise convolutions by the micro-kernels.
 
 use alula_microkernel::{
-    ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, Pool, fma_peak,
+    ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, Pool, Stored, fma_peak,
 };
 use criterion::Throughput;
 
@@ -27,6 +27,8 @@ pub(crate) fn all(bench: &mut Bench) {
             bias: true,
             residual: false,
             clip: Some((0.0, 6.0)),
+            x_stored: Stored::F32,
+            y_stored: Stored::F32,
         })
         .expect("a valid shape");
         let (x, mut y) = (

@@ -10,7 +10,7 @@ use std::time::Instant;
 use alula_microkernel::{
     ARows, BStrides, BatchReduceGemm, Bias, ByteSign, CStore, ChannelOrder, Depthwise,
     DepthwiseOperands, DepthwiseSpec, GemmOperands, GemmSpec, ISA_VARIABLE, IntGemm,
-    IntGemmOperands, Isa, Offsets, Pool, Products, Window, fma_peak, pack_b, pack_b_i8,
+    IntGemmOperands, Isa, Offsets, Pool, Products, Stored, Window, fma_peak, pack_b, pack_b_i8,
 };
 
 /// Seconds of the fastest of the runs that fit into `budget` seconds.
@@ -318,6 +318,8 @@ fn depthwise(
         bias: true,
         residual: false,
         clip: Some((0.0, 6.0)),
+        x_stored: Stored::F32,
+        y_stored: Stored::F32,
     })
     .expect("a valid shape");
     let (x, w, bias) = (

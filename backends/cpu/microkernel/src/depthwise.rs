@@ -1,9 +1,9 @@
 //! Depthwise f32 convolution: one filter for each channel, multiplier 1, in both layouts.
 //!
 //! Channels-last vectorises over channels and reads the image in place: a tap outside of the image
-//! is skipped. Channels-first vectorises over output columns; each plane is first copied to scratch
-//! with its padding, columns split by their phase modulo the stride, so that every tap of every
-//! stride reads adjacent elements.
+//! is skipped. Its images may be stored as bf16. Channels-first vectorises over output columns;
+//! each plane is first copied to scratch with its padding, columns split by their phase modulo the
+//! stride, so that every tap of every stride reads adjacent elements.
 
 use std::ops::Range;
 
@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     epilogue::{EpilogueTile, Hook},
     error::KernelError,
-    gemm::{Window, check_window, reach},
+    gemm::{Stored, Window, check_window, reach},
     isa::Isa,
     offsets::span,
     pool::Pool,
 };
 
+mod element;
 mod first;
 mod kernel;
 mod last;
@@ -59,6 +60,10 @@ pub struct DepthwiseSpec {
     pub residual: bool,
     /// Bounds applied last; NaN stays NaN.
     pub clip: Option<(f32, f32)>,
+    /// How the input is stored; as bf16 channels-last only.
+    pub x_stored: Stored,
+    /// How the output is stored; as bf16 channels-last, without residual and hook only.
+    pub y_stored: Stored,
 }
 
 /// A checked depthwise convolution. Immutable; share it between threads.
@@ -74,12 +79,12 @@ pub struct Depthwise {
 /// The memory of one run, each a pointer and a length in elements.
 #[derive(Clone, Copy, Debug)]
 pub struct DepthwiseOperands {
-    /// Input.
-    pub x: (*const f32, usize),
+    /// Input, stored as the descriptor says.
+    pub x: (*const u8, usize),
     /// Filters: `[KH, KW, C]` for channels-last, `[C, KH, KW]` for channels-first.
     pub w: (*const f32, usize),
-    /// Output.
-    pub y: (*mut f32, usize),
+    /// Output, stored as the descriptor says.
+    pub y: (*mut u8, usize),
     /// Bias, if the descriptor has one.
     pub bias: (*const f32, usize),
     /// Residual, if the descriptor has one.
@@ -96,12 +101,12 @@ unsafe impl Send for DepthwiseOperands {}
 unsafe impl Sync for DepthwiseOperands {}
 
 impl DepthwiseOperands {
-    /// Operands without bias, residual and hook.
+    /// Operands of f32 without bias, residual and hook.
     pub fn new(x: &[f32], w: &[f32], y: &mut [f32]) -> Self {
         Self {
-            x: (x.as_ptr(), x.len()),
+            x: (x.as_ptr().cast(), x.len()),
             w: (w.as_ptr(), w.len()),
-            y: (y.as_mut_ptr(), y.len()),
+            y: (y.as_mut_ptr().cast(), y.len()),
             bias: (std::ptr::null(), 0),
             residual: (std::ptr::null(), 0),
             hook: None,
@@ -156,6 +161,12 @@ impl Depthwise {
                 "strides",
                 "channels-first columns must be adjacent",
             ));
+        }
+        let is_narrow = [spec.x_stored, spec.y_stored].contains(&Stored::Bf16);
+        let is_out = spec.y_stored == Stored::Bf16;
+        if is_narrow && spec.order != ChannelOrder::Last || is_out && spec.residual {
+            let detail = "bf16 is for channels last, without a residual";
+            return Err(KernelError::spec("stored", detail));
         }
         let extent = |sizes: [usize; 2], strides: [isize; 3], channel| {
             span(&[
@@ -284,6 +295,9 @@ impl Depthwise {
         KernelError::check_len("y", self.y_needed, o.y.1)?;
         if s.bias {
             KernelError::check_len("bias", s.channels, o.bias.1)?;
+        }
+        if s.y_stored == Stored::Bf16 && o.hook.is_some() {
+            return Err(KernelError::spec("hook", "the output is bf16"));
         }
         if s.residual {
             KernelError::check_len("residual", self.y_needed, o.residual.1)?;

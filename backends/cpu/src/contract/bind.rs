@@ -435,6 +435,11 @@ impl CpuContract {
             bias: false,
             residual: false,
             clip: None,
+            x_stored: stored(self.a_dtype),
+            y_stored: match self.result {
+                Some(DType::BF16) if !self.is_integer() => Stored::Bf16,
+                _ => Stored::F32,
+            },
         };
         Ok((spec, [a_first, c_first]))
     }

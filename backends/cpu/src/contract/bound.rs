@@ -109,7 +109,10 @@ impl Kernel {
     fn element_bytes(&self) -> [usize; 3] {
         match self {
             Kernel::Gemm(gemm) => element_bytes(gemm.spec()),
-            Kernel::Depthwise(_) => [4; 3],
+            Kernel::Depthwise(depthwise) => {
+                let spec = depthwise.spec();
+                [spec.x_stored, spec.y_stored, Stored::F32].map(Stored::bytes)
+            }
         }
     }
 }
@@ -225,9 +228,9 @@ impl BoundContract {
             }
             Kernel::Depthwise(depthwise) => {
                 let operands = DepthwiseOperands {
-                    x: (a.0.cast(), a.1),
+                    x: a,
                     w: b,
-                    y: (c.0.cast(), c.1),
+                    y: c,
                     bias,
                     residual: (residual.0.cast(), residual.1),
                     hook,

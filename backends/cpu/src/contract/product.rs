@@ -226,6 +226,10 @@ impl CpuContract {
             }
             new.params[param].bytes = self.params[param].bytes.exact_div(&Dim::new(2))?;
         }
+        if self.isa == Isa::Avx512 && new.result == Some(DType::BF16) {
+            // Where tiles multiply bf16, the processor rounds to it.
+            new.isa = Isa::Amx;
+        }
         let is_once = params.iter().all(|&param| self.times(param as u32) == 1);
         (is_once && !self.is_integer() && new.takes_bf16()).then_some(new)
     }
@@ -247,10 +251,15 @@ impl CpuContract {
     }
 
     /// Whether what is stored as `bf16` may be: a left side that is multiplied as `bf16`, where it
-    /// lies; a residual and a result whose columns are neighbours, finished by the micro-kernels.
+    /// lies; a residual and a result whose columns are neighbours, finished by the micro-kernels;
+    /// images of a depthwise convolution with channels last, without a residual.
     fn takes_bf16(&self) -> bool {
-        let Form::Product(product) = &self.form else {
-            return false;
+        let product = match &self.form {
+            Form::Product(product) => product,
+            Form::Depthwise(map) => {
+                let is_plain = matches!(&self.epilogue, Epilogue::Fused { residual: None, .. });
+                return is_plain && map.is_channels_last();
+            }
         };
         let Epilogue::Fused { residual, .. } = &self.epilogue else {
             return self.a_dtype == DType::BF16 && self.result.is_none() && self.is_rounded();

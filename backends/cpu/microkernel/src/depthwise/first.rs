@@ -60,7 +60,7 @@ pub(super) unsafe fn run_plane(
         w: o.w.0.wrapping_add(channel * w.kernel[0] * w.kernel[1]),
         w_taps: [w.kernel[1] as isize, 1],
         taps: w.kernel,
-        y: o.y.0.wrapping_offset(y),
+        y: o.y.0.cast::<f32>().wrapping_offset(y),
         y_step: spec.y_strides[1],
         bias,
         residual,
@@ -69,12 +69,18 @@ pub(super) unsafe fn run_plane(
     // SAFETY: taps stay inside of the padded plane; the rest is the caller's.
     unsafe {
         let loops = kernel::loops(spec.isa);
-        (loops.pad)(w, o.x.0.wrapping_offset(x), scratch);
+        (loops.pad)(w, o.x.0.cast::<f32>().wrapping_offset(x), scratch);
         (loops.first)(&part, w.out[0], w.out[1]);
         if let Some(hook) = &o.hook {
             for oh in 0..w.out[0] {
                 let rows = [y + oh as isize * spec.y_strides[1]];
-                call_hook(hook, o.y.0, &rows, task * w.out[0] + oh, [0, w.out[1]]);
+                call_hook(
+                    hook,
+                    o.y.0.cast(),
+                    &rows,
+                    task * w.out[0] + oh,
+                    [0, w.out[1]],
+                );
             }
         }
     }

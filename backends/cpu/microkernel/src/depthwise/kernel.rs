@@ -3,14 +3,14 @@
 //! Channels-last: positions are output columns, vectors hold channels, a filter vector per tap.
 //! Channels-first: one position, vectors hold output columns, one filter value per tap.
 
-use super::first;
+use super::{element::Element, first};
 use crate::{gemm::Window, isa::Isa, simd::Simd};
 
 /// One register block of work; strides are in elements.
 #[derive(Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct Part<X = f32, Y = f32> {
     /// Input at the first position and vector, for the first row and column of taps.
-    pub(super) x: *const f32,
+    pub(super) x: *const X,
     /// Between positions.
     pub(super) x_step: isize,
     /// Between rows of taps.
@@ -21,7 +21,7 @@ pub(super) struct Part {
     pub(super) w_taps: [isize; 2],
     /// Taps along height and width.
     pub(super) taps: [usize; 2],
-    pub(super) y: *mut f32,
+    pub(super) y: *mut Y,
     pub(super) y_step: isize,
     /// Null for none; indexed as the filter is (one value per vector lane, or one in all).
     pub(super) bias: *const f32,
@@ -31,30 +31,26 @@ pub(super) struct Part {
 }
 
 /// Computes `positions` positions of `lanes` lanes each.
-type RunFn = unsafe fn(part: &Part, positions: usize, lanes: usize);
+pub(super) type RunFn<X, Y> = unsafe fn(part: &Part<X, Y>, positions: usize, lanes: usize);
 
 #[inline(always)]
 unsafe fn block<
     S: Simd,
+    X: Element,
+    Y: Element,
     const KW: usize,
     const P: usize,
     const NV: usize,
     const FULL: bool,
     const SPLAT: bool,
 >(
-    part: &Part,
+    part: &Part<X, Y>,
     lanes: usize,
 ) {
     // SAFETY: the caller vouches for the pointers at every tap, position and valid lane.
     unsafe {
-        let load = |p: *const f32, v: usize| {
-            let p = p.add(v * S::LANES);
-            if FULL {
-                S::load(p)
-            } else {
-                S::load_partial(p, lanes)
-            }
-        };
+        let load = |p: *const f32, v: usize| f32::load::<S, FULL>(p, v, lanes);
+        let load_x = |p: *const X, v: usize| X::load::<S, FULL>(p, v, lanes);
         let mut acc = [[S::splat(0.0); NV]; P];
         for kh in 0..part.taps[0] as isize {
             let x_row = part.x.wrapping_offset(kh * part.x_row);
@@ -74,12 +70,12 @@ unsafe fn block<
                 for (p, acc) in acc.iter_mut().enumerate() {
                     let x = x.offset(p as isize * part.x_step);
                     for v in 0..NV {
-                        acc[v] = S::fma(load(x, v), wv[v], acc[v]);
+                        acc[v] = S::fma(load_x(x, v), wv[v], acc[v]);
                     }
                 }
             }
         }
-        finish::<S, P, NV, FULL, SPLAT>(part, lanes, acc);
+        finish::<S, X, Y, P, NV, FULL, SPLAT>(part, lanes, acc);
     }
 }
 
@@ -88,26 +84,21 @@ unsafe fn block<
 #[inline(always)]
 unsafe fn sliding<
     S: Simd,
+    X: Element,
+    Y: Element,
     const KW: usize,
     const STEP: usize,
     const P: usize,
     const NV: usize,
     const FULL: bool,
 >(
-    part: &Part,
+    part: &Part<X, Y>,
     col: isize,
     lanes: usize,
 ) {
     // SAFETY: the caller vouches for the pointers at every tap, position and valid lane.
     unsafe {
-        let load = |p: *const f32, v: usize| {
-            let p = p.add(v * S::LANES);
-            if FULL {
-                S::load(p)
-            } else {
-                S::load_partial(p, lanes)
-            }
-        };
+        let load = |p: *const f32, v: usize| f32::load::<S, FULL>(p, v, lanes);
         let mut acc = [[S::splat(0.0); NV]; P];
         let mut line = part.x;
         let mut w_line = part.w;
@@ -123,7 +114,7 @@ unsafe fn sliding<
             let mut x = line;
             for j in 0..(P - 1) * STEP + KW {
                 for v in 0..NV {
-                    let xv = load(x, v);
+                    let xv = X::load::<S, FULL>(x, v, lanes);
                     for (kw, w) in wv.iter().enumerate() {
                         let p = j.wrapping_sub(kw) / STEP;
                         if j >= kw && (j - kw) % STEP == 0 && p < P {
@@ -136,27 +127,28 @@ unsafe fn sliding<
             line = line.wrapping_offset(part.x_row);
             w_line = w_line.wrapping_offset(part.w_taps[0]);
         }
-        finish::<S, P, NV, FULL, false>(part, lanes, acc);
+        finish::<S, X, Y, P, NV, FULL, false>(part, lanes, acc);
     }
 }
 
 /// Runs the epilogue on finished sums and stores them.
 #[inline(always)]
-unsafe fn finish<S: Simd, const P: usize, const NV: usize, const FULL: bool, const SPLAT: bool>(
-    part: &Part,
+unsafe fn finish<
+    S: Simd,
+    X: Element,
+    Y: Element,
+    const P: usize,
+    const NV: usize,
+    const FULL: bool,
+    const SPLAT: bool,
+>(
+    part: &Part<X, Y>,
     lanes: usize,
     acc: [[S::V; NV]; P],
 ) {
     // SAFETY: the caller vouches for the valid lanes of every position.
     unsafe {
-        let load = |p: *const f32, v: usize| {
-            let p = p.add(v * S::LANES);
-            if FULL {
-                S::load(p)
-            } else {
-                S::load_partial(p, lanes)
-            }
-        };
+        let load = |p: *const f32, v: usize| f32::load::<S, FULL>(p, v, lanes);
         for (p, acc) in acc.iter().enumerate() {
             let at = p as isize * part.y_step;
             for (v, &sum) in acc.iter().enumerate() {
@@ -175,12 +167,7 @@ unsafe fn finish<S: Simd, const P: usize, const NV: usize, const FULL: bool, con
                 if let Some((low, high)) = part.clip {
                     sum = S::min(S::splat(high), S::max(S::splat(low), sum));
                 }
-                let y = part.y.offset(at).add(v * S::LANES);
-                if FULL {
-                    S::store(y, sum);
-                } else {
-                    S::store_partial(y, sum, lanes);
-                }
+                Y::store::<S, FULL>(part.y.offset(at), v, sum, lanes);
             }
         }
     }
@@ -188,7 +175,12 @@ unsafe fn finish<S: Simd, const P: usize, const NV: usize, const FULL: bool, con
 
 /// Part moved by `positions` positions and `lanes` lanes.
 #[inline(always)]
-fn moved(part: &Part, positions: usize, lanes: usize, filter: bool) -> Part {
+fn moved<X: Element, Y: Element>(
+    part: &Part<X, Y>,
+    positions: usize,
+    lanes: usize,
+    filter: bool,
+) -> Part<X, Y> {
     let mut part = *part;
     let p = positions as isize;
     part.x = part.x.wrapping_offset(p * part.x_step + lanes as isize);
@@ -209,7 +201,11 @@ fn moved(part: &Part, positions: usize, lanes: usize, filter: bool) -> Part {
 
 /// Channels-last: all lanes of four positions at a time, vectors in pairs.
 #[inline(always)]
-unsafe fn last<S: Simd, const KW: usize>(part: &Part, positions: usize, lanes: usize) {
+unsafe fn last<S: Simd, X: Element, Y: Element, const KW: usize>(
+    part: &Part<X, Y>,
+    positions: usize,
+    lanes: usize,
+) {
     let mut col = 0;
     let mut step = 0;
     if KW > 1 {
@@ -232,16 +228,16 @@ unsafe fn last<S: Simd, const KW: usize>(part: &Part, positions: usize, lanes: u
             // SAFETY: as `block`.
             unsafe {
                 match (step, pair, left >= S::LANES, four) {
-                    (1, true, _, true) => sliding::<S, KW, 1, 4, 2, true>(&at, col, left),
-                    (1, false, true, true) => sliding::<S, KW, 1, 4, 1, true>(&at, col, left),
-                    (2, true, _, true) => sliding::<S, KW, 2, 4, 2, true>(&at, col, left),
-                    (2, false, true, true) => sliding::<S, KW, 2, 4, 1, true>(&at, col, left),
-                    (_, true, _, true) => block::<S, KW, 4, 2, true, false>(&at, left),
-                    (_, true, _, false) => block::<S, KW, 1, 2, true, false>(&at, left),
-                    (_, false, true, true) => block::<S, KW, 4, 1, true, false>(&at, left),
-                    (_, false, true, false) => block::<S, KW, 1, 1, true, false>(&at, left),
-                    (_, false, false, true) => block::<S, KW, 4, 1, false, false>(&at, left),
-                    (_, false, false, false) => block::<S, KW, 1, 1, false, false>(&at, left),
+                    (1, true, _, true) => sliding::<S, X, Y, KW, 1, 4, 2, true>(&at, col, left),
+                    (1, false, true, true) => sliding::<S, X, Y, KW, 1, 4, 1, true>(&at, col, left),
+                    (2, true, _, true) => sliding::<S, X, Y, KW, 2, 4, 2, true>(&at, col, left),
+                    (2, false, true, true) => sliding::<S, X, Y, KW, 2, 4, 1, true>(&at, col, left),
+                    (_, true, _, true) => block::<S, X, Y, KW, 4, 2, true, false>(&at, left),
+                    (_, true, _, false) => block::<S, X, Y, KW, 1, 2, true, false>(&at, left),
+                    (_, false, true, true) => block::<S, X, Y, KW, 4, 1, true, false>(&at, left),
+                    (_, false, true, false) => block::<S, X, Y, KW, 1, 1, true, false>(&at, left),
+                    (_, false, false, true) => block::<S, X, Y, KW, 4, 1, false, false>(&at, left),
+                    (_, false, false, false) => block::<S, X, Y, KW, 1, 1, false, false>(&at, left),
                 }
             }
             p += if four { 4 } else { 1 };
@@ -263,10 +259,10 @@ unsafe fn rows_first<S: Simd, const KW: usize>(part: &Part, positions: usize, la
             // SAFETY: as `block`.
             unsafe {
                 match (left >= S::LANES, four) {
-                    (true, true) => block::<S, KW, 4, 1, true, true>(&at, left),
-                    (true, false) => block::<S, KW, 1, 1, true, true>(&at, left),
-                    (false, true) => block::<S, KW, 4, 1, false, true>(&at, left),
-                    (false, false) => block::<S, KW, 1, 1, false, true>(&at, left),
+                    (true, true) => block::<S, f32, f32, KW, 4, 1, true, true>(&at, left),
+                    (true, false) => block::<S, f32, f32, KW, 1, 1, true, true>(&at, left),
+                    (false, true) => block::<S, f32, f32, KW, 4, 1, false, true>(&at, left),
+                    (false, false) => block::<S, f32, f32, KW, 1, 1, false, true>(&at, left),
                 }
             }
             p += if four { 4 } else { 1 };
@@ -277,16 +273,30 @@ unsafe fn rows_first<S: Simd, const KW: usize>(part: &Part, positions: usize, la
 
 /// The loop whose filter width is a constant, if there is one (zero: any width).
 #[inline(always)]
-unsafe fn by_width<S: Simd, const SPLAT: bool>(part: &Part, positions: usize, lanes: usize) {
+unsafe fn last_by_width<S: Simd, X: Element, Y: Element>(
+    part: &Part<X, Y>,
+    positions: usize,
+    lanes: usize,
+) {
     // SAFETY: as `block`.
     unsafe {
-        match (part.taps[1], SPLAT) {
-            (3, false) => last::<S, 3>(part, positions, lanes),
-            (5, false) => last::<S, 5>(part, positions, lanes),
-            (_, false) => last::<S, 0>(part, positions, lanes),
-            (3, true) => rows_first::<S, 3>(part, positions, lanes),
-            (5, true) => rows_first::<S, 5>(part, positions, lanes),
-            (_, true) => rows_first::<S, 0>(part, positions, lanes),
+        match part.taps[1] {
+            3 => last::<S, X, Y, 3>(part, positions, lanes),
+            5 => last::<S, X, Y, 5>(part, positions, lanes),
+            _ => last::<S, X, Y, 0>(part, positions, lanes),
+        }
+    }
+}
+
+/// As [`last_by_width`].
+#[inline(always)]
+unsafe fn first_by_width<S: Simd>(part: &Part, positions: usize, lanes: usize) {
+    // SAFETY: as `block`.
+    unsafe {
+        match part.taps[1] {
+            3 => rows_first::<S, 3>(part, positions, lanes),
+            5 => rows_first::<S, 5>(part, positions, lanes),
+            _ => rows_first::<S, 0>(part, positions, lanes),
         }
     }
 }
@@ -335,10 +345,14 @@ unsafe fn pad_plane<const PHASES: usize>(w: &Window, x: *const f32, out: *mut f3
 
 /// The loops of one family.
 pub(super) struct Loops {
-    /// Channels-last: positions are output columns, lanes are channels.
-    pub(super) last: RunFn,
+    /// Channels-last: positions are output columns, lanes are channels. Of bf16 where the name
+    /// says so, in or out.
+    pub(super) last: RunFn<f32, f32>,
+    pub(super) last_in: RunFn<u16, f32>,
+    pub(super) last_out: RunFn<f32, u16>,
+    pub(super) last_both: RunFn<u16, u16>,
     /// Channels-first: positions are output rows, lanes are output columns.
-    pub(super) first: RunFn,
+    pub(super) first: RunFn<f32, f32>,
     /// Copies a plane to `[row][phase][column]` with zeros around it.
     pub(super) pad: unsafe fn(w: &Window, x: *const f32, out: *mut f32),
 }
@@ -348,14 +362,18 @@ macro_rules! family {
     ($name:ident, $simd:ty $(, $feature:literal)?) => {
         static $name: Loops = {
             $(#[target_feature(enable = $feature)])?
-            unsafe fn last(part: &Part, positions: usize, lanes: usize) {
+            unsafe fn last<X: Element, Y: Element>(
+                part: &Part<X, Y>,
+                positions: usize,
+                lanes: usize,
+            ) {
                 // SAFETY: the set is enabled; the rest is the caller's.
-                unsafe { by_width::<$simd, false>(part, positions, lanes) }
+                unsafe { last_by_width::<$simd, X, Y>(part, positions, lanes) }
             }
             $(#[target_feature(enable = $feature)])?
             unsafe fn first(part: &Part, positions: usize, lanes: usize) {
                 // SAFETY: the set is enabled; the rest is the caller's.
-                unsafe { by_width::<$simd, true>(part, positions, lanes) }
+                unsafe { first_by_width::<$simd>(part, positions, lanes) }
             }
             $(#[target_feature(enable = $feature)])?
             unsafe fn pad(w: &Window, x: *const f32, out: *mut f32) {
@@ -368,7 +386,14 @@ macro_rules! family {
                     }
                 }
             }
-            Loops { last, first, pad }
+            Loops {
+                last,
+                last_in: last,
+                last_out: last,
+                last_both: last,
+                first,
+                pad,
+            }
         };
     };
 }
@@ -384,12 +409,20 @@ family!(
     crate::simd::Avx512,
     "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"
 );
+#[cfg(target_arch = "x86_64")]
+family!(
+    AMX,
+    crate::simd::Avx512Bf16,
+    "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma"
+);
 
 /// The loops of `isa`, which is available.
 pub(super) fn loops(isa: Isa) -> &'static Loops {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Amx => &AVX512,
+        Isa::Avx512 => &AVX512,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx => &AMX,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => &AVX2,
         #[cfg(target_arch = "aarch64")]

@@ -1,8 +1,8 @@
 //! Channels-last driver: blocks of rows and channels; a row is cut into the columns whose taps are
 //! all inside of the image, and single others.
 
-use super::{Depthwise, DepthwiseOperands, DepthwiseSpec, call_hook, kernel};
-use crate::epilogue::Hook;
+use super::{Depthwise, DepthwiseOperands, DepthwiseSpec, call_hook, element::Element, kernel};
+use crate::{epilogue::Hook, gemm::Stored};
 
 /// Output columns that one hook call covers.
 const HOOK_COLUMNS: usize = 16;
@@ -55,9 +55,18 @@ pub(super) unsafe fn run_block(plan: &Depthwise, o: &DepthwiseOperands, task: us
     let end = ((block + 1) * BLOCK_CHANNELS).min(spec.channels);
     for c in (block * BLOCK_CHANNELS..end).step_by(SWEEP_CHANNELS) {
         let lanes = (end - c).min(SWEEP_CHANNELS);
+        let loops = kernel::loops(spec.isa);
         for oh in rows.clone() {
+            let at = [image, oh];
             // SAFETY: the caller's.
-            unsafe { run_row(plan, o, [image, oh], c, lanes) };
+            unsafe {
+                match (spec.x_stored, spec.y_stored) {
+                    (Stored::F32, Stored::F32) => run_row(plan, o, loops.last, at, c, lanes),
+                    (Stored::Bf16, Stored::F32) => run_row(plan, o, loops.last_in, at, c, lanes),
+                    (Stored::F32, Stored::Bf16) => run_row(plan, o, loops.last_out, at, c, lanes),
+                    (Stored::Bf16, Stored::Bf16) => run_row(plan, o, loops.last_both, at, c, lanes),
+                }
+            }
         }
     }
     if let Some(hook) = &o.hook {
@@ -73,15 +82,15 @@ pub(super) unsafe fn run_block(plan: &Depthwise, o: &DepthwiseOperands, task: us
 ///
 /// # Safety
 /// As `Depthwise::run`, after its checks.
-unsafe fn run_row(
+unsafe fn run_row<X: Element, Y: Element>(
     plan: &Depthwise,
     o: &DepthwiseOperands,
+    run: kernel::RunFn<X, Y>,
     [image, oh]: [usize; 2],
     c: usize,
     lanes: usize,
 ) {
     let (spec, w) = (&plan.spec, &plan.spec.window);
-    let run = kernel::loops(spec.isa).last;
     let top = (oh * w.stride[0]) as isize - w.pad[0] as isize;
     let rows = inside(top, w.kernel[0], w.dilation[0], w.input[0]);
     let channels = spec.channels as isize;
@@ -104,14 +113,17 @@ unsafe fn run_row(
             std::ptr::null()
         };
         kernel::Part {
-            x: o.x.0.wrapping_offset(x_row + left * w.strides[2]),
+            x: o.x
+                .0
+                .cast::<X>()
+                .wrapping_offset(x_row + left * w.strides[2]),
             x_step: w.stride[1] as isize * w.strides[2],
             x_row: w.dilation[0] as isize * w.strides[1],
             x_cols: plan.tap_cols[cols[0]..].as_ptr(),
             w: o.w.0.wrapping_offset(w_row + cols[0] as isize * channels),
             w_taps: [w.kernel[1] as isize * channels, channels],
             taps: [rows[1] - rows[0], cols[1] - cols[0]],
-            y: o.y.0.wrapping_offset(y),
+            y: o.y.0.cast::<Y>().wrapping_offset(y),
             y_step: spec.y_strides[2],
             bias,
             residual,
@@ -160,6 +172,6 @@ unsafe fn hook_row(
             std::array::from_fn(|r| row + (ow + r) as isize * spec.y_strides[2]);
         let m0 = (image * spec.window.out[0] + oh) * width + ow;
         // SAFETY: the caller's.
-        unsafe { call_hook(hook, o.y.0, &offsets[..rows], m0, channels) };
+        unsafe { call_hook(hook, o.y.0.cast(), &offsets[..rows], m0, channels) };
     }
 }

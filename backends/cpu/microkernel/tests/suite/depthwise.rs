@@ -2,8 +2,8 @@
 
 use crate::support::values;
 use alula_microkernel::{
-    ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, EpilogueTile, Hook, Isa, Window,
-    pack_depthwise,
+    ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, EpilogueTile, Hook, Isa, Stored,
+    Window, pack_depthwise,
 };
 
 /// Adds 1 to each element of the tile.
@@ -57,6 +57,8 @@ fn check(isa: Isa, w: Window, channels: usize, channels_first: bool) {
         bias: true,
         residual: true,
         clip: Some((-1.0, 2.0)),
+        x_stored: Stored::F32,
+        y_stored: Stored::F32,
     })
     .unwrap();
     let mut packed = filters.clone();
@@ -145,4 +147,112 @@ fn every_geometry_is_right_in_both_layouts() {
         }
     }
     assert!(cases >= 640);
+}
+
+/// The same image as bf16 gives what it does as f32, and a result as bf16 is that of f32 rounded.
+fn check_narrow(isa: Isa, [kernel, stride]: [usize; 2], channels: usize) {
+    let (input, pad) = ([9, 13], kernel / 2);
+    let out = input.map(|size| (size + 2 * pad - kernel) / stride + 1);
+    let strides = |size: [usize; 2]| {
+        let row = size[1] * channels;
+        [(size[0] * row) as isize, row as isize, channels as isize]
+    };
+    let bits = |x: f32| (x.to_bits() >> 16) as u16;
+    let back = |bits: u16| f32::from_bits(u32::from(bits) << 16);
+    let x: Vec<u16> = values(1, input[0] * input[1] * channels)
+        .into_iter()
+        .map(bits)
+        .collect();
+    let wide: Vec<f32> = x.iter().copied().map(back).collect();
+    let filters = values(2, channels * kernel * kernel);
+    let bias = values(3, channels);
+    let count = out[0] * out[1] * channels;
+    let run = |x_stored: Stored, y_stored: Stored| {
+        let plan = Depthwise::new(DepthwiseSpec {
+            isa,
+            window: Window {
+                images: 1,
+                input,
+                out,
+                kernel: [kernel; 2],
+                stride: [stride; 2],
+                dilation: [1; 2],
+                pad: [pad; 2],
+                strides: strides(input),
+            },
+            channels,
+            order: ChannelOrder::Last,
+            y_strides: strides(out),
+            bias: true,
+            residual: false,
+            clip: Some((-1.0, 2.0)),
+            x_stored,
+            y_stored,
+        })
+        .unwrap();
+        let (mut y, mut narrow) = (vec![f32::NAN; count], vec![0xffff_u16; count]);
+        let mut operands = DepthwiseOperands::new(&wide, &filters, &mut y).with_bias(&bias);
+        if x_stored == Stored::Bf16 {
+            operands.x = (x.as_ptr().cast(), x.len());
+        }
+        if y_stored == Stored::Bf16 {
+            operands.y = (narrow.as_mut_ptr().cast(), count);
+        }
+        // SAFETY: the vectors outlive the call.
+        unsafe { plan.run(&operands, 0..plan.tasks(), &mut []) }.unwrap();
+        match y_stored {
+            Stored::F32 => y,
+            Stored::Bf16 => narrow.into_iter().map(back).collect(),
+        }
+    };
+    let whole = run(Stored::F32, Stored::F32);
+    assert_eq!(run(Stored::Bf16, Stored::F32), whole, "{isa:?}");
+    for x_stored in [Stored::F32, Stored::Bf16] {
+        for (got, whole) in run(x_stored, Stored::Bf16).iter().zip(&whole) {
+            assert!(
+                (got - whole).abs() <= whole.abs() / 256.0,
+                "{got} of {whole}: {isa:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn images_of_bf16_are_those_of_f32_rounded() {
+    for isa in Isa::available() {
+        for geometry in [[3, 1], [3, 2], [5, 1], [5, 2], [7, 1]] {
+            for channels in [3, 16, 40, 144] {
+                check_narrow(isa, geometry, channels);
+            }
+        }
+    }
+}
+
+#[test]
+fn bf16_is_refused_where_it_has_no_loops() {
+    let spec = |order: ChannelOrder, residual: bool| DepthwiseSpec {
+        isa: Isa::Portable,
+        window: Window {
+            images: 1,
+            input: [4; 2],
+            out: [4; 2],
+            kernel: [1; 2],
+            stride: [1; 2],
+            dilation: [1; 2],
+            pad: [0; 2],
+            strides: [32, 8, 1],
+        },
+        channels: 1,
+        order,
+        y_strides: [32, 8, 1],
+        bias: false,
+        residual,
+        clip: None,
+        x_stored: Stored::F32,
+        y_stored: Stored::Bf16,
+    };
+    assert!(Depthwise::new(spec(ChannelOrder::Last, false)).is_ok());
+    assert!(Depthwise::new(spec(ChannelOrder::Last, true)).is_err());
+    let first = ChannelOrder::First { x: 4, y: 4 };
+    assert!(Depthwise::new(spec(first, false)).is_err());
 }

@@ -3,7 +3,7 @@
 use alula_microkernel::{
     ARows, BStrides, Batch, Bias, ByteSign, CStore, ChannelOrder, DepthwiseSpec, EpilogueTile,
     GemmSpec, Hook, Init, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, Isa,
-    KernelError, Offsets, PackedLayout, Window, pack_b_i8, repack_b_i8,
+    KernelError, Offsets, PackedLayout, Stored, Window, pack_b_i8, repack_b_i8,
 };
 
 use crate::support::values;
@@ -425,6 +425,8 @@ fn depthwise_sums_are_exact_in_both_orders() {
                         bias: false,
                         residual: false,
                         clip: None,
+                        x_stored: Stored::F32,
+                        y_stored: Stored::F32,
                     };
                     let taps = kernel[0] * kernel[1];
                     let (x, w) = (bytes(1, 2 * image), bytes(2, channels * taps));

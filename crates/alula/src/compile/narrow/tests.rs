@@ -106,6 +106,24 @@ fn residuals_and_poolings_read_what_convolutions_read() {
     assert_eq!(found, wanted);
 }
 
+#[test]
+fn depthwise_convolutions_pass_on_what_is_bf16() {
+    let block = "graph @g(%x: f32[1, 32, 24, 24], %w: f32[96, 32, 1, 1], %d: f32[96, 1, 3, 3],
+        %v: f32[32, 96, 1, 1]) {
+        %a = conv %x, %w
+        %b = relu %a
+        %c = conv %b, %d {pads = [1, 1, 1, 1], group = 96}
+        %e = relu %c
+        %f = conv %e, %v
+        return y: %f
+    }";
+    let hidden = "bf16[1, 96, 24, 24]";
+    assert_eq!(narrow(block, Precision::Medium), [hidden, hidden]);
+    // No product reads what the depthwise convolution gives.
+    let last = block.replace("%f = conv %e, %v", "%f = exp %e");
+    assert_eq!(narrow(&last, Precision::Medium), [""; 0]);
+}
+
 fn floats(shape: &[usize], seed: usize) -> Tensor {
     let count = shape.iter().product();
     let value = |k: usize| ((k * 37 + seed * 11) % 101) as f32 / 101.0 - 0.5;
