@@ -42,7 +42,7 @@ impl<'l> Pattern<'l> {
                     }
                 }
                 Inst::Store { index, value, .. } => {
-                    [*index, *value].into_iter().for_each(&mut read)
+                    [*index, *value].into_iter().for_each(&mut read);
                 }
                 // A loop with a block inside has no wide form.
                 Inst::Loop(_) | Inst::If { .. } | Inst::Barrier => {}
