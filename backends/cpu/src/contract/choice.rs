@@ -43,14 +43,16 @@ const WHOLE_RATE: f64 = 30.0;
 const SPLIT_RATE: f64 = 320.0;
 /// Bytes of a constant right side that a cycle brings, since most are in no near cache.
 const BYTE_RATE: f64 = 8.0;
-/// Cycles of packing an element of a right side that is no constant, whole and in parts.
-const PACK: [f64; 2] = [0.3, 1.0];
+/// Cycles of packing an element of a right side that is no constant, whole and for each part.
+const PACK: [f64; 2] = [0.3, 0.7];
 /// Cycles of splitting an element of the left side; and more where it is not found next to the
 /// last one, for each run of neighbours, and for each of few neighbours in a row that is short.
 const SPLIT: [f64; 4] = [0.5, 2.0, 8.0, 2.0];
 /// Neighbours in a run, and elements in a row of such runs, that are few: `gemm::split::rows` puts
 /// together as a whole what has no more.
 const FEW: [f64; 2] = [16.0, 1024.0];
+/// Cycles of an element of the result that is finished in registers.
+const FINISH: f64 = 0.25;
 /// Cycles of an element of the result that goes through memory first.
 const DELIVER: f64 = 0.35;
 /// How much faster products of parts must seem.
@@ -108,9 +110,13 @@ fn sizes(product: &Product, unknown_rows: i64) -> Sizes {
     }
 }
 
+fn up(x: f64, to: f64) -> f64 {
+    (x / to).ceil() * to
+}
+
 fn whole_cost(s: &Sizes, wanted: Wanted) -> f64 {
     let right = s.k * s.n;
-    let products = s.m * right / WHOLE_RATE;
+    let products = s.m * s.k * up(s.n, 16.0) / WHOLE_RATE + s.m * s.n * FINISH;
     match wanted.is_constant {
         true => products.max(right * 4.0 / BYTE_RATE),
         false => products + right * PACK[0],
@@ -118,7 +124,6 @@ fn whole_cost(s: &Sizes, wanted: Wanted) -> f64 {
 }
 
 fn split_cost(s: &Sizes, wanted: Wanted) -> f64 {
-    let up = |x: f64, to: f64| (x / to).ceil() * to;
     let parts = wanted.products.parts() as f64;
     let count = parts * (parts + 1.0) / 2.0;
     let right = up(s.k, 32.0) * up(s.n, 16.0);
@@ -127,13 +132,15 @@ fn split_cost(s: &Sizes, wanted: Wanted) -> f64 {
         (false, _) => SPLIT[0] + SPLIT[1],
         (true, true) => SPLIT[0],
         (true, false) if s.run <= FEW[0] && s.k <= FEW[1] => SPLIT[0] + SPLIT[3] / s.run,
+        // Which is bf16 already, most often: lines are copied.
+        (true, false) if parts == 1.0 => SPLIT[0] + SPLIT[3] * (1.0 / s.run + 1.0 / 32.0),
         (true, false) => SPLIT[0] + SPLIT[2] * (1.0 / s.run + 1.0 / 32.0),
     };
     let blocks = (s.k / 1024.0).ceil();
     let moved = s.m * s.k * left + s.m * s.n * DELIVER * blocks;
     match wanted.is_constant {
         true => (products + moved).max(right * parts * 2.0 / BYTE_RATE),
-        false => products + moved + right * PACK[1],
+        false => products + moved + right * parts * PACK[1],
     }
 }
 
