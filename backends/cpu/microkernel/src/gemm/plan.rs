@@ -322,9 +322,10 @@ impl Blocks {
 /// What tasks of this cost take on so many threads. Cores of a shared machine are not equally fast:
 /// at the end some wait for a part of a task, shorter ones for less.
 pub(crate) fn in_turns(task: usize, tasks: usize, threads: usize) -> usize {
+    let all = task.saturating_mul(tasks.div_ceil(threads.max(1)));
     match threads {
-        1 => task * tasks,
-        _ => task * tasks.div_ceil(threads) + task / 8,
+        1 => all,
+        _ => all.saturating_add(task / 8),
     }
 }
 

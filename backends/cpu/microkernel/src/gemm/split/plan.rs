@@ -198,10 +198,10 @@ impl Blocks {
         let m_least = m_tiles.div_ceil(sizes.strips_max);
         let n_least = panels.div_ceil(sizes.panels_max);
         let steps = sizes.depth.div_ceil(SPLIT_STEP).max(1);
-        let tile = steps * sizes.products * PRODUCT_NS;
-        let split = tile.max(sizes.strip * sizes.depth * 4 / SPLIT_RATE);
-        let panel_bytes = steps * sizes.parts * SPLIT_WORDS * 4;
-        let far = match panels * panel_bytes > NEAR_B_BYTES {
+        let tile = steps.saturating_mul(sizes.products * PRODUCT_NS);
+        let split = tile.max(sizes.strip.saturating_mul(sizes.depth) / (SPLIT_RATE / 4));
+        let panel_bytes = steps.saturating_mul(sizes.parts * SPLIT_WORDS * 4);
+        let far = match panels.saturating_mul(panel_bytes) > NEAR_B_BYTES {
             true => panel_bytes / FAR_RATE,
             false => 0,
         };
@@ -212,10 +212,13 @@ impl Blocks {
                 // Rows are split once more for each block of columns; a panel comes from the next
                 // cache, or while it is multiplied from far away, for each block of rows.
                 let (strips, panels) = (m_tiles.div_ceil(m_blocks), panels.div_ceil(n_blocks));
-                let mut task = panels * (strips * tile).max(far) + strips * split;
-                task += panels * tile / 2 + 1;
+                let near = strips.saturating_mul(tile);
+                let mut task = panels.saturating_mul(near.max(far).saturating_add(tile / 2));
+                task = task
+                    .saturating_add(strips.saturating_mul(split))
+                    .saturating_add(1);
                 if n_blocks > 1 && threads > 1 {
-                    task += strips * panels * away;
+                    task = task.saturating_add(strips.saturating_mul(panels * away));
                 }
                 let cost = in_turns(task, batch * m_blocks * n_blocks, threads);
                 if cost < best.0 {

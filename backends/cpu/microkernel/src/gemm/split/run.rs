@@ -252,17 +252,9 @@ impl BatchReduceGemm {
                     #[cfg(target_arch = "x86_64")]
                     if is_packed
                         && (rows, cols) == (strip_rows, SPLIT_COLS)
-                        && let Some(stored) = self.stored(o, block, part, &tile)
+                        && let Some(stored) = self.stored(o, block, part, &tile, &t)
                     {
-                        let product = super::waiting::packed(&WindowOperands {
-                            out: stored.out,
-                            ..t
-                        });
-                        crate::amx::kernel::multiply_stored(&crate::amx::kernel::StoredOperands {
-                            product,
-                            line: stored.line,
-                            begin: stored.begin,
-                        });
+                        crate::amx::kernel::multiply_stored(&stored);
                         continue;
                     }
                     self.multiply_with(o, block, scratch, part, (&t, is_packed), &mut waiting);

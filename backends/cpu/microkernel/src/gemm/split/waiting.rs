@@ -4,12 +4,6 @@
 use std::{ops::Range, ptr};
 
 use super::run::{KBlock, Scratch};
-#[cfg(target_arch = "x86_64")]
-use crate::{
-    amx::rider::{self, Residual, Rider},
-    gemm::spec::Stored,
-    offsets::Offsets,
-};
 use crate::{
     amx::{Operands, WindowOperands, emulate},
     gemm::{
@@ -22,6 +16,15 @@ use crate::{
     isa::Isa,
     layout::SPLIT_COLS,
 };
+#[cfg(target_arch = "x86_64")]
+use crate::{
+    amx::{
+        kernel::StoredOperands,
+        rider::{self, Residual, Rider},
+    },
+    gemm::spec::Stored,
+    offsets::Offsets,
+};
 
 /// Sums of a register tile or of some rows of it, `[row][32]`, that are to be stored.
 pub(super) struct Waiting {
@@ -29,16 +32,6 @@ pub(super) struct Waiting {
     pub(super) rows: Range<usize>,
     pub(super) panel: usize,
     pub(super) sums: *const f32,
-}
-
-/// Where a register tile is stored by the tile instructions themselves.
-#[cfg(target_arch = "x86_64")]
-pub(super) struct StoredAt {
-    pub(super) out: *mut u8,
-    /// Bytes between rows.
-    pub(super) line: usize,
-    /// What sums begin with, and the bytes between its rows: 0 for one row.
-    pub(super) begin: Option<(*const f32, usize)>,
 }
 
 /// Added in place of a bias: changes nothing, not even a zero's sign.
@@ -88,9 +81,9 @@ impl BatchReduceGemm {
         }
     }
 
-    /// Where this register tile is stored by the tile instructions, if they can: sums of one bf16
-    /// product in rows of f32 that are evenly apart, with a bias for each column, or a residual,
-    /// or what is in C, which sums begin with.
+    /// A register tile of packed rows that the tile instructions store where it belongs, if they
+    /// can: sums of one bf16 product in rows of f32 that are evenly apart, with a bias for each
+    /// column, or a residual, or what is in C, which sums begin with.
     ///
     /// # Safety
     /// As [`BatchReduceGemm::run_split_part`].
@@ -101,7 +94,8 @@ impl BatchReduceGemm {
         block: &Block,
         part: KBlock,
         tile: &Waiting,
-    ) -> Option<StoredAt> {
+        t: &WindowOperands<'_>,
+    ) -> Option<StoredOperands> {
         let spec = &self.spec;
         let Offsets::Uniform(stride) = spec.c_rows else {
             return None;
@@ -117,11 +111,8 @@ impl BatchReduceGemm {
             Bias::PerM => return None,
         };
         let accumulates = spec.init == Init::Accumulate;
-        let is_one = [has_bias, spec.residual, accumulates]
-            .into_iter()
-            .filter(|x| *x)
-            .count()
-            <= 1;
+        let begins = [has_bias, spec.residual, accumulates];
+        let is_one = begins.into_iter().filter(|begins| *begins).count() <= 1;
         let is_f32 = !spec.residual || spec.residual_stored == Stored::F32;
         let line = usize::try_from(stride).ok()?.checked_mul(4)?;
         if !is_plain || !is_one || !is_f32 {
@@ -141,8 +132,12 @@ impl BatchReduceGemm {
         } else {
             None
         };
-        Some(StoredAt {
+        let product = packed(&WindowOperands {
             out: out.cast(),
+            ..*t
+        });
+        Some(StoredOperands {
+            product,
             line,
             begin,
         })
@@ -267,7 +262,7 @@ impl BatchReduceGemm {
 }
 
 /// Packed rows of A in the form that has kernels of its own.
-pub(super) fn packed(t: &WindowOperands<'_>) -> Operands {
+fn packed(t: &WindowOperands<'_>) -> Operands {
     let run = &t.runs[0];
     Operands {
         a: run.starts[0],
