@@ -20,6 +20,7 @@ mod place;
 mod quantized;
 mod rnn;
 mod scan;
+mod sums;
 
 use alula_ir::OpDef;
 

@@ -9,8 +9,9 @@ use alula_tensor::{Scalar, ScalarOp, Tensor};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP, Formulas};
 use super::looped::{Looped, Step};
-use super::place::{self, Place, Start};
+use super::place::{self, Place};
 use super::scan::{self, Extents, FIRST_STATE, REVERSE, TRANSPOSED};
+use super::sums::{self, Start};
 use crate::loops::Loops;
 
 const RECURRENT_BIAS: usize = 4;
@@ -133,7 +134,7 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
             ctx,
             &[FIRST_STATE],
             None,
-            |l| place::keep_sums(l, ctx),
+            |l| sums::keep_sums(l, ctx),
             |l, place| {
                 let before = |l: &mut Loops, k| place.before(l, 0, k);
                 let gates = [(0, Start::Input), (1, Start::Input), (2, Start::Zero)];
@@ -162,7 +163,7 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
     let prepare = |l: &mut Loops| {
         l.local("update", dtype, size);
         l.local("shrunk", dtype, size);
-        place::keep_sums(l, ctx);
+        sums::keep_sums(l, ctx);
     };
     place::lower(ctx, &[FIRST_STATE], None, prepare, |l, place| {
         let before = |l: &mut Loops, k| place.before(l, 0, k);

@@ -9,9 +9,10 @@ use alula_tensor::{Dim, Scalar, ScalarOp, Tensor};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP, Formulas};
 use super::looped::{Looped, Step};
-use super::place::{self, Place, Start};
+use super::place::{self, Place};
 use super::quantized::Quantized;
 use super::scan::{self, FIRST_STATE, REVERSE, TRANSPOSED};
+use super::sums::{self, Start};
 use crate::loops::Loops;
 
 const FIRST_CELL: usize = 4;
@@ -162,7 +163,7 @@ fn lower(ctx: &LowerCtx<'_>) -> Result<Kernel, LowerError> {
         ctx,
         &[FIRST_STATE, FIRST_CELL],
         Some(QUANTIZED),
-        |l| place::keep_sums(l, ctx),
+        |l| sums::keep_sums(l, ctx),
         |l, place| {
             let before = |l: &mut Loops, k| place.before(l, 0, k);
             let gates = [0, 1, 2, 3].map(|gate| (gate, Start::Input));

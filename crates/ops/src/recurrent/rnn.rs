@@ -4,8 +4,9 @@ use alula_ir::{Lowering, OpDef, Traits};
 
 use super::activation::{ACTIVATIONS, ALPHAS, Activations, BETAS, CLIP};
 use super::looped::Looped;
-use super::place::{self, Start};
+use super::place;
 use super::scan::{self, FIRST_STATE, REVERSE, TRANSPOSED};
+use super::sums::{self, Start};
 
 pub(super) static LOOPED: Looped = Looped {
     kinds: 1,
@@ -45,7 +46,7 @@ pub static RNN_SCAN: OpDef = OpDef {
             ctx,
             &[FIRST_STATE],
             None,
-            |l| place::keep_sums(l, ctx),
+            |l| sums::keep_sums(l, ctx),
             |l, place| {
                 let before = |l: &mut crate::loops::Loops, k| place.before(l, 0, k);
                 place.each(l, 0, &[(0, Start::Input)], before, |l, j, inputs| {
