@@ -1,5 +1,6 @@
 //! f32 batch-reduce products: descriptor, plan, kernels, driver.
 
+mod deliver;
 mod kernel;
 mod narrow;
 mod pack_a;
