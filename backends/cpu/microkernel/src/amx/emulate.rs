@@ -24,7 +24,8 @@ fn flush(x: f32) -> f32 {
 /// As the kernel of the same name.
 ///
 /// # Safety
-/// A, B and the sums are valid as [`Operands`] says, for `parts` parts.
+/// A, B, what sums begin with and where they are stored are valid as [`Operands`] says, for `parts`
+/// parts.
 pub(crate) unsafe fn multiply_bf16(parts: usize, o: &Operands) {
     for m in 0..SIDE {
         let (tile, row) = (m / TILE_ROWS, m % TILE_ROWS);
@@ -40,8 +41,12 @@ pub(crate) unsafe fn multiply_bf16(parts: usize, o: &Operands) {
             };
             // SAFETY: the caller's.
             unsafe {
-                let sum = sum(parts, 0..steps, line, (o.b, n), 0.0);
-                o.out.cast::<f32>().add(m * SIDE + n).write(sum);
+                let begin = o.begin.map_or(0.0, |(begin, line)| {
+                    flush(begin.byte_add(m * line).add(n).read())
+                });
+                let sum = sum(parts, 0..steps, line, (o.b, n), begin);
+                let row = o.out.add(m * o.out_line).cast::<f32>();
+                row.add(n).write(sum);
             }
         }
     }

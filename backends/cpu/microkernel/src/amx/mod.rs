@@ -57,8 +57,12 @@ pub(crate) struct Operands {
         expect(dead_code, reason = "a hint to the tiles")
     )]
     pub(crate) next: *const u8,
-    /// Sums, `[32][32]` words.
+    /// Where sums are stored, and the bytes between rows of 32 words.
     pub(crate) out: *mut u8,
+    pub(crate) out_line: usize,
+    /// What sums begin with, and the bytes between its rows: 0 for the same row each time. Only
+    /// for one part and 32 rows and columns.
+    pub(crate) begin: Option<(*const f32, usize)>,
 }
 
 /// Steps that follow one another in memory: where they begin for the rows of each of two tiles.

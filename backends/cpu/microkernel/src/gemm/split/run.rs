@@ -6,7 +6,7 @@ use super::{
     Form, Found, is_safe,
     pack::{restore, trailer},
     rows::{Rows, STRIP, copier, splitter},
-    waiting::Waiting,
+    waiting::{Waiting, multiply},
     window::{Records, TAPS_MAX, WINDOW_STRIPS_MAX},
 };
 use crate::{
@@ -249,12 +249,11 @@ impl BatchReduceGemm {
                         next: next.wrapping_add(strip % SHARES * quarter),
                         out: scratch.sums.cast(),
                     };
-                    #[cfg(target_arch = "x86_64")]
                     if is_packed
                         && (rows, cols) == (strip_rows, SPLIT_COLS)
                         && let Some(stored) = self.stored(o, block, part, &tile, &t)
                     {
-                        crate::amx::kernel::multiply_stored(&stored);
+                        multiply(self.spec.isa, parts, &stored);
                         continue;
                     }
                     self.multiply_with(o, block, scratch, part, (&t, is_packed), &mut waiting);

@@ -4,6 +4,8 @@
 use std::{ops::Range, ptr};
 
 use super::run::{KBlock, Scratch};
+#[cfg(target_arch = "x86_64")]
+use crate::amx::rider::{self, Residual, Rider};
 use crate::{
     amx::{Operands, WindowOperands, emulate},
     gemm::{
@@ -11,18 +13,10 @@ use crate::{
         narrow::Narrow,
         plan::BatchReduceGemm,
         run::{Block, GemmOperands, TileAt},
-        spec::{Bias, CStore, Init, Products},
+        spec::{Bias, CStore, Init, Products, Stored},
     },
     isa::Isa,
     layout::SPLIT_COLS,
-};
-#[cfg(target_arch = "x86_64")]
-use crate::{
-    amx::{
-        kernel::StoredOperands,
-        rider::{self, Residual, Rider},
-    },
-    gemm::spec::Stored,
     offsets::Offsets,
 };
 
@@ -84,24 +78,19 @@ impl BatchReduceGemm {
     /// A register tile of packed rows that the tile instructions store where it belongs, if they
     /// can: sums of one bf16 product in rows of f32 that are evenly apart, with a bias for each
     /// column, or a residual, or what is in C, which sums begin with.
-    ///
-    /// # Safety
-    /// As [`BatchReduceGemm::run_split_part`].
-    #[cfg(target_arch = "x86_64")]
-    pub(super) unsafe fn stored(
+    pub(super) fn stored(
         &self,
         o: &GemmOperands,
         block: &Block,
         part: KBlock,
         tile: &Waiting,
         t: &WindowOperands<'_>,
-    ) -> Option<StoredOperands> {
+    ) -> Option<Operands> {
         let spec = &self.spec;
         let Offsets::Uniform(stride) = spec.c_rows else {
             return None;
         };
-        let is_plain = spec.isa == Isa::Amx
-            && spec.products == Products::One
+        let is_plain = spec.products == Products::One
             && spec.c_store == CStore::Rows
             && spec.clip.is_none()
             && o.hook.is_none();
@@ -132,14 +121,11 @@ impl BatchReduceGemm {
         } else {
             None
         };
-        let product = packed(&WindowOperands {
+        Some(Operands {
             out: out.cast(),
-            ..*t
-        });
-        Some(StoredOperands {
-            product,
-            line,
+            out_line: line,
             begin,
+            ..packed(t)
         })
     }
 
@@ -272,6 +258,8 @@ fn packed(t: &WindowOperands<'_>) -> Operands {
         cols_past: t.cols_past,
         next: t.next,
         out: t.out,
+        out_line: SPLIT_COLS * 4,
+        begin: None,
     }
 }
 
@@ -279,7 +267,7 @@ fn packed(t: &WindowOperands<'_>) -> Operands {
 ///
 /// # Safety
 /// The operands are valid; tiles are configured where the family has them.
-unsafe fn multiply(isa: Isa, parts: usize, t: &Operands) {
+pub(super) unsafe fn multiply(isa: Isa, parts: usize, t: &Operands) {
     // SAFETY: the caller's.
     unsafe {
         #[cfg(target_arch = "x86_64")]
