@@ -115,6 +115,47 @@ impl Pool {
         }
     }
 
+    /// How much an index grows with a variable, if that is the same everywhere, whatever its parts
+    /// without the variable are. Where it loads or folds, that is not known.
+    pub fn coefficient(&self, id: ExprId, var: VarId) -> Option<Dim> {
+        self.coefficient_in(id, var, &mut BTreeMap::new())
+    }
+
+    /// As [`Pool::coefficient`]; what is known already is not looked into again.
+    fn coefficient_in(
+        &self,
+        id: ExprId,
+        var: VarId,
+        known: &mut BTreeMap<ExprId, Option<Dim>>,
+    ) -> Option<Dim> {
+        if let Some(found) = known.get(&id) {
+            return found.clone();
+        }
+        let found = match &self.node(id).expr {
+            Expr::Var(own) => Some(Dim::from(usize::from(*own == var))),
+            Expr::Dim(_) | Expr::Const(_) => Some(Dim::new(0)),
+            Expr::Apply { op, operands } => {
+                let mut part = |operand: &ExprId| self.coefficient_in(*operand, var, known);
+                let parts: Option<Vec<Dim>> = operands.iter().map(&mut part).collect();
+                parts.and_then(|parts| match (op, parts.as_slice()) {
+                    (_, parts) if parts.iter().all(|part| part.is(0)) => Some(Dim::new(0)),
+                    (ScalarOp::Add, [a, b]) => Some(a.clone() + b.clone()),
+                    (ScalarOp::Sub, [a, b]) => Some(a.clone() - b.clone()),
+                    (ScalarOp::Mul, [a, _]) if a.is(0) => self
+                        .as_dim(operands[0])
+                        .map(|a| parts[1].clone() * a.clone()),
+                    (ScalarOp::Mul, [_, b]) if b.is(0) => self
+                        .as_dim(operands[1])
+                        .map(|b| parts[0].clone() * b.clone()),
+                    _ => None,
+                })
+            }
+            _ => None,
+        };
+        known.insert(id, found.clone());
+        found
+    }
+
     /// The affine index as an expression.
     pub fn affine(&mut self, index: &Affine) -> ExprId {
         let mut sum = None;
@@ -134,5 +175,32 @@ impl Pool {
                 self.add(sum, offset)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alula_tensor::DType;
+
+    use super::*;
+
+    #[test]
+    fn coefficients_stand_beside_what_is_not_affine() {
+        let mut pool = Pool::new();
+        let [h, c] = [6_i64, 4].map(|extent| pool.var(extent));
+        let [row, channel] = [h, c].map(|var| pool.var_expr(var));
+        let two = pool.dim(Dim::new(2));
+        let within = pool.apply(ScalarOp::FloorMod, &[row, two]);
+        let four = pool.dim(Dim::new(4));
+        let first = pool.mul(within, four);
+        let twice = pool.mul(channel, two);
+        let index = pool.add(first, twice);
+        assert_eq!(pool.coefficient(index, c), Some(Dim::new(2)));
+        assert_eq!(pool.coefficient(index, h), None);
+        let product = pool.mul(row, channel);
+        assert_eq!(pool.coefficient(product, c), None);
+        let loaded = pool.load(0, DType::I64, vec![channel]);
+        assert_eq!(pool.coefficient(loaded, c), None);
+        assert_eq!(pool.coefficient(loaded, h), None);
     }
 }

@@ -167,8 +167,8 @@ fn are_neighbours(work: &Compute, index: &[ExprId]) -> bool {
         return true;
     };
     let is = |id: ExprId, step: i64| {
-        let index = work.pool.as_affine(id);
-        index.is_none_or(|index| index.coefficient(axis.var).is(step))
+        let own = work.pool.coefficient(id, axis.var);
+        own.is_none_or(|own| own.is(step))
     };
     is(last, 1) && outer.iter().all(|&id| is(id, 0))
 }

@@ -6,6 +6,7 @@
 
 mod arrange;
 mod concat;
+mod depth_to_space;
 mod expand;
 mod generate;
 mod pad;
@@ -18,6 +19,7 @@ use alula_ir::{OpDef, Traits};
 pub use crate::extent::is_negative;
 pub use arrange::{REVERSE_SEQUENCE, TRANSPOSE, TRILU};
 pub use concat::{CONCAT, SPLIT};
+pub use depth_to_space::DEPTH_TO_SPACE;
 pub use expand::{EXPAND, TILE};
 pub use generate::{DIMS, EYE, ONE_HOT, RANGE, range_count};
 pub use pad::PAD;
@@ -31,6 +33,7 @@ pub const ROWS: &[&OpDef] = &[
     &CONCAT,
     &CUM_PROD,
     &CUM_SUM,
+    &DEPTH_TO_SPACE,
     &DIMS,
     &EXPAND,
     &EYE,

@@ -19,6 +19,8 @@ const UNKNOWN_EXTENT: i64 = 64;
 const STRIDED_LOAD: u64 = 8;
 /// An element of the left side of a contraction that must be packed first, for each tap.
 const PACKED: u64 = 3;
+/// The same of a byte: which are copied one by one.
+const PACKED_BYTE: u64 = 8;
 /// An element that a contraction stores by columns.
 const STRIDED_STORE: u64 = 2;
 /// A tap of a depthwise convolution whose columns, not channels, are adjacent.
@@ -155,9 +157,13 @@ impl Costs<'_> {
             self.pair(result, left, table.map(|row| row.map(|cost| cost * work)));
         } else {
             let packed = count(&[Role::Batch, Role::M, Role::K]);
-            let shape = &contract.epilogue.operands[contract.a.operand as usize].shape;
+            let operand = &contract.epilogue.operands[contract.a.operand as usize];
+            let each = match operand.dtype.size_bytes() {
+                1 => PACKED_BYTE,
+                _ => PACKED,
+            };
             let cost = [false, true].map(|last| {
-                let inner = last_index(&contract.a.index, shape, last);
+                let inner = last_index(&contract.a.index, &operand.shape, last);
                 let is_depth = inner.is_none_or(|index| {
                     index.terms.len() == 1
                         && index
@@ -165,7 +171,7 @@ impl Costs<'_> {
                             .iter()
                             .all(|(var, one)| one.is(1) && taps.contains(var))
                 });
-                if is_depth { 0 } else { packed * PACKED }
+                if is_depth { 0 } else { packed * each }
             });
             self.single(left, cost);
             let shape = contract.epilogue.shape();
@@ -246,10 +252,9 @@ impl Load<'_> {
         if !uses(inner) {
             return Step::None;
         }
-        let affine = self.pool.as_affine(self.index[inner]);
-        match affine.is_some_and(|affine| affine.coefficient(var).is(1)) {
-            true => Step::One,
-            false => Step::Far,
+        match self.pool.coefficient(self.index[inner], var) {
+            Some(step) if step.is(1) => Step::One,
+            _ => Step::Far,
         }
     }
 }

@@ -104,6 +104,20 @@ fn values_between_convolutions_lie_channels_last() {
 }
 
 #[test]
+fn channels_put_between_positions_stay_channels_last() {
+    let (graph, items, report) = laid_out(
+        "graph @e(%x: f32[1, 3, 6, 5], %w: f32[32, 3, 3, 3], %v: f32[8, 16, 3, 3]) {
+           %a = conv %x, %w {pads = [1, 1, 1, 1]}
+           %u = depth_to_space %a {blocks = [2, 2]}
+           %t = concat %u, %u {axis = 1}
+           %c = conv %t, %v
+           return c: %c }",
+    );
+    assert!(report.channels_last.contains(&"u".to_owned()), "{report:?}");
+    check(&graph, &items);
+}
+
+#[test]
 fn views_that_keep_channels_apart_keep_the_order() {
     let (graph, items, report) = laid_out(
         "graph @e(%x: f32[1, 4, 6, 5], %w: f32[8, 4, 3, 3], %v: f32[8, 8, 1]) {

@@ -6,8 +6,8 @@
 use alula_ir::{Attrs, ValueId};
 use alula_ops::elementwise::arithmetic::{LT, OR};
 use alula_ops::shape::{
-    AS_DIMS, CONCAT, CUM_PROD, CUM_SUM, DIMS, EXPAND, EYE, PAD, RESHAPE, REVERSE_SEQUENCE, SLICE,
-    SPLIT, TILE, TRANSPOSE, TRILU, resolve_target,
+    AS_DIMS, CONCAT, CUM_PROD, CUM_SUM, DEPTH_TO_SPACE, DIMS, EXPAND, EYE, PAD, RESHAPE,
+    REVERSE_SEQUENCE, SLICE, SPLIT, TILE, TRANSPOSE, TRILU, resolve_target,
 };
 use alula_tensor::{DType, Dim, Scalar, Tensor};
 
@@ -524,7 +524,7 @@ fn constant_of_shape(ctx: &mut RowCtx<'_, '_>) -> Built {
 }
 
 /// Batch, channels, height and width, and the block's extent.
-fn image(ctx: &mut RowCtx<'_, '_>) -> Result<(ValueId, [Dim; 4], Dim, String), RowError> {
+fn image(ctx: &mut RowCtx<'_, '_>) -> Result<(ValueId, [Dim; 4], i64, String), RowError> {
     let x = ctx.input(0)?;
     let ty = ctx.ty(x)?;
     let Ok(extents) = <[Dim; 4]>::try_from(ty.shape.clone()) else {
@@ -538,24 +538,7 @@ fn image(ctx: &mut RowCtx<'_, '_>) -> Result<(ValueId, [Dim; 4], Dim, String), R
     if mode != "DCR" && mode != "CRD" {
         return Err(RowError::Invalid(format!("mode {mode:?}")));
     }
-    Ok((x, extents, Dim::new(block), mode))
-}
-
-/// `x` as six axes, these in another order, and that as four.
-fn rearrange(
-    ctx: &mut RowCtx<'_, '_>,
-    x: ValueId,
-    six: [Dim; 6],
-    perm: [i64; 6],
-    four: [Dim; 4],
-) -> Built {
-    let split = reshape_to(ctx, x, six.to_vec())?;
-    let moved = ctx.push(
-        &TRANSPOSE,
-        &[split],
-        Attrs::new().with("perm", perm.to_vec()),
-    )?;
-    Ok(vec![reshape_to(ctx, moved, four.to_vec())?])
+    Ok((x, extents, block, mode))
 }
 
 fn divide(dim: &Dim, divisor: &Dim) -> Result<Dim, RowError> {
@@ -565,50 +548,36 @@ fn divide(dim: &Dim, divisor: &Dim) -> Result<Dim, RowError> {
 }
 
 fn depth_to_space(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let (x, [n, c, h, w], b, mode) = image(ctx)?;
-    let depth = divide(&c, &(b.clone() * b.clone()))?;
-    let four = [
-        n.clone(),
-        depth.clone(),
-        h.clone() * b.clone(),
-        w.clone() * b.clone(),
-    ];
-    match mode.as_str() {
-        "DCR" => rearrange(
-            ctx,
-            x,
-            [n, b.clone(), b, depth, h, w],
-            [0, 3, 4, 1, 5, 2],
-            four,
-        ),
-        _ => rearrange(
-            ctx,
-            x,
-            [n, depth, b.clone(), b, h, w],
-            [0, 1, 4, 2, 5, 3],
-            four,
-        ),
+    let (mut x, [n, c, h, w], block, mode) = image(ctx)?;
+    let positions = Dim::new(block * block);
+    let depth = divide(&c, &positions)?;
+    let whole = depth.clone() * positions;
+    if whole != c {
+        let who = ctx.name().to_owned();
+        ctx.graph().require(whole.clone(), c, &who)?;
+        x = reshape_to(ctx, x, vec![n, whole, h, w])?;
     }
+    let mut attrs = Attrs::new().with("blocks", vec![block; 2]);
+    if mode == "CRD" && !depth.is(0) {
+        attrs = attrs.with("groups", vec![depth]);
+    }
+    Ok(vec![ctx.push(&DEPTH_TO_SPACE, &[x], attrs)?])
 }
 
 fn space_to_depth(ctx: &mut RowCtx<'_, '_>) -> Built {
-    let (x, [n, c, h, w], b, mode) = image(ctx)?;
+    let (x, [n, c, h, w], block, mode) = image(ctx)?;
+    let b = Dim::new(block);
     let (h, w) = (divide(&h, &b)?, divide(&w, &b)?);
-    let six = [
-        n.clone(),
-        c.clone(),
-        h.clone(),
-        b.clone(),
-        w.clone(),
-        b.clone(),
-    ];
-    let four = [n, c * b.clone() * b, h, w];
-    let perm = if mode == "DCR" {
-        [0, 3, 5, 1, 2, 4]
-    } else {
-        [0, 1, 3, 5, 2, 4]
+    let six = [&n, &c, &h, &b, &w, &b].map(Dim::clone);
+    let split = reshape_to(ctx, x, six.to_vec())?;
+    let perm = match mode.as_str() {
+        "DCR" => [0, 3, 5, 1, 2, 4],
+        _ => [0, 1, 3, 5, 2, 4],
     };
-    rearrange(ctx, x, six, perm, four)
+    let attrs = Attrs::new().with("perm", perm.to_vec());
+    let moved = ctx.push(&TRANSPOSE, &[split], attrs)?;
+    let four = vec![n, c * b.clone() * b, h, w];
+    Ok(vec![reshape_to(ctx, moved, four)?])
 }
 
 fn trilu(ctx: &mut RowCtx<'_, '_>) -> Built {

@@ -15,10 +15,7 @@ fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
         .map(|id| patch.graph().node(id).op.name);
     require(producer == Some("conv"), "no convolution is moved about")?;
     let mut made = patch.with_operands(found.root, &[Some(conv)])?[0];
-    for name in ["s", "t", "p"] {
-        let node = found.node(patch.graph(), name);
-        made = patch.moved(node, made)?;
-    }
+    made = patch.moved(found.node(patch.graph(), "p"), made)?;
     // What is cut off is cut last.
     let moved = patch.graph().node(found.root).operands[0];
     let cut = moved.and_then(|moved| patch.graph().producer(moved));
@@ -34,7 +31,7 @@ pub(crate) const RULE: Rule = Rule::exact(
     "f(phases of conv(x) put between one another) becomes phases of f(conv(x)) put so",
 )
 .matching(&[
-    "relu|leaky_relu|sigmoid|tanh|silu|gelu|hard_sigmoid|hard_swish|softplus|mish|elu(%p=reshape(%t=transpose(%s=reshape(?x){..}){..}){..}){..}",
-    "relu|leaky_relu|sigmoid|tanh|silu|gelu|hard_sigmoid|hard_swish|softplus|mish|elu(slice(%p=reshape(%t=transpose(%s=reshape(?x){..}){..}){..}){..}){..}",
+    "relu|leaky_relu|sigmoid|tanh|silu|gelu|hard_sigmoid|hard_swish|softplus|mish|elu(%p=depth_to_space(?x){..}){..}",
+    "relu|leaky_relu|sigmoid|tanh|silu|gelu|hard_sigmoid|hard_swish|softplus|mish|elu(slice(%p=depth_to_space(?x){..}){..}){..}",
 ])
 .build(build);

@@ -114,7 +114,7 @@ fn build(found: &Match<'_>, patch: &mut Patch<'_>) -> Result<ValueId, Miss> {
     let conv = Attrs::new().with("group", group).with("pads", pads);
     let conv = patch.push("conv", &[Some(x), Some(weights), bias], conv, 1)?[0];
     let wanted = patch.shape(found.result)?;
-    let whole = put_between(patch, conv, [group, own], &axes)?;
+    let whole = put_between(patch, conv, group, &axes)?;
     cut(patch, whole, &wanted, &axes)
 }
 
@@ -173,25 +173,18 @@ fn phases_of_bias(
 fn put_between(
     patch: &mut Patch<'_>,
     conv: ValueId,
-    [group, own]: [i64; 2],
+    group: i64,
     axes: &[Axis],
 ) -> Result<ValueId, Miss> {
-    let (shape, rank) = (patch.shape(conv)?, axes.len());
-    let mut split = vec![shape[0].clone(), Dim::new(group)];
-    split.extend(axes.iter().map(|axis| Dim::new(axis.stride)));
-    split.push(Dim::new(own));
-    split.extend_from_slice(&shape[2..]);
-    if axes.iter().all(|axis| axis.stride == 1) {
+    let strides: Vec<i64> = axes.iter().map(|axis| axis.stride).collect();
+    if strides.iter().all(|&stride| stride == 1) {
         return Ok(conv);
     }
-    let split = patch.reshape(conv, split)?;
-    let pairs = (0..rank).flat_map(|k| [3 + rank + k, 2 + k]);
-    let order: Vec<usize> = [0, 1, 2 + rank].into_iter().chain(pairs).collect();
-    let turned = patch.transpose(split, &order)?;
-    let mut to = vec![shape[0].clone(), Dim::new(group * own)];
-    let extents = shape[2..].iter().zip(axes);
-    to.extend(extents.map(|(extent, axis)| extent.clone() * Dim::new(axis.stride)));
-    patch.reshape(turned, to)
+    let mut attrs = Attrs::new().with("blocks", strides);
+    if group != 1 {
+        attrs = attrs.with("groups", dims([group]));
+    }
+    patch.apply("depth_to_space", &[conv], attrs)
 }
 
 /// Leaves out what padding cuts off.
