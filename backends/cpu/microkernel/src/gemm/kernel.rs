@@ -29,6 +29,9 @@ pub(super) struct Tile {
     pub(super) b_tap: usize,
     /// Elements between panels, for tiles of several.
     pub(super) b_panel: usize,
+    /// What is read next of B, to be fetched meanwhile, and how many bytes of it for each K.
+    pub(super) next: *const f32,
+    pub(super) ahead: usize,
     /// C at the first column of this tile; rows at `c_rows[r]`.
     pub(super) c: *mut f32,
     pub(super) c_rows: *const isize,
@@ -53,6 +56,8 @@ impl Tile {
             b: std::ptr::null(),
             b_tap: 0,
             b_panel: 0,
+            next: std::ptr::null(),
+            ahead: 0,
             c: std::ptr::null_mut(),
             c_rows: std::ptr::null(),
             cols: 0,
@@ -148,6 +153,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const CHAINS: usize>(t
     unsafe {
         let nr = 2 * S::LANES;
         let mut acc = [[[S::splat(0.0); NV]; MR]; CHAINS];
+        let mut next = t.next;
         for tap in 0..t.taps {
             let starts = t.a.add(tap * t.tap_rows);
             let mut rows = [std::ptr::null::<f32>(); MR];
@@ -158,6 +164,10 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const CHAINS: usize>(t
             let mut index = t.a_first;
             let mut left = t.k;
             while left >= CHAINS {
+                if CHAINS == 1 {
+                    fetch(next);
+                    next = next.wrapping_byte_add(t.ahead);
+                }
                 for chain in acc.iter_mut() {
                     step::<S, MR, NV>(chain, &rows, index, |v| b.add(v * S::LANES));
                     b = b.add(nr);
@@ -189,7 +199,7 @@ unsafe fn tile<S: Simd, const MR: usize, const NV: usize, const CHAINS: usize>(t
 /// `index + by`, of which the compiler may think nothing. Otherwise it advances the pointer of each
 /// row by itself: twice the instructions of a K step, and most of these pointers lie in memory.
 #[inline(always)]
-pub(super) fn advanced(index: isize, by: isize) -> isize {
+pub(crate) fn advanced(index: isize, by: isize) -> isize {
     let mut next = index + by;
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     // SAFETY: there is no instruction.
@@ -197,6 +207,18 @@ pub(super) fn advanced(index: isize, by: isize) -> isize {
         std::arch::asm!("/* {0} */", inout(reg) next, options(nomem, nostack, preserves_flags));
     }
     next
+}
+
+/// Asks for a line of memory, whatever the address.
+#[inline(always)]
+pub(crate) fn fetch<T>(from: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(from.cast());
+    }
+    let _ = from;
 }
 
 /// One K step: `acc[r][v] += A[r] * B[v]`, with vector `v` of B at `b(v)`.

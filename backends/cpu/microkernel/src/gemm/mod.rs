@@ -12,6 +12,7 @@ mod spec;
 mod split;
 mod stream;
 
+pub(crate) use kernel::{advanced, fetch};
 pub use plan::BatchReduceGemm;
 pub(crate) use plan::{
     ALIGN, Blocks, GROUP_MAX, M_BLOCK, Needed, Sizes, check, check_window, cutter, extents, reach,

@@ -324,12 +324,22 @@ impl BatchReduceGemm {
                 None if self.pack_a => self.pack_block(block, scratch, part),
                 None => {}
             }
+            // Of the next panels, each register tile has its share fetched; after the last ones the
+            // next K of the first.
+            let ahead = (nr * 4).div_ceil(block.tiles.len().max(1));
+            let next = |turn: usize, panel: usize| {
+                let at = match panel.checked_sub(block.panels.end) {
+                    Some(past) => (block.panels.start + past) * panel_len + depth * nr,
+                    None => panel * panel_len,
+                };
+                b.wrapping_add(at).wrapping_byte_add(turn * depth * ahead)
+            };
             for group in block.panels.clone().step_by(self.blocks.group) {
                 if crate::pool::is_over() {
                     return;
                 }
                 let group = group..(group + self.blocks.group).min(block.panels.end);
-                for tile in block.tiles.clone() {
+                for (turn, tile) in block.tiles.clone().enumerate() {
                     let row = self.tile_row(tile);
                     let rows = self.tile_row(tile + 1) - row;
                     let local = row - first_row;
@@ -366,6 +376,8 @@ impl BatchReduceGemm {
                             b: b.add(panel * panel_len),
                             b_tap: self.spec.k * nr,
                             b_panel: panel_len,
+                            next: next(turn, panel + group.len()),
+                            ahead,
                             c,
                             c_rows,
                             cols,
