@@ -13,9 +13,11 @@ pub(crate) struct ByteOperands {
     pub(crate) b: *const u8,
     /// Blocks along K; at least 1.
     pub(crate) steps: usize,
-    /// Whether there are more than sixteen rows, and columns.
-    pub(crate) rows_past: bool,
-    pub(crate) cols_past: bool,
+    /// Groups of four of K in them that are not zeros: vectors need not multiply the others.
+    pub(crate) groups: usize,
+    /// How many there are, at least 1 and at most 32 of each.
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
     /// What the next register tile reads of B, to be fetched meanwhile, and by how many register
     /// tiles.
     pub(crate) next: *const u8,
@@ -191,7 +193,7 @@ macro_rules! kernel {
 #[cfg(target_arch = "x86_64")]
 macro_rules! by_shape {
     ($o:ident, $fetch:ident, $ahead:literal) => {
-        match ($o.rows_past, $o.cols_past) {
+        match ($o.rows > TILE_ROWS, $o.cols > TILE_ROWS) {
             (true, true) => kernel!($o, two_two, $fetch, $ahead),
             (true, false) => kernel!($o, two_one, $fetch, $ahead),
             (false, true) => kernel!($o, one_two, $fetch, $ahead),
@@ -226,7 +228,7 @@ pub(crate) unsafe fn emulate(o: &ByteOperands) {
     for m in 0..SIDE {
         for n in 0..SIDE {
             let (tile_m, tile_n) = (m / TILE_ROWS, n / TILE_ROWS);
-            if tile_m > 0 && !o.rows_past || tile_n > 0 && !o.cols_past {
+            if tile_m * TILE_ROWS >= o.rows || tile_n * TILE_ROWS >= o.cols {
                 continue;
             }
             // SAFETY: the caller's.

@@ -51,7 +51,7 @@ impl IntGemm {
                 self.copy_words(o, scratch, local, rows, part);
             } else {
                 #[cfg(target_arch = "x86_64")]
-                if self.spec.isa == crate::isa::Isa::Amx {
+                if self.has_wide_bytes() {
                     return self.copy_wide(scratch, local, rows, part);
                 }
                 self.copy_pieces(scratch, local, rows, part);
@@ -198,6 +198,13 @@ impl IntGemm {
         }
     }
 
+    /// Whether the family has vectors of 64 bytes and masks for them.
+    #[cfg(target_arch = "x86_64")]
+    fn has_wide_bytes(&self) -> bool {
+        use crate::isa::Isa;
+        matches!(self.spec.isa, Isa::Avx512 | Isa::Amx)
+    }
+
     /// Taps of a row of a window, if their bytes are neighbours and fit half a vector, and all of
     /// taps and K is one block that a buffer holds.
     #[cfg(target_arch = "x86_64")]
@@ -209,7 +216,7 @@ impl IntGemm {
         let are_neighbours = w.dilation[1] as isize * w.strides[2] == k as isize;
         let fits = k > 0 && (2..=GROUPS).contains(&width) && width * k <= TILE_LINE / 2;
         let is_whole = part.first_step == 0 && self.taps <= part.steps * GROUPS;
-        (self.spec.isa == crate::isa::Isa::Amx
+        (self.has_wide_bytes()
             && std::arch::is_x86_feature_detected!("avx512vbmi")
             && are_neighbours
             && fits

@@ -1,7 +1,10 @@
 //! The integer register tile: MR rows by two vectors of columns, four of K at a time.
 
-use super::dot::{Dot, Portable};
-use crate::{amx::SIDE, isa::Isa};
+use super::{
+    dot::{Dot, Portable},
+    strip::StripFn,
+};
+use crate::{amx::SIDE, gemm::advanced, isa::Isa};
 
 /// Lanes of the widest vector.
 const LANES_MAX: usize = 16;
@@ -70,6 +73,8 @@ pub(super) struct Family {
     pub(super) unsigned: &'static [TileFn],
     pub(super) signed: &'static [TileFn],
     pub(super) deliver: DeliverFn,
+    /// Register tiles of 32 by 32 by vectors, if these are long enough.
+    pub(super) strip: Option<StripFn>,
     /// Products from registers in so many steps, and lanes of a register.
     pub(super) chains: (unsafe fn(usize) -> i32, usize),
 }
@@ -96,7 +101,7 @@ unsafe fn tile<D: Dot, const MR: usize, const FLIP: bool>(t: &Tile) {
                 };
                 step::<D, MR, FLIP>(&mut acc, words, b);
                 b = b.add(8 * D::LANES);
-                index += t.a_group;
+                index = advanced(index, t.a_group);
             }
             let tail = t.k % 4;
             if tail > 0 {
@@ -247,9 +252,24 @@ unsafe fn chains<D: Dot>(steps: usize) -> i32 {
     }
 }
 
+/// The register tile by vectors, enabled for a family, or none.
+macro_rules! strip {
+    (none, $dot:ty $(, $feature:literal)?) => {
+        None
+    };
+    (strip, $dot:ty, $feature:literal) => {{
+        #[target_feature(enable = $feature)]
+        unsafe fn run(o: &crate::amx::bytes::ByteOperands) {
+            // SAFETY: the contract of `StripFn`; the set is enabled for this function.
+            unsafe { super::strip::strip::<$dot>(o) }
+        }
+        Some(run)
+    }};
+}
+
 /// Makes the kernel table of one family: a function that enables the set for each row count.
 macro_rules! family {
-    ($name:ident, $dot:ty, [$($rows:literal)*] $(, $feature:literal)?) => {
+    ($name:ident, $dot:ty, [$($rows:literal)*], $strip:ident $(, $feature:literal)?) => {
         static $name: Family = {
             $(#[target_feature(enable = $feature)])?
             unsafe fn run<const MR: usize, const FLIP: bool>(t: &Tile) {
@@ -270,22 +290,30 @@ macro_rules! family {
                 unsigned: &[$(run::<$rows, false>),*],
                 signed: &[$(run::<$rows, true>),*],
                 deliver: finish,
+                strip: strip!($strip, $dot $(, $feature)?),
                 chains: (peak, <$dot as Dot>::LANES),
             }
         };
     };
 }
 
-family!(PORTABLE, Portable, [1 2 3 4]);
+family!(PORTABLE, Portable, [1 2 3 4], none);
 #[cfg(target_arch = "x86_64")]
-family!(AVX2, super::dot::Avx2, [1 2 3 4], "avx2,fma");
+family!(AVX2, super::dot::Avx2, [1 2 3 4], none, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-family!(AVX2_VNNI, super::dot::Avx2Vnni, [1 2 3 4], "avx2,fma,avxvnni");
+family!(
+    AVX2_VNNI,
+    super::dot::Avx2Vnni,
+    [1 2 3 4],
+    none,
+    "avx2,fma,avxvnni"
+);
 #[cfg(target_arch = "x86_64")]
 family!(
     AVX512,
     super::dot::Avx512,
     [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    strip,
     "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"
 );
 #[cfg(target_arch = "x86_64")]
@@ -293,6 +321,7 @@ family!(
     AVX512_VNNI,
     super::dot::Avx512Vnni,
     [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
+    strip,
     "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma"
 );
 

@@ -15,6 +15,7 @@ mod kernel;
 mod pack;
 mod plan;
 mod run;
+mod strip;
 mod tiles;
 
 pub use depthwise::{IntDepthwise, IntDepthwiseOperands};

@@ -10,6 +10,7 @@ use crate::{
     },
     int8::{
         kernel::{DeliverFn, TileFn, family},
+        strip::StripFn,
         tiles,
     },
     isa::Isa,
@@ -45,6 +46,8 @@ pub struct IntGemm {
     /// Whether sums are made by tiles.
     pub(super) by_tiles: bool,
     pub(super) deliver_words: DeliverFn,
+    /// Register tiles by vectors, if the family has them.
+    pub(super) strip: Option<StripFn>,
 }
 
 impl IntGemm {
@@ -56,13 +59,18 @@ impl IntGemm {
     /// As [`crate::BatchReduceGemm::new`]; [`KernelError::Spec`] if `spec` names a residual, a
     /// clip, a bias for each row, or a strided C that accumulates.
     pub fn new(spec: GemmSpec, sign: ByteSign, threads: usize) -> Result<Self, KernelError> {
-        let depth = spec.taps().saturating_mul(spec.k);
-        let by_tiles = spec.isa == Isa::Amx && tiles::is_worth(spec.m, depth);
+        let by_tiles = Self::is_by_tiles(&spec);
         Self::with_kernels(spec, sign, threads, true, by_tiles)
     }
 
-    /// As [`IntGemm::new`], by tiles whatever the sizes. A family without tiles emulates them, and
-    /// reads B as AVX-512 does. For tests; results are the same.
+    /// Whether tiles, or vectors that are used as if they were, serve a product.
+    fn is_by_tiles(spec: &GemmSpec) -> bool {
+        let depth = spec.taps().saturating_mul(spec.k);
+        matches!(spec.isa, Isa::Amx | Isa::Avx512) && tiles::is_worth(spec.m, depth)
+    }
+
+    /// As [`IntGemm::new`], by tiles whatever the sizes. A family without tiles, or vectors as long
+    /// as theirs, emulates them, and reads B as AVX-512 does. For tests; results are the same.
     ///
     /// # Errors
     /// As [`IntGemm::new`].
@@ -84,7 +92,8 @@ impl IntGemm {
         sign: ByteSign,
         threads: usize,
     ) -> Result<Self, KernelError> {
-        Self::with_kernels(spec, sign, threads, false, false)
+        let by_tiles = Self::is_by_tiles(&spec);
+        Self::with_kernels(spec, sign, threads, false, by_tiles)
     }
 
     fn with_kernels(
@@ -95,7 +104,10 @@ impl IntGemm {
         by_tiles: bool,
     ) -> Result<Self, KernelError> {
         spec.isa.require()?;
-        let packed_for = if by_tiles { Isa::Amx } else { spec.isa };
+        let packed_for = match by_tiles && spec.isa.tile_i8().1 != SIDE {
+            true => Isa::Amx,
+            false => spec.isa,
+        };
         let layout = PackedLayout::i8(packed_for, spec.taps(), spec.k, spec.n);
         layout.validate()?;
         check(&spec)?;
@@ -133,7 +145,12 @@ impl IntGemm {
         let blocks = match by_tiles {
             true => {
                 let groups = sizes.taps * spec.k.div_ceil(4);
-                Self::choose_tiles(spec.m, groups, sizes.panels, sizes.batch, threads)
+                // What a register tile takes by vectors, beside what it takes by tiles.
+                let products = match spec.isa {
+                    Isa::Amx => 1,
+                    _ => 8,
+                };
+                Self::choose_tiles(spec.m, groups, sizes.panels, sizes.batch, threads, products)
             }
             false => Blocks::choose(&sizes, threads),
         };
@@ -151,6 +168,7 @@ impl IntGemm {
             layout,
             by_tiles,
             deliver_words: family.deliver,
+            strip: family.strip,
         })
     }
 

@@ -1,4 +1,5 @@
-//! The driver of products by tiles of bytes: 32 by 32 sums at a time, 64 of K at once.
+//! The driver of products by tiles of bytes: 32 by 32 sums at a time, 64 of K at once, by tile
+//! instructions or by vectors of sixteen words.
 //!
 //! Packed B is what the other kernels read: four of K are neighbours in it, and a tile takes
 //! sixteen such groups of sixteen columns. Taps follow each other without a gap, so that they and K
@@ -50,13 +51,15 @@ pub(super) struct KBlock {
 }
 
 impl IntGemm {
-    /// Blocks for products by tiles; `k` counts bytes.
+    /// Blocks for products by tiles, each of which takes as long as `products` of tile
+    /// instructions; `k` counts bytes.
     pub(super) fn choose_tiles(
         m: usize,
         groups: usize,
         panels: usize,
         batch: usize,
         threads: usize,
+        products: usize,
     ) -> Blocks {
         let bytes = groups.div_ceil(GROUPS) * TILE_LINE;
         let sizes = TileSizes {
@@ -68,7 +71,7 @@ impl IntGemm {
             strips_max: STRIPS_MAX,
             panels_max: usize::MAX,
             parts: 1,
-            products: 1,
+            products,
             c_bytes: 1,
         };
         let mut blocks = Blocks::choose_split(&sizes, threads);
@@ -145,6 +148,7 @@ impl IntGemm {
                 let rows = (end_row - first_row - row).min(TILE_ROWS);
                 self.copy_tile(o, scratch, row, rows, part);
             }
+            let groups = self.groups() - part.first_step * GROUPS;
             let b_batch = self.spec.batch.b.at(block.batch);
             let b = o.b.0.offset(b_batch);
             for group in block.panels.clone().step_by(self.blocks.group) {
@@ -175,8 +179,9 @@ impl IntGemm {
                             a: scratch.pack.add(local * part.steps * TILE_LINE),
                             b: from,
                             steps: whole,
-                            rows_past: rows > TILE_ROWS,
-                            cols_past: cols > TILE_ROWS,
+                            groups,
+                            rows,
+                            cols,
                             next: from.wrapping_add(next),
                             shares,
                             begin: columns.added(),
@@ -238,7 +243,7 @@ impl IntGemm {
         unsafe {
             let mut t = *t;
             if t.steps > 0 {
-                multiply(self.spec.isa, &t);
+                self.multiply_tile(&t);
             } else if past == 0 {
                 for row in 0..SIDE {
                     let from = t.begin.cast::<u8>().wrapping_add(row * t.begin_apart);
@@ -256,24 +261,27 @@ impl IntGemm {
                 (t.begin, t.begin_apart) = (t.out.cast_const(), t.out_apart);
             }
             t.a = t.a.add(t.steps * 2 * TILE_BYTES);
+            t.groups -= t.steps * GROUPS;
             (t.b, t.steps, t.next, t.shares) = (step, 1, step, 4);
-            multiply(self.spec.isa, &t);
+            self.multiply_tile(&t);
         }
     }
-}
 
-/// Multiplies a register tile of bytes.
-///
-/// # Safety
-/// The operands are valid; tiles are configured where the family has them.
-unsafe fn multiply(isa: Isa, t: &ByteOperands) {
-    // SAFETY: the caller's.
-    unsafe {
-        #[cfg(target_arch = "x86_64")]
-        if isa == Isa::Amx {
-            return bytes::multiply(t);
+    /// Multiplies a register tile.
+    ///
+    /// # Safety
+    /// The operands are valid; tiles are configured where the family has them.
+    unsafe fn multiply_tile(&self, t: &ByteOperands) {
+        // SAFETY: the caller's; the strip is of this family, which is available.
+        unsafe {
+            #[cfg(target_arch = "x86_64")]
+            if self.spec.isa == Isa::Amx {
+                return bytes::multiply(t);
+            }
+            match self.strip {
+                Some(strip) => strip(t),
+                None => bytes::emulate(t),
+            }
         }
-        let _ = isa;
-        bytes::emulate(t);
     }
 }
