@@ -42,13 +42,15 @@ impl Precision {
         if self == Precision::Highest {
             return (self, None);
         }
-        match target {
-            Target::Cpu if Isa::current() == Ok(Isa::Amx) => (self, None),
-            Target::Cpu => {
+        match (target, Isa::current()) {
+            (Target::Cpu, Ok(Isa::Amx)) => (self, None),
+            // Without tiles, few rows are multiplied by weights in bf16; all else is exact.
+            (Target::Cpu, Ok(Isa::Avx512)) if self == Precision::Medium => (self, None),
+            (Target::Cpu, _) => {
                 let reason = "products of bf16 take AMX, which is not there or is switched off";
                 (Precision::Highest, Some(reason))
             }
-            Target::Wgpu | Target::Cuda | Target::Reference => {
+            (Target::Wgpu | Target::Cuda | Target::Reference, _) => {
                 let reason = "no kernel of this target gives up exactness for speed yet";
                 (Precision::Highest, Some(reason))
             }

@@ -60,8 +60,8 @@ pub use depthwise::{ChannelOrder, Depthwise, DepthwiseOperands, DepthwiseSpec, p
 pub use epilogue::{EpilogueFn, EpilogueTile, Hook};
 pub use error::{IsaError, KernelError};
 pub use gemm::{
-    ARows, Batch, BatchReduceGemm, Bias, BlockLimit, CStore, GemmOperands, GemmSpec, Init,
-    Products, Stored, Window,
+    ARows, Batch, BatchReduceGemm, Bias, BlockLimit, CStore, FEW_ROWS, GemmOperands, GemmSpec,
+    Init, Products, Stored, Window,
 };
 pub use int8::{
     ByteSign, IntDepthwise, IntDepthwiseOperands, IntGemm, IntGemmOperands, pack_b_i8, repack_b_i8,

@@ -1,11 +1,13 @@
 //! Which micro-kernels a contraction takes, by an estimate of their cost.
 //!
+//! Without tiles, a right side is read as bf16 where that is permitted and rows are few.
+//!
 //! Products of bf16 parts run where the family has tiles, the precision permits them, and they are
 //! clearly faster: rows, columns and depth are large enough to fill tiles and to pay for splitting
 //! the left side, and the right side does not come to more bytes than the time saved is worth. The
 //! choice depends on the contraction alone, so that it is the same on every machine of a family.
 
-use alula_microkernel::{Isa, Products};
+use alula_microkernel::{FEW_ROWS, Isa, Products};
 use alula_tensor::Dim;
 
 use super::{Form, Product};
@@ -55,6 +57,8 @@ const FEW: [f64; 2] = [16.0, 1024.0];
 const FINISH: f64 = 0.25;
 /// Cycles of an element of the result that goes through memory first.
 const DELIVER: f64 = 0.35;
+/// Elements of a right side at least that vectors read as bf16: fewer are in a near cache.
+const STREAMED_MIN: f64 = 65536.0;
 /// How much faster products of parts must seem.
 const MARGIN: f64 = 1.15;
 
@@ -80,13 +84,40 @@ pub(super) fn choose(form: &Form, wanted: Wanted, is_integer: bool) -> (Isa, Pro
         let small = sizes.m < 4.0 || sizes.k < 32.0;
         return (if small { plain } else { wanted.isa }, Products::Whole);
     }
-    let serves = wanted.isa == Isa::Amx
-        && wanted.products != Products::Whole
-        && split_cost(&sizes, wanted) * MARGIN < whole_cost(&sizes, wanted);
+    let serves = match wanted.isa {
+        Isa::Amx => {
+            wanted.products != Products::Whole
+                && split_cost(&sizes, wanted) * MARGIN < whole_cost(&sizes, wanted)
+        }
+        _ => is_streamed(form, wanted),
+    };
     match serves {
         true => (wanted.isa, wanted.products),
         false => (plain, Products::Whole),
     }
+}
+
+/// Whether vectors read a constant right side as bf16: without tiles, that serves where rows are
+/// so few, at every run, that its bytes are what a product takes.
+pub(super) fn is_streamed(form: &Form, wanted: Wanted) -> bool {
+    let Form::Product(product) = form else {
+        return false;
+    };
+    let is_few = match &product.window {
+        Some(_) => false,
+        None => {
+            let rows = product.rows.iter().map(|axis| axis.extent.as_const());
+            let rows = rows.product::<Option<i64>>();
+            rows.is_some_and(|rows| rows <= FEW_ROWS as i64)
+        }
+    };
+    let sizes = sizes(product, wanted.rows);
+    wanted.isa == Isa::Avx512
+        && wanted.products == Products::One
+        && wanted.is_constant
+        && is_few
+        && sizes.is_adjacent
+        && sizes.k * sizes.n >= STREAMED_MIN
 }
 
 fn extent(dim: &Dim) -> f64 {

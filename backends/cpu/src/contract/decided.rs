@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 #[cfg(feature = "emit")]
-use super::{CpuContract, Form, Wanted};
+use super::{CpuContract, Form, Wanted, choice::is_streamed};
 use alula_microkernel::{BlockLimit, Isa, Products};
 
 /// How a contraction is run.
@@ -104,6 +104,9 @@ impl CpuContract {
             limit: BlockLimit::default(),
         };
         let mut choices = vec![of(wanted.isa.without_tiles(), Products::Whole)];
+        if is_streamed(&self.form, wanted) {
+            choices.push(of(wanted.isa, wanted.products));
+        }
         if wanted.isa != Isa::Amx || !matches!(self.form, Form::Product(_)) {
             return choices;
         }

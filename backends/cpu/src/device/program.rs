@@ -168,7 +168,8 @@ impl Loader {
     ) -> Result<Work, DeviceError> {
         let planned = contract.packed_for();
         contract.isa = choose(planned, self.forced).map_err(unavailable)?;
-        if contract.isa != Isa::Amx {
+        // Parts take tiles; what vectors read of them was planned for these.
+        if contract.isa != Isa::Amx && contract.isa != planned.isa {
             contract.products = Products::Whole;
         }
         Ok(Work::Contract {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use alula_cpu::{BLOCK_SYMBOLS, ChainArg, CpuContract, Matrices, Products};
+use alula_cpu::{BLOCK_SYMBOLS, ChainArg, CpuContract, Matrices};
 use alula_kernel::{Kernel, may_share, without_copy};
 use alula_lower::block::block_of_rows;
 use alula_lower::build::{ParamSpec, build_serial};
@@ -17,6 +17,7 @@ use alula_tensor::{DType, Dim};
 
 use super::cpu::Planned;
 use super::launches::{NoCode, Words, defect};
+use super::narrow::rounds_left;
 use super::{CompileError, scalars};
 
 /// Bytes of a packed right side of one entry at most: both are read again for each block of rows.
@@ -203,7 +204,7 @@ fn narrow_last(
         return Ok(());
     };
     let narrow = product.stored_as_bf16(&[product.a as usize]);
-    let narrow = narrow.filter(|_| product.products == Products::One);
+    let narrow = narrow.filter(|_| rounds_left(product));
     let (Some(narrow), Some((kernel, _))) = (narrow, launch(plan, *step)) else {
         return Ok(());
     };

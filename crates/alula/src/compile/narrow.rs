@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use alula_cpu::Products;
+use alula_cpu::{CpuContract, Isa, Products};
 use alula_lower::narrow::{Stored, is_move, loads_neighbours, store_as, stored, work_stored_as};
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_program::{Plan, Step};
@@ -66,7 +66,12 @@ pub(super) fn narrow(
 
 /// Whether it is a product that rounds its left side to bf16.
 fn multiplies_bf16(planned: &Planned) -> bool {
-    matches!(planned, Planned::Contract(contract, ..) if contract.products == Products::One)
+    matches!(planned, Planned::Contract(contract, ..) if rounds_left(contract))
+}
+
+/// As [`multiplies_bf16`]: tiles do, vectors read only the right side so.
+pub(super) fn rounds_left(contract: &CpuContract) -> bool {
+    contract.products == Products::One && contract.isa == Isa::Amx
 }
 
 /// The launches that touch a value, changed; `None` where one of them cannot, or none is better for
@@ -88,9 +93,8 @@ fn changes(
         };
         match (planned, &lowered.launches[kernel].work) {
             (Planned::Contract(contract, ..), _) => {
-                let is_rounded = contract.products == Products::One;
                 let is_residual = contract.result == Some(DType::BF16);
-                is_rounded && params.contains(&(contract.a as usize)) || is_residual
+                rounds_left(contract) && params.contains(&(contract.a as usize)) || is_residual
             }
             (Planned::Loops(_), work @ KernelWork::Compute(compute)) => {
                 compute.dtype == DType::BF16 && is_move(work)

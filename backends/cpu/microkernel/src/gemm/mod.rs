@@ -21,4 +21,5 @@ pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;
 pub use spec::{ARows, Batch, Bias, BlockLimit, CStore, GemmSpec, Init, Products, Stored, Window};
+pub use split::FEW_ROWS;
 pub(crate) use split::{STRIP, TileSizes, pack_panel, to_bf16, unpack_panel};

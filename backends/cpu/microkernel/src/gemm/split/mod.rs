@@ -23,6 +23,7 @@ mod whole;
 mod window;
 
 pub(crate) use pack::{pack_panel, unpack_panel};
+pub use plan::FEW_ROWS;
 pub(crate) use plan::TileSizes;
 pub(super) use plan::{rows_in_place, strips_max};
 pub(crate) use window::Lines;

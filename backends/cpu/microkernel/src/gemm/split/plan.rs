@@ -40,8 +40,8 @@ const FAR_RATE: usize = 12;
 /// last, now and when C is read. Measured on expansions of 32 channels to 192, which took as long
 /// on two cores as on one; blocks of rows are where they were before, mostly, in this core.
 const AWAY_RATE: usize = 12;
-/// Rows that are too few for tiles.
-pub(super) const FEW_ROWS: usize = 3;
+/// Rows that are too few for tiles: vectors read the parts of the right side for them.
+pub const FEW_ROWS: usize = 3;
 /// Panels that are streamed at a time for few rows, at most.
 pub(super) const PANELS_MAX: usize = 4;
 
@@ -78,7 +78,7 @@ impl BatchReduceGemm {
 
     /// Whether panels are streamed, see `stream`: the same whatever the tasks and the values.
     pub(super) fn has_few_rows(&self) -> bool {
-        self.spec.isa == Isa::Amx && self.spec.m <= FEW_ROWS
+        matches!(self.spec.isa, Isa::Avx512 | Isa::Amx) && self.spec.m <= FEW_ROWS
     }
 
     /// Whether these rows of a register tile are read where they lie: its tiles are whole.
