@@ -89,18 +89,21 @@ impl Backend {
                 cast: alula_cpu::is_native_cast,
                 storage: alula_cpu::is_native_storage,
                 lanes: true,
+                unrolled: true,
             }),
             Backend::Wgpu => Some(Caps {
                 op: alula_wgpu::is_native,
                 cast: alula_wgpu::is_native_cast,
                 storage: alula_wgpu::is_stored,
                 lanes: false,
+                unrolled: false,
             }),
             Backend::Cuda => Some(Caps {
                 op: alula_cuda::is_native,
                 cast: alula_cuda::is_native_cast,
                 storage: alula_cuda::is_stored,
                 lanes: false,
+                unrolled: false,
             }),
         }
     }

@@ -38,6 +38,7 @@ const CAPS: Caps = Caps {
     cast: is_native_cast,
     storage: is_native_storage,
     lanes: true,
+    unrolled: true,
 };
 
 /// A launch's kernel before code generation.

@@ -19,6 +19,7 @@ const CAPS: Caps = Caps {
     cast: alula_wgpu::is_native_cast,
     storage: alula_wgpu::is_stored,
     lanes: false,
+    unrolled: false,
 };
 
 pub(super) fn words(options: &CompileOptions) -> Words {

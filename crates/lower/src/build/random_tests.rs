@@ -261,6 +261,7 @@ fn caps() -> Caps {
         cast: |from, to| [from, to].iter().all(|d| !d.is_float() || d.bits() >= 32),
         storage: plain,
         lanes: true,
+        unrolled: true,
     }
 }
 

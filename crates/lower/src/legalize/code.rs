@@ -8,7 +8,7 @@ use alula_tensor::{DType, DTypeClass, MiniFloat, Scalar, ScalarOp};
 use indexmap::IndexMap;
 use smallvec::SmallVec;
 
-use super::{Caps, LegalizeError, arithmetic, double, minifloat, single};
+use super::{Caps, LegalizeError, arithmetic, double, minifloat, single, unroll};
 
 /// The kernel being written. Its functions legalize what they are asked to write.
 pub(super) struct Code<'c> {
@@ -19,6 +19,10 @@ pub(super) struct Code<'c> {
     constants: IndexMap<(DType, Literal), ValueId>,
     /// New value of each old one.
     map: Vec<Option<ValueId>>,
+    /// Integers among the old constants, by value.
+    extents: Vec<Option<i64>>,
+    /// Whether loops are written out here.
+    is_unrolled: bool,
     error: Option<LegalizeError>,
 }
 
@@ -52,6 +56,8 @@ impl Code<'_> {
             insts: vec![Vec::new()],
             constants: IndexMap::new(),
             map: vec![None; kernel.dtypes.len()],
+            extents: unroll::constants(kernel),
+            is_unrolled: false,
             error: None,
         };
         for axis in &kernel.grid {
@@ -147,6 +153,11 @@ impl Code<'_> {
     fn inner_loop(&mut self, kernel: &Kernel, inner: &Loop) {
         let extent = self.renamed(inner.extent);
         let inits: Vec<ValueId> = inner.carried.iter().map(|c| self.renamed(c.init)).collect();
+        if let (true, Some(times)) = (self.is_unrolled, self.extents[inner.extent.0 as usize]) {
+            return self.iterations(kernel, inner, inits, times);
+        }
+        let is_outermost = self.caps.lanes && self.caps.unrolled;
+        self.is_unrolled = is_outermost && unroll::pays(inner, &self.extents);
         let var = self.fresh(kernel, inner.var);
         let accs: Vec<ValueId> = inner
             .carried
@@ -154,6 +165,7 @@ impl Code<'_> {
             .map(|c| self.fresh(kernel, c.acc))
             .collect();
         let body = self.inner_block(kernel, &inner.body);
+        self.is_unrolled = false;
         let mut carried = Vec::new();
         for (position, old) in inner.carried.iter().enumerate() {
             let (acc, init, next) = (accs[position], inits[position], self.renamed(old.next));
@@ -176,6 +188,23 @@ impl Code<'_> {
             carried,
             body,
         }));
+    }
+
+    /// So many iterations of a loop, one behind the other.
+    fn iterations(&mut self, kernel: &Kernel, inner: &Loop, inits: Vec<ValueId>, times: i64) {
+        let mut values = inits;
+        for turn in 0..times {
+            let turn = self.int(DType::I64, turn.into());
+            self.map[inner.var.0 as usize] = Some(turn);
+            for (carried, &value) in inner.carried.iter().zip(&values) {
+                self.map[carried.acc.0 as usize] = Some(value);
+            }
+            self.block(kernel, &inner.body);
+            values = inner.carried.iter().map(|c| self.renamed(c.next)).collect();
+        }
+        for (carried, value) in inner.carried.iter().zip(values) {
+            self.map[carried.result.0 as usize] = Some(value);
+        }
     }
 
     fn rhs(&mut self, kernel: &Kernel, dtype: DType, rhs: &Rhs) -> ValueId {
@@ -397,6 +426,37 @@ impl Code<'_> {
 
     pub(super) fn unary(&mut self, op: ScalarOp, a: ValueId) -> ValueId {
         self.apply(op, &[a])
+    }
+
+    /// What a float is infinitely small for, if it was just made so: the condition, and the float
+    /// that is less than a constant then, which is no less than `least`.
+    pub(super) fn cut_off(&self, value: ValueId, least: f64) -> Option<(ValueId, ValueId)> {
+        let (is_low, lowest, x) = match self.operands(value, ScalarOp::Select)? {
+            &[is_low, lowest, x] => (is_low, lowest, x),
+            _ => return None,
+        };
+        let below = self.operands(is_low, ScalarOp::Lt)?;
+        let is_cut = below[0] == x && self.number(below[1])? >= least;
+        (is_cut && self.number(lowest)? == f64::NEG_INFINITY).then_some((is_low, x))
+    }
+
+    /// The operands of a value that an operator gives in the block that is written.
+    fn operands(&self, value: ValueId, wanted: ScalarOp) -> Option<&[ValueId]> {
+        let block = self.insts.last()?;
+        block.iter().rev().find_map(|inst| match inst {
+            Inst::Let {
+                id,
+                rhs: Rhs::Apply { op, operands },
+            } if *id == value && *op == wanted => Some(operands.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// The number that a constant is.
+    fn number(&self, value: ValueId) -> Option<f64> {
+        let mut constants = self.constants.iter();
+        let ((_, literal), _) = constants.find(|&(_, &id)| id == value)?;
+        Some(literal.0.to_f64())
     }
 
     /// `c[0] + x * (c[1] + x * ...)`.

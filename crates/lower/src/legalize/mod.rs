@@ -8,6 +8,7 @@
 //!   conversions work on the bits and round correctly. Arithmetic on narrow floats happens in
 //!   `f32`, rounded back.
 //! - Loops of lanes become serial where there are no lanes; sums are rounded in another order then.
+//! - Short loops inside of loops of lanes are written out, where the target asks for it.
 //! - `exp`, `log`, `tanh` and `erf` of `f32` are pure `f32`, within 2 ULP, and `erfc` within 6; the
 //!   other `f32` functions are computed in `f64` and rounded. `f64` functions are within 4 ULP
 //!   (`erfc` 6, `pow` 8).
@@ -26,6 +27,7 @@ mod power;
 mod single;
 #[cfg(test)]
 mod tests;
+mod unroll;
 
 use alula_kernel::Kernel;
 use alula_tensor::{DType, ScalarOp};
@@ -43,6 +45,8 @@ pub struct Caps {
     pub storage: fn(DType) -> bool,
     /// Loops of lanes. Without, their iterations run one after the other.
     pub lanes: bool,
+    /// Whether short loops inside of those are written out.
+    pub unrolled: bool,
 }
 
 /// What cannot be expanded.

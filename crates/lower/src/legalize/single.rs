@@ -137,8 +137,13 @@ fn exp_bounded(code: &mut Code<'_>, x: ValueId) -> ValueId {
 /// Where the result is zero, as where attention is masked, nothing on the way is subnormal: that
 /// would cost a processor a hundred cycles.
 fn exp(code: &mut Code<'_>, x: ValueId) -> ValueId {
-    let (least, zero) = (code.float(F, -104.0), code.float(F, 0.0));
-    let is_zero = code.lt(x, least);
+    const LEAST: f64 = -104.0;
+    let (least, zero) = (code.float(F, LEAST), code.float(F, 0.0));
+    // Softmax has cut off its own zeros.
+    let (is_zero, x) = match code.cut_off(x, LEAST) {
+        Some(found) => found,
+        None => (code.lt(x, least), x),
+    };
     let x = code.select(is_zero, zero, x);
     let x = at_most(code, x, 88.8);
     let (mantissa, bits) = split_power(code, x, None);

@@ -23,6 +23,7 @@ fn minimal() -> Caps {
         },
         storage: |dtype| !dtype.is_float() || dtype == DType::F32 || dtype == DType::F64,
         lanes: true,
+        unrolled: true,
     }
 }
 
