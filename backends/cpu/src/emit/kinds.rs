@@ -43,6 +43,28 @@ impl<'k> Kinds<'k> {
         Ok(kinds)
     }
 
+    /// The kinds from one iteration of a loop to the next, where loops inside of it run over the
+    /// same: those over lanes count as one lane.
+    pub(super) fn of_rows(kernel: &'k Kernel, rows: &Loop) -> Kinds<'k> {
+        let mut kinds = Kinds::scalar(kernel);
+        kinds.set(rows.var, Kind::Affine);
+        let mut open = vec![rows.body.0.iter()];
+        while let Some(mut insts) = open.pop() {
+            let Some(inst) = insts.next() else { continue };
+            open.push(insts);
+            match inst {
+                Inst::Let { id, rhs } => {
+                    let kind = kinds.rhs(*id, rhs);
+                    kinds.set(*id, kind);
+                }
+                Inst::Loop(inner) => open.push(inner.body.0.iter()),
+                Inst::If { then, .. } => open.push(then.0.iter()),
+                Inst::Store { .. } | Inst::Barrier => {}
+            }
+        }
+        kinds
+    }
+
     /// The kinds of all values.
     pub(super) fn all(&self) -> &[Kind] {
         &self.kinds

@@ -25,6 +25,7 @@ impl<'k> Printer<'k, '_> {
     pub(super) fn print_loop(&mut self, l: &'k Loop) -> Result<(), EmitError> {
         match l.kind {
             LoopKind::Lanes(width) if self.quads == 0 => self.lanes_loop(l, width),
+            LoopKind::Serial if self.quads == 0 && self.wide_rows(l)? => Ok(()),
             LoopKind::Serial | LoopKind::Lanes(_) => {
                 let zero = ops::constant(&mut self.b, types::I64, 0);
                 let extent = self.uniform(l.extent)?;

@@ -26,6 +26,8 @@ pub(super) const POINTERS: [R; 9] = [
     R::R14,
     R::R15,
 ];
+/// A register that nothing is kept in from one instruction to the next but one.
+pub(super) const SCRATCH: R = R::R11;
 /// The first of [`POINTERS`] that is kept for the caller.
 pub(super) const KEPT: usize = 3;
 /// The mask of the lanes that there are.
@@ -224,8 +226,8 @@ impl<'p> Body<'p> {
             match inst {
                 Inst::Let { id, rhs } => match rhs {
                     Rhs::Apply { operands, .. } => {
-                        let scaled = self.plan.scaled.operands(*id);
-                        let operands = scaled.map_or(&operands[..], |scaled| &scaled[..]);
+                        let rewritten = self.plan.rewritten(*id);
+                        let operands = rewritten.map_or(&operands[..], |all| &all[..]);
                         operands.iter().copied().for_each(&mut count);
                     }
                     Rhs::Cast(value) | Rhs::Bitcast(value) => count(*value),
@@ -249,7 +251,7 @@ impl<'p> Body<'p> {
                         Place::Zmm(self.load(copy, *id, (*buffer, *index))?)
                     }
                     Rhs::Apply { op, operands } => self.apply(copy, *id, *op, operands)?,
-                    Rhs::Cast(value) => self.cast(copy, *value, self.plan.dtype(*id))?,
+                    Rhs::Cast(value) => self.cast(copy, *id, *value)?,
                     Rhs::Bitcast(value) => self.bitcast(copy, *value, self.plan.dtype(*id))?,
                     Rhs::Const(_) | Rhs::Dim(_) => return Err("a constant differs".to_owned()),
                 };

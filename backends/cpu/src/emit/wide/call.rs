@@ -1,6 +1,6 @@
 //! Calls from the code of a kernel to its wide loops.
 
-use alula_kernel::{FoldOp, Inst, Loop};
+use alula_kernel::{FoldOp, Inst, Loop, LoopKind, Rhs};
 use cranelift_codegen::ir::{
     AbiParam, ExtFuncData, ExternalName, InstBuilder, MemFlagsData, Signature, StackSlot,
     StackSlotData, StackSlotKind, UserExternalName, Value, types,
@@ -13,7 +13,7 @@ use super::super::ops;
 use super::super::partials::Partials;
 use super::super::printer::{Printer, Stride, Val};
 use super::super::repr::{Form, Repr};
-use super::function::{frame_bytes, print, quad_at};
+use super::function::{Runs, advance_at, frame_bytes, print, quad_at, rows_at};
 use super::plan::{Plan, WIDE};
 
 /// The namespace of wide loops among functions that are called.
@@ -37,8 +37,12 @@ impl<'k> Printer<'k, '_> {
         let known = ops::as_iconst(&self.b, extent);
         let lanes = i64::from(WIDE);
         let is_split = self.looks.iterations(l, lanes).is_some() && self.flag.is_some();
+        let runs = match is_split {
+            true => Runs::Split,
+            false => Runs::Whole,
+        };
         let printed = Plan::new(self.kernel, l, kinds, known)
-            .and_then(|plan| Ok((print(&plan, known, is_split, is_listed)?, plan)));
+            .and_then(|plan| Ok((print(&plan, known, runs, is_listed)?, plan)));
         let (function, plan) = match printed {
             Ok(printed) => printed,
             Err(reason) => {
@@ -46,7 +50,7 @@ impl<'k> Printer<'k, '_> {
                 return Ok(None);
             }
         };
-        let frame = self.frame(&plan)?;
+        let (frame, _) = self.frame(&plan)?;
         let group = lanes * function.copies as i64;
         if let Some(wide) = &mut self.wide {
             wide.functions.push(function);
@@ -72,8 +76,96 @@ impl<'k> Printer<'k, '_> {
         Ok(Some(results))
     }
 
-    /// The frame of a call, with all that it is passed.
-    fn frame(&mut self, plan: &Plan<'k>) -> Result<StackSlot, EmitError> {
+    /// Prints a loop whose iterations only run a loop over lanes, each the same but for where its
+    /// elements lie: one call runs many. `false` if it is none.
+    pub(in crate::emit) fn wide_rows(&mut self, rows: &'k Loop) -> Result<bool, EmitError> {
+        let Some(wide) = &self.wide else {
+            return Ok(false);
+        };
+        let (is_listed, function_at) = (wide.is_listed, wide.functions.len());
+        let Some(l) = only_lanes(rows) else {
+            return Ok(false);
+        };
+        let (by_row, Ok(kinds)) = (Kinds::of_rows(self.kernel, rows), Kinds::of(self.kernel, l))
+        else {
+            return Ok(false);
+        };
+        let looks = self.looks.iterations(l, i64::from(WIDE)).is_some() && self.flag.is_some();
+        if looks || by_row.get(l.extent) != Kind::Uniform {
+            return Ok(false);
+        }
+        let zero = ops::constant(&mut self.b, types::I64, 0);
+        self.at_row(rows, zero)?;
+        let extent = self.uniform(l.extent)?;
+        let known = ops::as_iconst(&self.b, extent);
+        let printed = Plan::new(self.kernel, l, &kinds, known).and_then(|plan| {
+            let is_even = plan
+                .pointers
+                .iter()
+                .all(|p| by_row.get(p.1) != Kind::Varying)
+                && plan
+                    .uniforms
+                    .iter()
+                    .all(|&v| by_row.get(v) == Kind::Uniform);
+            match is_even {
+                true => Ok((print(&plan, known, Runs::Rows, is_listed)?, plan)),
+                false => Err("its rows differ".to_owned()),
+            }
+        });
+        let (function, plan) = match printed {
+            Ok(printed) => printed,
+            Err(reason) => {
+                tracing::debug!(kernel = %self.kernel.name, reason, "rows are not one call");
+                return Ok(false);
+            }
+        };
+        let (frame, firsts) = self.frame(&plan)?;
+        if let Some(wide) = &mut self.wide {
+            wide.functions.push(function);
+        }
+        let one = ops::constant(&mut self.b, types::I64, 1);
+        self.at_row(rows, one)?;
+        let seconds = self.addresses(&plan)?;
+        for (pointer, (first, second)) in firsts.into_iter().zip(seconds).enumerate() {
+            let by = self.b.ins().isub(second, first);
+            let at = self.b.ins().stack_addr(types::I64, frame, 0);
+            self.b
+                .ins()
+                .store(FLAGS, by, at, advance_at(&plan, pointer));
+        }
+        let end = self.uniform(rows.extent)?;
+        let look = self.looks.iterations(rows, 1);
+        let distance = look.unwrap_or(i64::MAX >> 1);
+        let steps = (distance, look.map(|_| 1));
+        self.counted(zero, end, steps, Vec::new(), |p, row, _| {
+            let until = p.nearer(row, end, distance);
+            let count = p.b.ins().isub(until, row);
+            let at = p.b.ins().stack_addr(types::I64, frame, 0);
+            p.b.ins().store(FLAGS, count, at, rows_at(&plan));
+            p.call(function_at, frame, [zero, extent]);
+            Ok(Vec::new())
+        })?;
+        Ok(true)
+    }
+
+    /// Computes what a loop's iteration computes before its inner loop.
+    fn at_row(&mut self, rows: &'k Loop, row: Value) -> Result<(), EmitError> {
+        self.set(rows.var, Val::Uniform(row))?;
+        for inst in &rows.body.0 {
+            match inst {
+                Inst::Let { id, rhs } => {
+                    let value = self.rhs(*id, rhs)?;
+                    self.set(*id, value)?;
+                }
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses of the first lane, by pointer; and all that is the same in each lane is
+    /// computed.
+    fn addresses(&mut self, plan: &Plan<'k>) -> Result<Vec<Value>, EmitError> {
         let l = plan.of;
         let base = ops::constant(&mut self.b, types::I64, 0);
         let stride = Stride::Const(1);
@@ -86,17 +178,26 @@ impl<'k> Printer<'k, '_> {
                 self.set(*id, value)?;
             }
         }
-        let bytes = frame_bytes(plan).max(1);
-        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4);
-        let frame = self.b.create_sized_stack_slot(data);
-        let at = self.b.ins().stack_addr(types::I64, frame, 0);
-        for (slot, &(buffer, index)) in plan.pointers.iter().enumerate() {
+        let mut addresses = Vec::with_capacity(plan.pointers.len());
+        for &(buffer, index) in &plan.pointers {
             let dtype = self.kernel.buffer_dtype(buffer);
             let first = match self.get(index)? {
                 Val::Affine { base, .. } | Val::Uniform(base) => base,
                 Val::Lanes(_) => return Err(self.malformed("a wide loop scatters")),
             };
-            let address = self.address(buffer, dtype, first);
+            addresses.push(self.address(buffer, dtype, first));
+        }
+        Ok(addresses)
+    }
+
+    /// The frame of a call, with all that it is passed, and the pointers among that.
+    fn frame(&mut self, plan: &Plan<'k>) -> Result<(StackSlot, Vec<Value>), EmitError> {
+        let addresses = self.addresses(plan)?;
+        let bytes = frame_bytes(plan).max(1);
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4);
+        let frame = self.b.create_sized_stack_slot(data);
+        let at = self.b.ins().stack_addr(types::I64, frame, 0);
+        for (slot, &address) in addresses.iter().enumerate() {
             self.b.ins().store(FLAGS, address, at, slot as i32 * 8);
         }
         for (position, &value) in plan.uniforms.iter().enumerate() {
@@ -112,7 +213,7 @@ impl<'k> Printer<'k, '_> {
             };
             self.b.ins().store(FLAGS, value, at, slot as i32 * 8);
         }
-        Ok(frame)
+        Ok((frame, addresses))
     }
 
     fn call(&mut self, position: usize, frame: StackSlot, [begin, end]: [Value; 2]) {
@@ -175,4 +276,23 @@ impl<'k> Printer<'k, '_> {
         )?;
         Ok(())
     }
+}
+
+/// The loop over lanes that is all that a serial loop runs, neither carrying anything. Nothing is
+/// loaded before it, which would be done ahead of its turn.
+fn only_lanes(rows: &Loop) -> Option<&Loop> {
+    let mut found = None;
+    for inst in &rows.body.0 {
+        match inst {
+            Inst::Let {
+                rhs: Rhs::Load { .. },
+                ..
+            } => return None,
+            Inst::Let { .. } if found.is_none() => {}
+            Inst::Loop(l) if found.is_none() && l.carried.is_empty() => found = Some(l),
+            _ => return None,
+        }
+    }
+    let is_lanes = |l: &&Loop| matches!(l.kind, LoopKind::Lanes(_));
+    found.filter(is_lanes).filter(|_| rows.carried.is_empty())
 }

@@ -21,8 +21,9 @@ const UNORDERED: u32 = 0x03;
 const GREATER_EQUAL: u32 = 0x1d;
 
 impl Body<'_> {
-    pub(super) fn cast(&mut self, copy: usize, v: ValueId, to: DType) -> Result<Place, String> {
-        let from = self.plan.dtype(v);
+    /// The value `id`: another one, converted.
+    pub(super) fn cast(&mut self, copy: usize, id: ValueId, v: ValueId) -> Result<Place, String> {
+        let (from, to) = (self.plan.dtype(v), self.plan.dtype(id));
         let refused = || Err(format!("a cast from {from} to {to}"));
         let is_plain = |dtype: DType| dtype == DType::F32 || dtype.is_integer();
         match (from, to) {
@@ -36,7 +37,7 @@ impl Body<'_> {
             (DType::F32, DType::BF16) => self.round_to_bf16(copy, v),
             (_, DType::Bool) if is_plain(from) => self.as_bool(copy, v),
             _ if !is_plain(from) || !is_plain(to) => refused(),
-            (DType::F32, _) => self.truncate(copy, v, to),
+            (DType::F32, _) => self.truncate(copy, id, v),
             (_, DType::F32) => {
                 let code = match from {
                     DType::U32 => Code::EVEX_Vcvtudq2ps_zmm_k1z_zmmm512b32_er,
@@ -104,10 +105,11 @@ impl Body<'_> {
         Ok(Place::Mask(target))
     }
 
-    /// Truncates, saturates at the range of `to`, and takes NaN to 0.
-    fn truncate(&mut self, copy: usize, v: ValueId, to: DType) -> Result<Place, String> {
+    /// Truncates, saturates at the range of the dtype, and takes NaN to 0.
+    fn truncate(&mut self, copy: usize, id: ValueId, v: ValueId) -> Result<Place, String> {
         const SIGNED: Code = Code::EVEX_Vcvttps2dq_zmm_k1z_zmmm512b32_sae;
         const NEAREST: Code = Code::EVEX_Vcvtps2dq_zmm_k1z_zmmm512b32_er;
+        let to = self.plan.dtype(id);
         if Repr::of(to) != Some(Repr::I32) {
             return Err(format!("a cast from f32 to {to}"));
         }
@@ -116,7 +118,7 @@ impl Body<'_> {
                 true => NEAREST,
                 false => SIGNED,
             };
-            return self.narrowed(copy, v, to, code);
+            return self.narrowed(copy, id, v, code);
         }
         let a = self.moved(copy, v)?;
         let target = self.zmm()?;

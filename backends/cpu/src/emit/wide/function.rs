@@ -27,10 +27,34 @@ pub(in crate::emit) struct Function {
     pub(in crate::emit) rounds_bf16: bool,
 }
 
-/// Bytes of the frame: slots, then a quad for each fold, then all of its partial values.
+/// How often a function runs its loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::emit) enum Runs {
+    /// Once, all iterations.
+    Whole,
+    /// Once; a call may go on with folds that another began.
+    Split,
+    /// For a number of rows, from one of which to the next pointers advance.
+    Rows,
+}
+
+/// Bytes of the frame: slots, then a quad for each fold, then all of its partial values; or, for
+/// rows, by how much pointers advance, and the number of rows.
 pub(in crate::emit) fn frame_bytes(plan: &Plan<'_>) -> u32 {
     let carried = plan.of.carried.len();
-    (plan.slots() * 8 + carried * 16 + carried * plan.fold_registers() * 64) as u32
+    let rows = (plan.pointers.len() + 1) * 8;
+    let folds = carried * 16 + carried * plan.fold_registers() * 64;
+    (plan.slots() * 8 + rows.max(folds)) as u32
+}
+
+/// Where it is said by how much a pointer advances from row to row.
+pub(in crate::emit) fn advance_at(plan: &Plan<'_>, pointer: usize) -> i32 {
+    ((plan.slots() + pointer) * 8) as i32
+}
+
+/// Where the number of rows is.
+pub(in crate::emit) fn rows_at(plan: &Plan<'_>) -> i32 {
+    advance_at(plan, plan.pointers.len())
 }
 
 /// Where the four last partial values of a fold lie.
@@ -38,25 +62,25 @@ pub(in crate::emit) fn quad_at(plan: &Plan<'_>, position: usize) -> i32 {
     (plan.slots() * 8 + position * 16) as i32
 }
 
-/// Prints a loop. If it is `split`, a call may go on with folds that another began.
+/// Prints a loop.
 ///
 /// # Errors
 /// Why it cannot be printed, in words.
 pub(in crate::emit) fn print(
     plan: &Plan<'_>,
     extent: Option<i64>,
-    split: bool,
+    runs: Runs,
     is_listed: bool,
 ) -> Result<Function, String> {
     let mut copies = copies(plan, extent);
     loop {
-        let tried = build(plan, copies, split, &[]).map(|body| {
+        let tried = build(plan, copies, runs, &[]).map(|body| {
             // What must be in a register anyway stays there, as far as registers go.
             let mut wanted: Vec<_> = body.wanted.iter().collect();
             wanted.sort_by_key(|&(uniform, count)| (std::cmp::Reverse(*count), *uniform));
             wanted.truncate(body.least_free as usize);
             let pins: Vec<Uniform> = wanted.into_iter().map(|(uniform, _)| *uniform).collect();
-            build(plan, copies, split, &pins).unwrap_or(body)
+            build(plan, copies, runs, &pins).unwrap_or(body)
         });
         match tried {
             Ok(body) => {
@@ -92,23 +116,30 @@ fn copies(plan: &Plan<'_>, extent: Option<i64>) -> usize {
 fn build<'p>(
     plan: &'p Plan<'p>,
     copies: usize,
-    split: bool,
+    runs: Runs,
     pins: &[Uniform],
 ) -> Result<Body<'p>, String> {
+    let split = runs == Runs::Split;
     let mut body = Body::new(plan);
-    let count = plan.pointers.len();
+    let count = plan.pointers.len().min(POINTERS.len());
     let kept = POINTERS.get(KEPT..count).unwrap_or(&[]);
     for &register in kept {
         body.asm.push(Instruction::with1(Code::Push_r64, register));
     }
     body.asm.enter();
+    for &uniform in pins {
+        body.pin(uniform)?;
+    }
+    let row = body.asm.label();
+    if runs == Runs::Rows {
+        body.asm.bind(row);
+        let zero = Instruction::with2(Code::Xor_r32_rm32, R::ESI, R::ESI);
+        body.asm.push(zero);
+    }
     for (position, &register) in POINTERS[..count].iter().enumerate() {
         let slot = memory(FRAME, R::None, 1, position as i64 * 8);
         body.asm
             .push(Instruction::with2(Code::Mov_r64_rm64, register, slot));
-    }
-    for &uniform in pins {
-        body.pin(uniform)?;
     }
     let accs = begin(&mut body, copies, split)?;
 
@@ -140,6 +171,9 @@ fn build<'p>(
         }
     }
     body.asm.bind(done);
+    if runs == Runs::Rows {
+        advance(&mut body, row);
+    }
     end(&mut body, &accs, split)?;
     body.asm.push(Ok(Instruction::with(Code::VEX_Vzeroupper)));
     for &register in kept.iter().rev() {
@@ -147,6 +181,21 @@ fn build<'p>(
     }
     body.asm.push(Ok(Instruction::with(Code::Retnq)));
     Ok(body)
+}
+
+/// On to the next row, if there is one.
+fn advance(body: &mut Body<'_>, row: Label) {
+    let plan = body.plan;
+    let asm = &mut body.asm;
+    let slot = |at: i32| memory(FRAME, R::None, 1, i64::from(at));
+    for position in 0..plan.pointers.len() {
+        let by = slot(advance_at(plan, position));
+        asm.push(Instruction::with2(Code::Mov_r64_rm64, COUNT, by));
+        let pointer = slot(position as i32 * 8);
+        asm.push(Instruction::with2(Code::Add_rm64_r64, pointer, COUNT));
+    }
+    asm.push(Instruction::with1(Code::Dec_rm64, slot(rows_at(plan))));
+    asm.jump(Code::Jne_rel32_64, row);
 }
 
 /// The lanes of one register that are left, if any are.

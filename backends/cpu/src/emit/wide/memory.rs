@@ -6,12 +6,12 @@ use iced_x86::{Code, Instruction, MemoryOperand, Register as R};
 
 use super::super::repr::is_signed;
 use super::assembler::{Mask, Rm, Zmm, memory, zmm};
-use super::body::{AT, Body, POINTERS, Place, TAIL};
+use super::body::{AT, Body, FRAME, POINTERS, Place, SCRATCH, TAIL};
 
 impl Body<'_> {
-    /// The memory of a group of elements.
+    /// The memory of a group of elements, for the next instruction.
     fn elements(
-        &self,
+        &mut self,
         copy: usize,
         pointer: (BufferId, ValueId),
         size: usize,
@@ -19,7 +19,16 @@ impl Body<'_> {
         let position = self.plan.pointers.get_index_of(&pointer);
         let position = position.ok_or_else(|| "a place was not passed".to_owned())?;
         let displacement = i64::from(self.first(copy)) * size as i64;
-        Ok(memory(POINTERS[position], AT, size as u32, displacement))
+        let pointer = match POINTERS.get(position) {
+            Some(&register) => register,
+            None => {
+                let slot = memory(FRAME, R::None, 1, position as i64 * 8);
+                self.asm
+                    .push(Instruction::with2(Code::Mov_r64_rm64, SCRATCH, slot));
+                SCRATCH
+            }
+        };
+        Ok(memory(pointer, AT, size as u32, displacement))
     }
 
     pub(super) fn load(
@@ -70,9 +79,12 @@ impl Body<'_> {
             }
             _ => self.reg(copy, value)?,
         };
-        let code = match size {
-            1 => Code::EVEX_Vpmovdb_xmmm128_k1z_zmm,
-            2 => Code::EVEX_Vpmovdw_ymmm256_k1z_zmm,
+        // What is signed may lie below its range still, see `steps`.
+        let code = match (size, is_signed(dtype)) {
+            (1, true) => Code::EVEX_Vpmovsdb_xmmm128_k1z_zmm,
+            (1, false) => Code::EVEX_Vpmovdb_xmmm128_k1z_zmm,
+            (2, true) => Code::EVEX_Vpmovsdw_ymmm256_k1z_zmm,
+            (2, false) => Code::EVEX_Vpmovdw_ymmm256_k1z_zmm,
             _ => Code::EVEX_Vmovups_zmmm512_k1z_zmm,
         };
         let memory = self.elements(copy, pointer, size)?;

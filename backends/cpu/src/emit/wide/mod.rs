@@ -5,7 +5,8 @@
 //! kernel around them computes what is the same in all lanes, stores it to a frame on its stack and
 //! calls. What has no form here, `Plan` and `print` refuse, and the code generator prints it.
 //!
-//! A function is `extern "sysv64" fn(frame, begin, end, is_first)` over iterations `begin..end`.
+//! A function is `extern "sysv64" fn(frame, begin, end, is_first)` over iterations `begin..end`; or
+//! over all of them again and again, where the loop around it only goes from row to row.
 //! The results are, bit for bit, those of the code generator: whole groups of lanes are followed by
 //! one group under a mask, and folds keep the partial values that `LoopKind::Lanes` fixes.
 
@@ -13,6 +14,7 @@ mod assembler;
 mod body;
 mod call;
 mod cast;
+mod extremes;
 mod function;
 mod integers;
 mod memory;

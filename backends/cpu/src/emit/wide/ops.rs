@@ -78,6 +78,9 @@ impl Body<'_> {
         operands: &[ValueId],
     ) -> Result<Place, String> {
         let dtype = self.plan.dtype(operands[operands.len() - 1]);
+        if let Some((code, operands)) = self.plan.extremes.of(id) {
+            return self.two(copy, id, code, operands);
+        }
         if op == ScalarOp::Select && dtype != DType::Bool {
             return self.select(copy, operands);
         }
@@ -104,8 +107,8 @@ impl Body<'_> {
             let code = Code::EVEX_Vscalefps_zmm_k1z_zmm_zmmm512b32_er;
             return self.two(copy, id, code, operands);
         }
-        if let Some(divisor) = self.plan.steps.divisor(id) {
-            return self.quotient(copy, operands[0], divisor);
+        if let Some(quotient) = self.plan.steps.quotient(id) {
+            return self.quotient(copy, operands[0], quotient);
         }
         if self.plan.steps.is_rounded(id) {
             return self.alias(copy, operands[0]);

@@ -64,6 +64,11 @@ impl<'l> Pattern<'l> {
         (self.constant)(value) == Some(bits)
     }
 
+    /// Whether nothing reads a value.
+    pub(super) fn is_dead(&self, value: ValueId) -> bool {
+        !self.reads.contains_key(&value)
+    }
+
     /// How a value is defined, if `reads` operands are this value.
     pub(super) fn read(&self, value: ValueId, reads: u32) -> Option<&'l Rhs> {
         let rhs = self.defined.get(&value)?;

@@ -1,11 +1,14 @@
 //! What one loop asks for: the instructions that differ between lanes, and what they are passed.
 
+use std::collections::BTreeSet;
+
 use alula_kernel::{BufferId, Inst, Kernel, Loop, LoopKind, Rhs, ValueId};
 use alula_tensor::{DType, Scalar, ScalarOp};
 use indexmap::IndexSet;
 
 use super::super::kinds::{Kind, Kinds};
 use super::super::repr::Repr;
+use super::extremes::Extremes;
 use super::narrowed::Narrowed;
 use super::pattern::Pattern;
 use super::scaled::Scaled;
@@ -14,8 +17,9 @@ use crate::CpuFeatures;
 
 /// Lanes of a register.
 pub(in crate::emit) const WIDE: u32 = 16;
-/// Pointers at most: there is a register for each.
-const POINTERS_MAX: usize = 9;
+/// Pointers at most. Those that there is no register for are read from the frame where they are
+/// needed.
+const POINTERS_MAX: usize = 64;
 
 /// A loop to print.
 pub(in crate::emit) struct Plan<'k> {
@@ -33,6 +37,9 @@ pub(in crate::emit) struct Plan<'k> {
     pub(super) steps: Steps,
     pub(super) narrowed: Narrowed,
     pub(super) scaled: Scaled,
+    pub(super) extremes: Extremes,
+    /// Values that nothing reads.
+    dead: BTreeSet<ValueId>,
 }
 
 impl<'k> Plan<'k> {
@@ -64,13 +71,21 @@ impl<'k> Plan<'k> {
             steps: Steps::default(),
             narrowed: Narrowed::default(),
             scaled: Scaled::default(),
+            extremes: Extremes::default(),
+            dead: BTreeSet::new(),
         };
         plan.steps = Steps::find(of, &|id| plan.dtype(id), &|id| plan.constant(id));
         let (dtype, constant) = (|id| plan.dtype(id), |id| plan.constant(id));
         let pattern = Pattern::new(of, &dtype, &constant);
-        let scaled = Scaled::find(&pattern);
+        let (scaled, extremes) = (Scaled::find(&pattern), Extremes::find(&pattern));
+        let lets = of.body.0.iter().filter_map(|inst| match inst {
+            Inst::Let { id, .. } => Some(*id),
+            _ => None,
+        });
+        let dead = lets.filter(|&id| pattern.is_dead(id)).collect();
         let narrowed = CpuFeatures::rounds_bf16().then(|| Narrowed::find(&pattern));
-        plan.scaled = scaled;
+        (plan.scaled, plan.extremes) = (scaled, extremes);
+        plan.dead = dead;
         plan.narrowed = narrowed.unwrap_or_default();
         for carried in &of.carried {
             plan.narrow(carried.acc)?;
@@ -101,7 +116,7 @@ impl<'k> Plan<'k> {
                     };
                 }
                 self.narrow(*id)?;
-                if let Some(&operands) = self.scaled.operands(*id) {
+                if let Some(&operands) = self.rewritten(*id) {
                     for operand in operands {
                         self.operand(operand)?;
                     }
@@ -150,7 +165,14 @@ impl<'k> Plan<'k> {
 
     /// Whether nothing is printed for a value, since another instruction stands for it.
     fn skips(&self, value: ValueId) -> bool {
-        self.narrowed.skips(value) || self.scaled.skips(value)
+        let is_part = self.narrowed.skips(value) || self.scaled.skips(value);
+        is_part || self.extremes.skips(value) || self.dead.contains(&value)
+    }
+
+    /// The operands of the one instruction that stands for how a value is defined, if one does.
+    pub(super) fn rewritten(&self, value: ValueId) -> Option<&[ValueId; 2]> {
+        let extreme = self.extremes.of(value).map(|(_, operands)| operands);
+        self.scaled.operands(value).or(extreme)
     }
 
     /// Checks a value and passes it, if need be.

@@ -2,11 +2,16 @@
 //!
 //! A division takes as long as ten other instructions. Where its quotient is only rounded and
 //! converted, with saturation, to an integer of at most 16 bits, it is made by multiplying with the
-//! reciprocal, and corrected twice by its exact remainder. With `r` the reciprocal of `d` to the
-//! nearest, the first correction makes `q` one of the two floats around `x / d`, and the second
-//! then makes it `x / d` to the nearest (Markstein, 1990): the same steps come out, bit for bit.
-//! `x` is brought to `[-2^20 d, 2^20 d]` first, for remainders of infinities are none; steps
-//! outside saturate either way. Quotients whose remainder underflows round to 0 either way.
+//! reciprocal, and corrected by its exact remainder. With `r` the reciprocal of `d` to the nearest,
+//! the first correction makes `q` one of the two floats around `x / d`, and a second one then makes
+//! it `x / d` to the nearest (Markstein, 1990): the same steps come out, bit for bit. `x` is
+//! brought to where steps saturate either way first, for remainders of infinities are none.
+//! Quotients whose remainder underflows round to 0 either way.
+//!
+//! One correction leaves an error of about 2^-46, so that `q` is not the nearest float only where
+//! `x / d` is that close to the middle of two; and another step comes out only where one of these
+//! is half-way between integers. Those few `x` are tried when the loop is printed: where all come
+//! out right, as for nearly every divisor, the second correction is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,9 +25,8 @@ use super::body::{Body, Place};
 
 /// Divisors between these, in magnitude, have reciprocals and remainders in range.
 const DIVISORS: [f32; 2] = [1e-18, 1e18];
-/// By how many divisors a dividend is bounded.
-const REACH: f32 = (1 << 20) as f32;
-
+/// Steps for which one correction is tried, at most.
+const TRIED: f32 = 1024.0;
 /// Constants that are added to steps, at most: zero points.
 const ZEROS: f32 = (1 << 16) as f32;
 
@@ -31,19 +35,75 @@ const ZEROS: f32 = (1 << 16) as f32;
 pub(super) struct Steps {
     /// Roundings to nearest that are only converted to narrow integers: the conversion rounds.
     rounded: BTreeSet<ValueId>,
-    /// Quotients by a constant that are only rounded and saturated, with the divisor.
-    quotients: BTreeMap<ValueId, f32>,
+    /// Quotients by a constant that are only rounded and saturated.
+    quotients: BTreeMap<ValueId, Quotient>,
+    /// Narrow integers that are stored, or raised to a constant, at once: less than the least of
+    /// the dtype may stand for it.
+    raised: BTreeSet<ValueId>,
+}
+
+/// A quotient by a constant that is rounded and saturated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quotient {
+    divisor: f32,
+    /// The magnitude from which on it makes no difference how great it is.
+    reach: f32,
+}
+
+impl Quotient {
+    /// The quotient, and how it is made.
+    fn corrected(self, x: f32, corrections: usize) -> f32 {
+        let inverse = 1.0 / self.divisor;
+        let mut quotient = x * inverse;
+        for _ in 0..corrections {
+            let remainder = quotient.mul_add(self.divisor, -x);
+            quotient = (-remainder).mul_add(inverse, quotient);
+        }
+        quotient
+    }
+
+    /// How often it is corrected: once, if that rounds as the quotient does next to each middle
+    /// between two floats of which one is half-way between integers.
+    fn corrections(self) -> usize {
+        if self.reach > TRIED {
+            return 2;
+        }
+        let rounds_alike = |x: f32| {
+            let [right, quick] = [x / self.divisor, self.corrected(x, 1)];
+            right.round_ties_even() == quick.round_ties_even()
+        };
+        let is_right = |steps: u32| {
+            let half_way = steps as f32 + 0.5;
+            [half_way.next_down(), half_way.next_up()]
+                .into_iter()
+                .all(|next| {
+                    // Exact: 25 bits by 24.
+                    let middle = f64::midpoint(next.into(), half_way.into());
+                    let x = (middle * f64::from(self.divisor)) as f32;
+                    [x.next_down(), x, x.next_up()]
+                        .into_iter()
+                        .all(rounds_alike)
+                })
+        };
+        match (0..=self.reach as u32).all(is_right) {
+            true => 1,
+            false => 2,
+        }
+    }
 }
 
 /// How every reader of a value takes it.
 #[derive(Clone, Copy)]
 struct Taken {
-    /// Converted to a narrow integer, whatever else is done before.
-    is_saturated: bool,
+    /// The magnitude from which on conversion to a narrow integer saturates, whatever else is
+    /// done before.
+    reach: f32,
     /// Converted at once.
     is_converted: bool,
     /// Rounded to nearest at once.
     is_rounded: bool,
+    /// Stored as it is, or raised to a constant at once.
+    is_raised: bool,
 }
 
 impl Steps {
@@ -55,16 +115,18 @@ impl Steps {
     ) -> Steps {
         let number = |value: ValueId| constant(value).map(f32::from_bits);
         let none = Taken {
-            is_saturated: false,
+            reach: f32::INFINITY,
             is_converted: false,
             is_rounded: false,
+            is_raised: false,
         };
         let mut taken = BTreeMap::<ValueId, Taken>::new();
         let mut note = |value: ValueId, by: Taken| {
             let all = taken.entry(value).or_insert(by);
-            all.is_saturated &= by.is_saturated;
+            all.reach = all.reach.max(by.reach);
             all.is_converted &= by.is_converted;
             all.is_rounded &= by.is_rounded;
+            all.is_raised &= by.is_raised;
             *all
         };
         of.carried.iter().for_each(|c| _ = note(c.next, none));
@@ -74,7 +136,11 @@ impl Steps {
             let (id, rhs) = match inst {
                 Inst::Let { id, rhs } => (*id, rhs),
                 Inst::Store { value, .. } => {
-                    note(*value, none);
+                    let by = Taken {
+                        is_raised: true,
+                        ..none
+                    };
+                    note(*value, by);
                     continue;
                 }
                 Inst::Loop(_) | Inst::If { .. } | Inst::Barrier => continue,
@@ -84,27 +150,37 @@ impl Steps {
             match rhs {
                 Rhs::Cast(value) => {
                     let is_converted = dtype(*value) == DType::F32 && is_narrow(dtype(id));
+                    let reach = match is_converted {
+                        true => (1_u32 << dtype(id).bits()) as f32,
+                        false => f32::INFINITY,
+                    };
                     let by = Taken {
-                        is_saturated: is_converted,
+                        reach,
                         is_converted,
-                        is_rounded: false,
+                        ..none
                     };
                     note(*value, by);
+                    // Stores saturate at whole bytes.
+                    let is_whole = dtype(id).bits().is_multiple_of(8);
+                    if is_converted && own.is_raised && is_whole {
+                        steps.raised.insert(id);
+                    }
                 }
                 Rhs::Apply { op, operands } if dtype(id) == DType::F32 => {
-                    let is_saturated = own.is_saturated
-                        && match (op, &operands[..]) {
-                            (ScalarOp::Round, _) => true,
-                            (ScalarOp::Max | ScalarOp::Min, [_, y]) => {
-                                number(*y).is_some_and(|y| !y.is_nan())
-                            }
-                            (ScalarOp::Add | ScalarOp::Sub, [_, y]) => {
-                                number(*y).is_some_and(|y| y.abs() <= ZEROS)
-                            }
-                            _ => false,
-                        };
+                    let reach = match (op, &operands[..]) {
+                        (ScalarOp::Round, _) => Some(own.reach),
+                        (ScalarOp::Max | ScalarOp::Min, [_, y]) => {
+                            let y = number(*y).filter(|y| !y.is_nan());
+                            y.map(|_| own.reach)
+                        }
+                        (ScalarOp::Add | ScalarOp::Sub, [_, y]) => {
+                            let y = number(*y).filter(|y| y.abs() <= ZEROS);
+                            y.map(|y| own.reach + y.abs().ceil())
+                        }
+                        _ => None,
+                    };
                     let by = Taken {
-                        is_saturated,
+                        reach: reach.unwrap_or(f32::INFINITY),
                         is_rounded: *op == ScalarOp::Round,
                         ..none
                     };
@@ -112,15 +188,26 @@ impl Steps {
                     operands[1..].iter().for_each(|&y| _ = note(y, none));
                     match op {
                         ScalarOp::Round if own.is_converted => _ = steps.rounded.insert(id),
-                        ScalarOp::Div if own.is_rounded && own.is_saturated => {
+                        ScalarOp::Div if own.is_rounded && own.reach.is_finite() => {
                             let divisor = number(operands[1]);
                             let range = DIVISORS[0]..=DIVISORS[1];
                             if let Some(divisor) = divisor.filter(|d| range.contains(&d.abs())) {
-                                steps.quotients.insert(id, divisor);
+                                let reach = own.reach;
+                                steps.quotients.insert(id, Quotient { divisor, reach });
                             }
                         }
                         _ => {}
                     }
+                }
+                Rhs::Apply {
+                    op: ScalarOp::Max,
+                    operands,
+                } if is_narrow(dtype(id)) && constant(operands[1]).is_some() => {
+                    let by = Taken {
+                        is_raised: true,
+                        ..none
+                    };
+                    note(operands[0], by);
                 }
                 Rhs::Apply { operands, .. } => operands.iter().for_each(|&x| _ = note(x, none)),
                 Rhs::Bitcast(value) => _ = note(*value, none),
@@ -135,18 +222,24 @@ impl Steps {
         self.rounded.contains(&value)
     }
 
-    /// The divisor of a quotient that is rounded and saturated.
-    pub(super) fn divisor(&self, value: ValueId) -> Option<f32> {
+    /// A quotient that is rounded and saturated.
+    pub(super) fn quotient(&self, value: ValueId) -> Option<Quotient> {
         self.quotients.get(&value).copied()
+    }
+
+    /// Whether less than the least of its dtype may stand for it, in what is stored or raised.
+    fn is_raised(&self, value: ValueId) -> bool {
+        self.raised.contains(&value)
     }
 }
 
 /// Before any reader is known.
 fn none_read() -> Taken {
     Taken {
-        is_saturated: true,
+        reach: 0.0,
         is_converted: true,
         is_rounded: true,
+        is_raised: true,
     }
 }
 
@@ -161,7 +254,7 @@ impl Body<'_> {
         &mut self,
         copy: usize,
         x: ValueId,
-        divisor: f32,
+        by: Quotient,
     ) -> Result<Place, String> {
         const MAX: Code = Code::EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae;
         const MIN: Code = Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae;
@@ -170,7 +263,8 @@ impl Body<'_> {
         const LESS_PRODUCT: Code = Code::EVEX_Vfnmadd231ps_zmm_k1z_zmm_zmmm512b32_er;
         let source = self.rm(copy, x)?;
         let (bounded, quotient) = (self.zmm()?, self.zmm()?);
-        let reach = divisor.abs() * REACH;
+        let Quotient { divisor, reach } = by;
+        let reach = divisor.abs() * reach;
         let (least, most) = (self.bits((-reach).to_bits()), self.bits(reach.to_bits()));
         // The instructions give their second operand where either is NaN.
         self.asm.copy(quotient, least, None);
@@ -185,7 +279,7 @@ impl Body<'_> {
         );
         self.asm.binary(MUL, quotient, bounded, inverse, None);
         let remainder = self.zmm()?;
-        for _ in 0..2 {
+        for _ in 0..by.corrections() {
             self.asm.copy(remainder, Rm::Reg(quotient), None);
             self.asm.binary(TIMES_LESS, remainder, bounded, of, None);
             self.asm
@@ -200,14 +294,15 @@ impl Body<'_> {
     pub(super) fn narrowed(
         &mut self,
         copy: usize,
+        id: ValueId,
         v: ValueId,
-        to: DType,
         code: Code,
     ) -> Result<Place, String> {
         const MIN: Code = Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae;
         const MAX: Code = Code::EVEX_Vpmaxsd_zmm_k1z_zmm_zmmm512b32;
         const COMPARE: Code = Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae;
         const ORDERED: u32 = 0x07;
+        let to = self.plan.dtype(id);
         let (least, most) = match (is_signed(to), to.bits()) {
             (true, bits) => (-(1_i32 << (bits - 1)), (1_i32 << (bits - 1)) - 1),
             (false, bits) => (0, (1_i32 << bits) - 1),
@@ -221,8 +316,10 @@ impl Body<'_> {
         self.asm.binary(MIN, target, target, Rm::Reg(a), None);
         let inst = Instruction::with2(code, zmm(target), zmm(target));
         self.asm.push_masked(inst, Some(numbers), true);
-        let least = self.bits(least as u32);
-        self.asm.binary(MAX, target, target, least, None);
+        if !is_signed(to) || !self.plan.steps.is_raised(id) {
+            let least = self.bits(least as u32);
+            self.asm.binary(MAX, target, target, least, None);
+        }
         self.release(Place::Mask(numbers));
         self.release_if(is_taken, Place::Zmm(a));
         self.used(copy, v);
