@@ -192,6 +192,7 @@ def page(tables, args, python):
     versions = subprocess.run([python, "-c", "import onnxruntime as o, openvino as v;"
                                "print('ONNX Runtime', o.__version__ + ', OpenVINO',"
                                "v.__version__.split('-')[0])"], capture_output=True, text=True)
+    sets = "".join(f"--set {name} " for name in args.set or [])
     text = [f"""# Performance
 
 <!-- Written by `tools/models/speed.py --write`. -->
@@ -205,7 +206,7 @@ one run count, and differences under 10 % are noise.
 
     python3 tools/models/setup.py all && python3 tools/models/setup.py small
     cargo build --release -p alula-cli
-    python3 tools/models/speed.py --threads {args.threads} --write docs/PERFORMANCE.md
+    python3 tools/models/speed.py {sets}--threads {args.threads} --write {args.write}
 
 `cargo bench -p alula-benches --bench kernels` measures kernels by themselves: products, convolutions
 and loops in GFLOP/s or GB/s, and per cent of what this machine reaches from registers or memory."""]
