@@ -24,9 +24,15 @@ const B_GROUP_BYTES: usize = 64 << 10;
 pub(crate) const GROUP_MAX: usize = 8;
 /// Zeros that a window row outside of the image points to; deeper K takes packed A.
 pub(super) const ZERO_ROW: usize = 2048;
-/// What a tile of C costs more where columns are divided between cores, over that of one K: its
-/// lines are those that another core wrote last, now and when C is read. See `split::AWAY_RATE`.
-const AWAY: usize = 1600;
+/// Cycles that a tile of C costs more where columns are divided between cores: its lines are those
+/// that another core wrote last, now and when C is read. See `split::AWAY_RATE`.
+const AWAY: usize = 350;
+/// Bytes of packed B that stay in the second-level cache from one block of rows to the next.
+const NEAR_B_BYTES: usize = 1 << 20;
+/// Bytes of packed B from behind it that a core gets in a cycle, while others get theirs.
+const FAR_RATE: usize = 4;
+/// Of a task, what others wait for at the end, as its inverse.
+const TAIL: usize = 16;
 /// Alignment of scratch areas, in bytes.
 pub(crate) const ALIGN: usize = 64;
 
@@ -286,18 +292,29 @@ impl Blocks {
         let batch = s.batch.max(1);
         let m_least = s.m.div_ceil(s.rows_max.max(1)).clamp(1, m_tiles);
         let n_least = panels.div_ceil(s.panels_max);
+        // In cycles: a register tile takes one for each row and K, about; panels that are in no near
+        // cache are brought for each block of rows, while that is multiplied.
         let depth = s.taps.max(1) * s.k.max(1);
+        let tile = depth.saturating_mul(s.mr);
+        let panel_bytes = depth.saturating_mul(s.row_bytes);
+        let far = match panels.saturating_mul(panel_bytes) > NEAR_B_BYTES {
+            true => panel_bytes / FAR_RATE,
+            false => 0,
+        };
         let mut best = (usize::MAX, m_least, n_least);
         for n_blocks in n_least..=(n_least - 1 + 4 * threads).min(panels) {
             for m_blocks in m_least..=(m_least + 4 * threads).min(m_tiles) {
-                // A small price for each task and for sweeping A once more per block of columns.
-                let tiles = m_tiles.div_ceil(m_blocks) * panels.div_ceil(n_blocks);
-                let mut task = tiles * 64 + 8;
+                // A small price for each task, whose first panel nobody has fetched, and for sweeping
+                // A once more per block of columns.
+                let (rows, panels) = (m_tiles.div_ceil(m_blocks), panels.div_ceil(n_blocks));
+                let each = rows.saturating_mul(tile).max(far);
+                let mut task = panels.saturating_mul(each).saturating_add(tile / 8 + far);
                 if n_blocks > 1 && threads > 1 {
-                    task += tiles * AWAY / depth;
+                    task = task.saturating_add(rows * panels * AWAY);
                 }
-                let cost = in_turns(task, batch * m_blocks * n_blocks, threads)
-                    + (n_blocks - 1) * m_tiles / 4;
+                let again = ((n_blocks - 1) * m_tiles).saturating_mul(tile / 256);
+                let tasks = batch * m_blocks * n_blocks;
+                let cost = in_turns(task, tasks, threads, TAIL).saturating_add(again);
                 if cost < best.0 {
                     best = (cost, m_blocks, n_blocks);
                 }
@@ -320,12 +337,12 @@ impl Blocks {
 }
 
 /// What tasks of this cost take on so many threads. Cores of a shared machine are not equally fast:
-/// at the end some wait for a part of a task, shorter ones for less.
-pub(crate) fn in_turns(task: usize, tasks: usize, threads: usize) -> usize {
+/// at the end some wait for a part of a task, one in `tail`, shorter ones for less.
+pub(crate) fn in_turns(task: usize, tasks: usize, threads: usize, tail: usize) -> usize {
     let all = task.saturating_mul(tasks.div_ceil(threads.max(1)));
     match threads {
         1 => all,
-        _ => all.saturating_add(task / 8),
+        _ => all.saturating_add(task / tail),
     }
 }
 

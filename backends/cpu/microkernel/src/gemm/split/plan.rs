@@ -40,6 +40,8 @@ const FAR_RATE: usize = 12;
 /// last, now and when C is read. Measured on expansions of 32 channels to 192, which took as long
 /// on two cores as on one; blocks of rows are where they were before, mostly, in this core.
 const AWAY_RATE: usize = 12;
+/// Of a task, what others wait for at the end, as its inverse.
+const TAIL: usize = 8;
 /// Rows that are too few for tiles: vectors read the parts of the right side for them.
 pub const FEW_ROWS: usize = 3;
 /// Panels that are streamed at a time for few rows, at most.
@@ -220,7 +222,7 @@ impl Blocks {
                 if n_blocks > 1 && threads > 1 {
                     task = task.saturating_add(strips.saturating_mul(panels * away));
                 }
-                let cost = in_turns(task, batch * m_blocks * n_blocks, threads);
+                let cost = in_turns(task, batch * m_blocks * n_blocks, threads, TAIL);
                 if cost < best.0 {
                     best = (cost, m_blocks, n_blocks);
                 }
