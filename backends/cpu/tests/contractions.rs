@@ -295,6 +295,45 @@ fn choices_are_no_less_exact_than_wanted() {
 }
 
 #[test]
+fn vectors_read_constants_as_bf16_for_few_rows_only() {
+    let choices = |m, k, products, is_constant| {
+        let product = MatMul {
+            batch: vec![],
+            a_batch: false,
+            b_batch: false,
+            m,
+            n: 512,
+            k,
+            turn: [false; 2],
+        };
+        let contract = product.contract(After::Nothing);
+        let (layouts, result) = row_major(&contract);
+        let wanted = Wanted {
+            isa: Isa::Avx512,
+            products,
+            is_constant,
+            rows: 1,
+        };
+        let (planned, _) = plan_contract(&contract, &layouts, &result, wanted).expect("planned");
+        let choices = planned.kernel_choices(wanted);
+        let words: Vec<String> = choices.iter().map(ToString::to_string).collect();
+        (planned.choice().to_string(), words.join("; "))
+    };
+    let (chosen, all) = choices(3, 256, Products::One, true);
+    assert_eq!(chosen, "one on avx512");
+    assert_eq!(all, "whole on avx512; one on avx512");
+    for near_miss in [
+        choices(4, 256, Products::One, true),
+        choices(3, 64, Products::One, true),
+        choices(3, 256, Products::Three, true),
+        choices(3, 256, Products::One, false),
+    ] {
+        let whole = "whole on avx512".to_owned();
+        assert_eq!(near_miss, (whole.clone(), whole));
+    }
+}
+
+#[test]
 fn limits_that_cut_alike_are_one_choice() {
     let limits = |m, n| {
         let product = MatMul {

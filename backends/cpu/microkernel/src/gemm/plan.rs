@@ -292,8 +292,8 @@ impl Blocks {
         let batch = s.batch.max(1);
         let m_least = s.m.div_ceil(s.rows_max.max(1)).clamp(1, m_tiles);
         let n_least = panels.div_ceil(s.panels_max);
-        // In cycles: a register tile takes one for each row and K, about; panels that are in no near
-        // cache are brought for each block of rows, while that is multiplied.
+        // In cycles: a register tile takes one for each row and K, about; panels that are in no
+        // near cache are brought for each block of rows, while that is multiplied.
         let depth = s.taps.max(1) * s.k.max(1);
         let tile = depth.saturating_mul(s.mr);
         let panel_bytes = depth.saturating_mul(s.row_bytes);
@@ -304,8 +304,8 @@ impl Blocks {
         let mut best = (usize::MAX, m_least, n_least);
         for n_blocks in n_least..=(n_least - 1 + 4 * threads).min(panels) {
             for m_blocks in m_least..=(m_least + 4 * threads).min(m_tiles) {
-                // A small price for each task, whose first panel nobody has fetched, and for sweeping
-                // A once more per block of columns.
+                // A price for each task, whose first panel nobody has fetched, and for sweeping A
+                // once more per block of columns.
                 let (rows, panels) = (m_tiles.div_ceil(m_blocks), panels.div_ceil(n_blocks));
                 let each = rows.saturating_mul(tile).max(far);
                 let mut task = panels.saturating_mul(each).saturating_add(tile / 8 + far);

@@ -326,3 +326,47 @@ impl Body<'_> {
         Ok(Place::Zmm(target))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Divisors of many mantissas and sizes, of both signs.
+    fn divisors() -> impl Iterator<Item = f32> {
+        let mut state = 0x9E37_79B9_u32;
+        std::iter::repeat_with(move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let exponent = 90 + (state >> 4) % 60;
+            f32::from_bits(state & 0x8000_0000 | exponent << 23 | state >> 9)
+        })
+    }
+
+    #[test]
+    fn corrected_quotients_round_as_quotients_do() {
+        for divisor in divisors().take(400) {
+            let quotient = Quotient {
+                divisor,
+                reach: 256.0,
+            };
+            let corrections = quotient.corrections();
+            for step in -256..=256 {
+                // Where rounding changes, and its neighbours.
+                let x = (step as f32 + 0.5) * divisor;
+                for x in [x.next_down().next_down(), x.next_down(), x, x.next_up()] {
+                    let [right, made] = [x / divisor, quotient.corrected(x, corrections)];
+                    let same = right.round_ties_even() == made.round_ties_even();
+                    assert!(same, "{x:e} / {divisor:e}: {right} and {made}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn far_steps_are_corrected_twice() {
+        let corrections = |reach| {
+            let divisor = 0.1;
+            Quotient { divisor, reach }.corrections()
+        };
+        assert_eq!((corrections(256.0), corrections(65536.0)), (1, 2));
+    }
+}
