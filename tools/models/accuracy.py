@@ -339,7 +339,8 @@ def page(models, hard, args):
 `--precision` says how exact contractions of f32 may be. `highest`, the default, is to be no worse than
 four times the error of an f32 kernel that sums in blocks, on any finite input, or than the rounding of
 the result: of 1,300 drawn cases one, of two rows, was 4.4 times as far off. `high` takes three
-products of bf16 parts, `medium` one, on CPUs with AMX; elsewhere all three are the same. `cargo test
+products of bf16 parts, `medium` one, on CPUs with AMX. With AVX-512 alone, `medium` rounds constant
+weights to bf16 where they are multiplied by up to three rows; else all three are the same. `cargo test
 -p alula-microkernel` holds `highest` to that on the first 300,
 `alula corpus` and `alula conformance` with `--precision` hold models and operators to bounds.
 

@@ -40,7 +40,7 @@ pub(super) fn pays(lanes: &Loop, constants: &[Option<i64>]) -> bool {
     has_loop && size(&lanes.body, constants).is_some_and(|size| size <= INSTS_MAX)
 }
 
-/// Instructions of a block whose loops are written out.
+/// Instructions of a block whose loops are written out, with one for each iteration.
 fn size(block: &Block, constants: &[Option<i64>]) -> Option<u64> {
     block.0.iter().try_fold(0_u64, |sum, inst| {
         let own = match inst {
@@ -48,7 +48,7 @@ fn size(block: &Block, constants: &[Option<i64>]) -> Option<u64> {
             Inst::Loop(inner) => {
                 let times = constants[inner.extent.0 as usize]?;
                 let times = u64::try_from(times).unwrap_or(0);
-                times.saturating_mul(size(&inner.body, constants)?)
+                times.saturating_mul(size(&inner.body, constants)?.saturating_add(1))
             }
             Inst::If { .. } | Inst::Barrier => return None,
         };
