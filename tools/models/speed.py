@@ -193,11 +193,12 @@ def page(tables, args, python):
                                "print('ONNX Runtime', o.__version__ + ', OpenVINO',"
                                "v.__version__.split('-')[0])"], capture_output=True, text=True)
     sets = "".join(f"--set {name} " for name in args.set or [])
-    text = [f"""# Performance
+    here = machine()
+    text = [f"""# Performance{"" if "AMX" in here else " without AMX"}
 
 <!-- Written by `tools/models/speed.py --write`. -->
 
-{machine()}; {versions.stdout.strip()}; {datetime.date.today()}.
+{here}; {versions.stdout.strip()}; {datetime.date.today()}.
 
 Least times in milliseconds of {args.rounds} rounds of {args.seconds:g} s, in which each engine
 runs in turn and in a process of its own. *Ratio* is the best peer's time over Alula's: above 1,
