@@ -5,7 +5,7 @@
 //! enclosing one. Buffers are addressed by one linear element index. Parameters are distinct
 //! memory, but a `ReadWrite` parameter may be what another step reads.
 
-use alula_tensor::{DType, Dim, ScalarOp, Symbol};
+use alula_tensor::{DType, Dim, Scalar, ScalarOp, Symbol};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -284,6 +284,33 @@ impl Kernel {
     /// The dtype of a value.
     pub fn dtype(&self, value: ValueId) -> DType {
         self.dtypes[value.0 as usize]
+    }
+
+    /// Calls `seen` with every value that is a constant, those of inner blocks included.
+    pub fn each_constant(&self, seen: &mut dyn FnMut(ValueId, Scalar)) {
+        let mut open = vec![&self.body];
+        while let Some(block) = open.pop() {
+            for inst in &block.0 {
+                match inst {
+                    Inst::Let {
+                        id,
+                        rhs: Rhs::Const(literal),
+                    } => seen(*id, literal.0),
+                    Inst::Let { .. } | Inst::Store { .. } | Inst::Barrier => {}
+                    Inst::Loop(inner) => open.push(&inner.body),
+                    Inst::If { then, .. } => open.push(then),
+                }
+            }
+        }
+    }
+
+    /// The integers among the constants, by value.
+    pub fn integers(&self) -> Vec<Option<i64>> {
+        let mut integers = vec![None; self.dtypes.len()];
+        self.each_constant(&mut |id, value| {
+            integers[id.0 as usize] = value.as_int().and_then(|n| i64::try_from(n).ok());
+        });
+        integers
     }
 
     /// The element type of a buffer.

@@ -56,7 +56,7 @@ impl Code<'_> {
             insts: vec![Vec::new()],
             constants: IndexMap::new(),
             map: vec![None; kernel.dtypes.len()],
-            extents: unroll::constants(kernel),
+            extents: kernel.integers(),
             is_unrolled: false,
             error: None,
         };

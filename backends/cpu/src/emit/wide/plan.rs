@@ -228,7 +228,7 @@ impl<'k> Plan<'k> {
 
     /// By how much affine values grow from lane to lane, where that is constant.
     fn strides(&self) -> Vec<Option<i64>> {
-        let integers = integers(self.kernel);
+        let integers = self.kernel.integers();
         let mut strides = vec![None; self.kernel.dtypes.len()];
         let get = |strides: &[Option<i64>], value: ValueId| match self.kind(value) {
             Kind::Uniform => Some(0),
@@ -284,33 +284,8 @@ pub(super) fn bits(dtype: DType, value: Scalar) -> Option<u32> {
 
 fn constants(kernel: &Kernel) -> Vec<Option<u32>> {
     let mut constants = vec![None; kernel.dtypes.len()];
-    each_constant(kernel, &mut |id, value| {
+    kernel.each_constant(&mut |id, value| {
         constants[id.0 as usize] = bits(kernel.dtype(id), value);
     });
     constants
-}
-
-fn integers(kernel: &Kernel) -> Vec<Option<i64>> {
-    let mut integers = vec![None; kernel.dtypes.len()];
-    each_constant(kernel, &mut |id, value| {
-        integers[id.0 as usize] = value.as_int().and_then(|n| i64::try_from(n).ok());
-    });
-    integers
-}
-
-fn each_constant(kernel: &Kernel, seen: &mut dyn FnMut(ValueId, Scalar)) {
-    let mut open = vec![&kernel.body];
-    while let Some(block) = open.pop() {
-        for inst in &block.0 {
-            match inst {
-                Inst::Let {
-                    id,
-                    rhs: Rhs::Const(literal),
-                } => seen(*id, literal.0),
-                Inst::Let { .. } | Inst::Store { .. } | Inst::Barrier => {}
-                Inst::Loop(inner) => open.push(&inner.body),
-                Inst::If { then, .. } => open.push(then),
-            }
-        }
-    }
 }
