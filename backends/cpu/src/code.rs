@@ -8,7 +8,7 @@ use crate::CpuFeatures;
 
 /// The version of how kernels are described and called. It is raised whenever a description that
 /// was stored before would be read or called as something else.
-pub const CODE_VERSION: u32 = 4;
+pub const CODE_VERSION: u32 = 5;
 
 /// What programs and devices of the processor agree in, for `Program::abi`.
 pub fn abi() -> String {

@@ -248,6 +248,80 @@ fn quotients_that_are_read_elsewhere_or_by_wide_integers_are_divided() {
     }
 }
 
+/// What is done with steps.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Stored,
+    /// Within 3 and 100, and stored.
+    Bounded,
+    /// As real numbers, stored, too.
+    Real,
+}
+
+/// `steps[i] = cast(round(x[i] * factor[i]))` of sums `x`, the factors within a bound.
+fn requantize(dtype: DType, bound: Option<f32>, then: Then) -> Kernel {
+    let mut b = Builder::new("requantize");
+    let n = b.symbol("n");
+    let x = b.param(DType::I32, n.clone(), Access::Read);
+    let factor = b.param(DType::F32, n.clone(), Access::Read);
+    let out = b.param(dtype, n.clone(), Access::Write);
+    let real = b.param(DType::F32, n.clone(), Access::Write);
+    let extent = b.dim(n);
+    let [lo, hi] = [3, 100].map(|value| b.constant(dtype, Scalar::Int(value)));
+    b.each(LoopKind::Lanes(4), extent, |b, i| {
+        let (sum, factor) = (b.load(x, i), b.load(factor, i));
+        let sum = b.cast(sum, DType::F32);
+        let product = b.apply(ScalarOp::Mul, &[sum, factor]);
+        let rounded = b.apply(ScalarOp::Round, &[product]);
+        let mut steps = b.cast(rounded, dtype);
+        if let Then::Bounded = then {
+            steps = b.apply(ScalarOp::Max, &[steps, lo]);
+            steps = b.apply(ScalarOp::Min, &[steps, hi]);
+        }
+        b.store(out, i, steps);
+        let other = match then {
+            Then::Real => b.cast(steps, DType::F32),
+            Then::Stored | Then::Bounded => sum,
+        };
+        b.store(real, i, other);
+    });
+    let mut kernel = b.finish();
+    kernel.params[1].bound = bound;
+    kernel
+}
+
+#[test]
+fn what_is_known_to_be_in_reach_is_converted_as_it_is() {
+    let n = 999;
+    let sums: Vec<u8> = (0..n)
+        .flat_map(|i| {
+            let sum = (i as i32 - 500).wrapping_mul(1 << (i % 29));
+            let sum = [i32::MIN, i32::MAX, sum, sum / 1000, sum][i % 5];
+            sum.to_le_bytes()
+        })
+        .collect();
+    let factor = |i: usize| [0.0, -0.25, 0.001_3, 0.25, 0.017][i % 5] as f32;
+    for dtype in [DType::I8, DType::U8, DType::I16, DType::U16] {
+        for then in [Then::Stored, Then::Bounded, Then::Real] {
+            // Near misses: nothing is known, and what is converted may be out of reach.
+            for (bound, is_known) in [(Some(0.25), true), (None, false), (Some(2.0), false)] {
+                let kernel = requantize(dtype, bound, then);
+                let (text, is_wide) = listed(&kernel);
+                let is_guarded = text.contains("vcmpordps");
+                assert_eq!(is_guarded, is_wide && !is_known, "{dtype} {then:?}: {text}");
+                let module = compile(&kernel);
+                let factors = match is_known {
+                    true => floats(n, factor),
+                    false => floats(n, hard),
+                };
+                let steps = vec![0x5a; n * dtype.size_bytes()];
+                let mut buffers = [sums.clone(), factors, steps, vec![0; n * 4]];
+                run(&module, &[("n", n as i64)], &mut buffers);
+            }
+        }
+    }
+}
+
 /// `x[i] * 2^n`, of `n` the nearest integer to `p[i]`, in two factors, one of which is stored, too,
 /// if `kept`.
 fn power(kept: bool) -> Kernel {

@@ -19,6 +19,7 @@ fn a_kernel_with_too_many_parameters_is_refused_by_name() {
             dtype: DType::F32,
             elements: Dim::new(1),
             access: Access::Read,
+            bound: None,
         });
     }
     let error = emit_kernel(&kernel).expect_err("one more than any");

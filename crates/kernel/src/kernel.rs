@@ -48,6 +48,8 @@ pub struct Param {
     pub elements: Dim,
     /// How it is used.
     pub access: Access,
+    /// If known, what no element of `f32` exceeds in magnitude; all are finite then.
+    pub bound: Option<f32>,
 }
 
 /// A local array with a constant number of elements.

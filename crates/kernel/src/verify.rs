@@ -22,6 +22,7 @@
 //!    is computed from constants, dims, the grid, variables of uniform loops, and loads from
 //!    `read` parameters at uniform indices.
 //! 9. Names of parameters and locals are distinct identifiers.
+//! 10. Only `read` parameters of `f32` have a bound, which is finite and not negative.
 
 use std::collections::BTreeSet;
 
@@ -137,6 +138,17 @@ impl Verifier<'_> {
         }
         for param in &kernel.params {
             self.dim(&param.elements);
+            let Some(bound) = param.bound else { continue };
+            let (dtype, access) = (param.dtype, param.access.name());
+            if dtype != DType::F32 || param.access != Access::Read {
+                self.error(
+                    10,
+                    format!("{} is {dtype} {access} and has a bound", param.name),
+                );
+            }
+            if !bound.is_finite() || bound < 0.0 {
+                self.error(10, format!("{} is within {bound}", param.name));
+            }
         }
         if kernel.lanes == 0 || kernel.lane.is_some() != (kernel.lanes > 1) {
             self.error(

@@ -50,6 +50,7 @@ impl Loops {
                 dtype,
                 elements,
                 access,
+                bound: None,
             });
         };
         for (position, ty) in ctx.operands.iter().enumerate() {

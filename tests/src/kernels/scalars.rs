@@ -182,6 +182,7 @@ fn case(
             dtype,
             elements,
             access: Access::Read,
+            bound: None,
         });
         let id = kernel.value(dtype);
         let buffer = BufferId::Param(position as u32);
@@ -197,6 +198,7 @@ fn case(
         dtype: result,
         elements,
         access: Access::Write,
+        bound: None,
     });
     let value = kernel.value(result);
     kernel.body.0.push(Inst::Let {

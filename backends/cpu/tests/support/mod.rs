@@ -39,6 +39,7 @@ impl Builder {
             dtype,
             elements: elements.into(),
             access,
+            bound: None,
         });
         BufferId::Param(position)
     }

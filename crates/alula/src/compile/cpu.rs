@@ -5,13 +5,13 @@ use alula_cpu::{
     CpuContract, CpuTarget, Dump, EmitError, Emitted, Isa, Layout, Products, Unit, Wanted,
     assemble, emit_kernel, is_native, is_native_cast, is_native_storage, plan_contract,
 };
-use alula_kernel::{Access, Contract, Kernel, may_share, without_copy};
+use alula_kernel::{Access, Contract, Kernel, Param, may_share, without_copy};
 use alula_lower::build::{self, ParamSpec, Policy, build_serial};
 use alula_lower::in_place::{self, Shared};
 use alula_lower::legalize::Caps;
 use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_program::Program;
-use alula_tensor::Dim;
+use alula_tensor::{DType, Dim};
 use rayon::prelude::*;
 
 use super::chain::{PlannedChain, chain};
@@ -231,6 +231,8 @@ pub(super) struct Kernels {
     pub(super) precision: Precision,
     /// What numbers of rows that only a run knows are taken to be.
     pub(super) rows: Rows,
+    /// Bounds of the constants of each launch.
+    pub(super) bounds: Vec<Vec<Option<f32>>>,
 }
 
 impl Kernels {
@@ -239,6 +241,7 @@ impl Kernels {
             isa,
             precision: options.precision,
             rows: Rows::new(lowered),
+            bounds: scalars::bounds(lowered),
         }
     }
 }
@@ -251,20 +254,35 @@ pub(super) fn plan(
     kernels: &Kernels,
     words: &Words,
 ) -> Result<Planned, NoCode> {
+    let bounds = &kernels.bounds[position];
+    let loops = || {
+        let mut kernel = words.kernel(launch)?;
+        for (param, &bound) in kernel.params.iter_mut().zip(bounds) {
+            bind(param, bound);
+        }
+        Ok(Planned::Loops(kernel))
+    };
     let KernelWork::Contract(contract) = &launch.work else {
-        return Ok(Planned::Loops(words.kernel(launch)?));
+        return loops();
     };
     words.check(launch)?;
     let wanted = choices::wanted(launch, contract, kernels, position);
-    match plan_product(launch, contract, wanted, words)? {
+    match plan_product(launch, contract, (wanted, bounds), words)? {
         Ok(planned) => {
             tracing::debug!("by micro-kernels");
             Ok(planned)
         }
         Err(reason) => {
             tracing::debug!(reason, "by plain loops");
-            Ok(Planned::Loops(words.kernel(launch)?))
+            loops()
         }
+    }
+}
+
+/// Sets what is known of a parameter that is a constant.
+fn bind(param: &mut Param, bound: Option<f32>) {
+    if param.dtype == DType::F32 && param.access == Access::Read {
+        param.bound = bound;
     }
 }
 
@@ -272,7 +290,7 @@ pub(super) fn plan(
 fn plan_product(
     launch: &Launch,
     contract: &Contract,
-    wanted: Wanted,
+    (wanted, bounds): (Wanted, &[Option<f32>]),
     words: &Words,
 ) -> Result<Result<Planned, String>, NoCode> {
     let shapes = contract.epilogue.operands.iter().map(|o| o.shape.clone());
@@ -307,7 +325,11 @@ fn plan_product(
             .collect();
         // The micro-kernels share out tiles: one is for one thread.
         let built = build_serial(&launch.name, &tile.compute, &params, words.policy);
-        words.finish(built)
+        let mut kernel = words.finish(built)?;
+        for (param, &operand) in kernel.params.iter_mut().zip(&tile.operands) {
+            bind(param, bounds.get(operand as usize).copied().flatten());
+        }
+        Ok(kernel)
     });
     let tile = tile.transpose()?;
     Ok(Ok(Planned::Contract(Box::new(planned), tile, None)))

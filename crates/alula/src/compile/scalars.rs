@@ -1,13 +1,44 @@
-//! Constants of one element, written into the definitions that load them.
+//! What definitions may know of small constants.
 //!
-//! What a model passes as an operand (the bounds of a clip, a scale) is a number to the code then:
-//! an epilogue of micro-kernels may know it, and loops need no pointer for it.
+//! Those of one element are written into the definitions that load them: what a model passes as an
+//! operand (the bounds of a clip, a scale) is a number to the code then, an epilogue of
+//! micro-kernels may know it, and loops need no pointer for it. Of others the code knows a bound.
 
 use std::borrow::Cow;
 
 use alula_kernel::{Compute, ExprId, Pool, Substitution};
-use alula_lower::plan::{KernelWork, Launch};
+use alula_lower::plan::{KernelWork, Launch, Lowered};
 use alula_tensor::{DType, Scalar, Tensor};
+
+/// Elements of constants that are looked at, at most: factors for each channel, not weights.
+const BOUNDED_MAX: usize = 1 << 14;
+
+/// For each launch, what the elements of its constants do not exceed: a power of two, so that
+/// kernels stay alike for different constants.
+pub(super) fn bounds(lowered: &Lowered) -> Vec<Vec<Option<f32>>> {
+    let of_constant: Vec<Option<f32>> = lowered.constants.iter().map(|(_, t)| bound(t)).collect();
+    let of_launch = lowered.launches.iter().map(|launch| {
+        let constants = launch.constants.iter();
+        constants
+            .map(|constant| of_constant[(*constant)?])
+            .collect()
+    });
+    of_launch.collect()
+}
+
+/// The least power of two that no element exceeds in magnitude, if all are finite.
+fn bound(tensor: &Tensor) -> Option<f32> {
+    if tensor.dtype() != DType::F32 || tensor.len() > BOUNDED_MAX {
+        return None;
+    }
+    let elements = tensor.to_f64s();
+    if !elements.iter().all(|x| x.is_finite()) {
+        return None;
+    }
+    let most = elements.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+    let bound = most.max(f64::from(f32::MIN_POSITIVE)).log2().ceil().exp2() as f32;
+    bound.is_finite().then_some(bound)
+}
 
 /// The launch with its constants of one element in its definition.
 pub(super) fn inlined<'l>(launch: &'l Launch, constants: &[(String, Tensor)]) -> Cow<'l, Launch> {

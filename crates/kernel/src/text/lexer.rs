@@ -124,6 +124,17 @@ impl<'t> Lexer<'t> {
             .map_err(|_| self.error_at(at, format!("'{word}' is no number that fits")))
     }
 
+    /// Takes a float that fits.
+    pub(super) fn float(&mut self) -> Result<f32, TextError> {
+        let at = self.position();
+        let rest = self.rest();
+        let length = rest.find([',', ')', ' ', '\n']).unwrap_or(rest.len());
+        let word = &rest[..length];
+        self.at += length;
+        word.parse()
+            .map_err(|_| self.error_at(at, format!("'{word}' is no float")))
+    }
+
     /// Takes everything before `end` (or the end of the line, if `end` is a line break).
     pub(super) fn until(&mut self, end: char) -> (usize, &'t str) {
         let at = self.position();

@@ -115,11 +115,16 @@ impl<'t> Parser<'t> {
             .into_iter()
             .find(|access| access.name() == word)
             .ok_or_else(|| self.lexer.error_at(at, format!("'{word}' is no access")))?;
+        let bound = match self.lexer.take_word("within") {
+            true => Some(self.lexer.float()?),
+            false => None,
+        };
         Ok(Param {
             name,
             dtype,
             elements,
             access,
+            bound,
         })
     }
 

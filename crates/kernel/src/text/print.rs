@@ -56,6 +56,9 @@ impl Printer<'_> {
             let comma = if position > 0 { ", " } else { "" };
             let (name, dtype, access) = (&param.name, param.dtype, param.access.name());
             write!(text, "{comma}{name}: {dtype}[{}] {access}", param.elements)?;
+            if let Some(bound) = param.bound {
+                write!(text, " within {bound:?}")?;
+            }
         }
         text.push(')');
         if !kernel.symbols.is_empty() {

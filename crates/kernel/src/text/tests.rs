@@ -50,6 +50,7 @@ kernel \"ex change\"(x: f32[8] read, out: f32[8] write) {
 fn kernels_print_as_they_parse() {
     check(ROW_SUM);
     check(EXCHANGE);
+    check(&ROW_SUM.replace("f32[4*N] read", "f32[4*N] read within 0.125"));
     check(
         "kernel empty() {\n  %0: bool = const true\n  %1: f32 = const -inf\n  \
          %2: u32 = bitcast %1\n  %3: i64 = dim 7\n  %4: f16 = cast %1\n}\n",
@@ -193,6 +194,9 @@ fn verifier_names_the_rule() {
         ("symbols(N)", "", 7),
         ("f32[N] write", "f32[M] write", 7),
         ("store out[%0] = %6", "barrier", 8),
+        ("f32[N] write", "f32[N] write within 1.0", 10),
+        ("4*N] read", "4*N] read within -1.0", 10),
+        ("4*N] read", "4*N] read within inf", 10),
     ] {
         let kernel = parse_kernel(&ROW_SUM.replace(from, to)).expect("parses");
         let errors = verify(&kernel).expect_err(to);

@@ -123,6 +123,7 @@ fn build_for(
             dtype: *dtype,
             elements,
             access,
+            bound: None,
         });
     }
     let strides: Vec<Vec<Dim>> = params

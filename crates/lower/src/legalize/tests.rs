@@ -44,6 +44,7 @@ fn pointwise(operands: &[DType], result: DType, rhs: impl Fn(&[ValueId]) -> Rhs)
             dtype,
             elements: elements.clone(),
             access: Access::Read,
+            bound: None,
         };
         kernel.params.push(param);
         let id = kernel.value(dtype);
@@ -59,6 +60,7 @@ fn pointwise(operands: &[DType], result: DType, rhs: impl Fn(&[ValueId]) -> Rhs)
         dtype: result,
         elements,
         access: Access::Write,
+        bound: None,
     };
     kernel.params.push(out);
     let value = kernel.value(result);

@@ -79,12 +79,12 @@ impl Body<'_> {
             }
             _ => self.reg(copy, value)?,
         };
-        // What is signed may lie below its range still, see `steps`.
+        // What `steps` left out of range saturates here.
         let code = match (size, is_signed(dtype)) {
             (1, true) => Code::EVEX_Vpmovsdb_xmmm128_k1z_zmm,
-            (1, false) => Code::EVEX_Vpmovdb_xmmm128_k1z_zmm,
+            (1, false) => Code::EVEX_Vpmovusdb_xmmm128_k1z_zmm,
             (2, true) => Code::EVEX_Vpmovsdw_ymmm256_k1z_zmm,
-            (2, false) => Code::EVEX_Vpmovdw_ymmm256_k1z_zmm,
+            (2, false) => Code::EVEX_Vpmovusdw_ymmm256_k1z_zmm,
             _ => Code::EVEX_Vmovups_zmmm512_k1z_zmm,
         };
         let memory = self.elements(copy, pointer, size)?;

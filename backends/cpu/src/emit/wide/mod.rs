@@ -22,6 +22,7 @@ mod narrowed;
 mod ops;
 mod pattern;
 mod plan;
+mod reach;
 mod scaled;
 mod steps;
 

@@ -11,6 +11,7 @@ use super::super::repr::Repr;
 use super::extremes::Extremes;
 use super::narrowed::Narrowed;
 use super::pattern::Pattern;
+use super::reach::Reach;
 use super::scaled::Scaled;
 use super::steps::Steps;
 use crate::CpuFeatures;
@@ -34,6 +35,8 @@ pub(in crate::emit) struct Plan<'k> {
     pub(in crate::emit) uniforms: IndexSet<ValueId>,
     /// Buffers and the index of the first lane, in slots of the frame before the uniforms.
     pub(in crate::emit) pointers: IndexSet<(BufferId, ValueId)>,
+    /// How great values can be.
+    pub(super) reach: Reach,
     pub(super) steps: Steps,
     pub(super) narrowed: Narrowed,
     pub(super) scaled: Scaled,
@@ -68,6 +71,7 @@ impl<'k> Plan<'k> {
             insts: Vec::new(),
             uniforms: IndexSet::new(),
             pointers: IndexSet::new(),
+            reach: Reach::of_kernel(kernel),
             steps: Steps::default(),
             narrowed: Narrowed::default(),
             scaled: Scaled::default(),

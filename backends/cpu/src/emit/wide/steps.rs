@@ -27,6 +27,8 @@ use super::body::{Body, Place};
 const DIVISORS: [f32; 2] = [1e-18, 1e18];
 /// Steps for which one correction is tried, at most.
 const TRIED: f32 = 1024.0;
+/// Below this magnitude, floats convert to `i32` as they are.
+const CONVERTED: f64 = 2e9;
 /// Constants that are added to steps, at most: zero points.
 const ZEROS: f32 = (1 << 16) as f32;
 
@@ -40,6 +42,9 @@ pub(super) struct Steps {
     /// Narrow integers that are stored, or raised to a constant, at once: less than the least of
     /// the dtype may stand for it.
     raised: BTreeSet<ValueId>,
+    /// Narrow integers that are stored, if need be bounded by constants before: more than the
+    /// greatest of the dtype may stand for it.
+    stored: BTreeSet<ValueId>,
 }
 
 /// A quotient by a constant that is rounded and saturated.
@@ -104,6 +109,8 @@ struct Taken {
     is_rounded: bool,
     /// Stored as it is, or raised to a constant at once.
     is_raised: bool,
+    /// Stored as it is, or bounded by constants and then stored.
+    is_stored: bool,
 }
 
 impl Steps {
@@ -119,6 +126,7 @@ impl Steps {
             is_converted: false,
             is_rounded: false,
             is_raised: false,
+            is_stored: false,
         };
         let mut taken = BTreeMap::<ValueId, Taken>::new();
         let mut note = |value: ValueId, by: Taken| {
@@ -127,6 +135,7 @@ impl Steps {
             all.is_converted &= by.is_converted;
             all.is_rounded &= by.is_rounded;
             all.is_raised &= by.is_raised;
+            all.is_stored &= by.is_stored;
             *all
         };
         of.carried.iter().for_each(|c| _ = note(c.next, none));
@@ -138,6 +147,7 @@ impl Steps {
                 Inst::Store { value, .. } => {
                     let by = Taken {
                         is_raised: true,
+                        is_stored: true,
                         ..none
                     };
                     note(*value, by);
@@ -164,6 +174,9 @@ impl Steps {
                     let is_whole = dtype(id).bits().is_multiple_of(8);
                     if is_converted && own.is_raised && is_whole {
                         steps.raised.insert(id);
+                    }
+                    if is_converted && own.is_stored && is_whole {
+                        steps.stored.insert(id);
                     }
                 }
                 Rhs::Apply { op, operands } if dtype(id) == DType::F32 => {
@@ -200,11 +213,12 @@ impl Steps {
                     }
                 }
                 Rhs::Apply {
-                    op: ScalarOp::Max,
+                    op: op @ (ScalarOp::Max | ScalarOp::Min),
                     operands,
                 } if is_narrow(dtype(id)) && constant(operands[1]).is_some() => {
                     let by = Taken {
-                        is_raised: true,
+                        is_raised: *op == ScalarOp::Max,
+                        is_stored: own.is_stored,
                         ..none
                     };
                     note(operands[0], by);
@@ -231,6 +245,11 @@ impl Steps {
     fn is_raised(&self, value: ValueId) -> bool {
         self.raised.contains(&value)
     }
+
+    /// Whether more than the greatest of its dtype may stand for it, in what is stored.
+    fn is_stored(&self, value: ValueId) -> bool {
+        self.stored.contains(&value)
+    }
 }
 
 /// Before any reader is known.
@@ -240,6 +259,7 @@ fn none_read() -> Taken {
         is_converted: true,
         is_rounded: true,
         is_raised: true,
+        is_stored: true,
     }
 }
 
@@ -261,18 +281,24 @@ impl Body<'_> {
         const MUL: Code = Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er;
         const TIMES_LESS: Code = Code::EVEX_Vfmsub132ps_zmm_k1z_zmm_zmmm512b32_er;
         const LESS_PRODUCT: Code = Code::EVEX_Vfnmadd231ps_zmm_k1z_zmm_zmmm512b32_er;
-        let source = self.rm(copy, x)?;
-        let (bounded, quotient) = (self.zmm()?, self.zmm()?);
         let Quotient { divisor, reach } = by;
-        let reach = divisor.abs() * reach;
-        let (least, most) = (self.bits((-reach).to_bits()), self.bits(reach.to_bits()));
-        // The instructions give their second operand where either is NaN.
-        self.asm.copy(quotient, least, None);
-        self.asm.binary(MAX, quotient, quotient, source, None);
-        self.asm.copy(bounded, most, None);
-        self.asm
-            .binary(MIN, bounded, bounded, Rm::Reg(quotient), None);
-        self.used(copy, x);
+        let is_in_reach = self.plan.reach.of(x) / f64::from(divisor.abs()) < CONVERTED;
+        let quotient = self.zmm()?;
+        let (bounded, is_taken) = match is_in_reach {
+            true => self.reg(copy, x)?,
+            false => {
+                let (source, bounded) = (self.rm(copy, x)?, self.zmm()?);
+                let reach = divisor.abs() * reach;
+                let (least, most) = (self.bits((-reach).to_bits()), self.bits(reach.to_bits()));
+                // The instructions give their second operand where either is NaN.
+                self.asm.copy(quotient, least, None);
+                self.asm.binary(MAX, quotient, quotient, source, None);
+                self.asm.copy(bounded, most, None);
+                self.asm
+                    .binary(MIN, bounded, bounded, Rm::Reg(quotient), None);
+                (bounded, true)
+            }
+        };
         let (inverse, of) = (
             self.bits((1.0 / divisor).to_bits()),
             self.bits(divisor.to_bits()),
@@ -286,11 +312,14 @@ impl Body<'_> {
                 .binary(LESS_PRODUCT, quotient, remainder, inverse, None);
         }
         self.release(Place::Zmm(remainder));
-        self.release(Place::Zmm(bounded));
+        self.release_if(is_taken, Place::Zmm(bounded));
+        self.used(copy, x);
         Ok(Place::Zmm(quotient))
     }
 
-    /// Converts to a narrow integer: saturates, takes NaN to 0, and rounds as `code` does.
+    /// Converts to a narrow integer: saturates, takes NaN to 0, and rounds as `code` does. Where
+    /// the value is known to be a number in reach of the conversion, integers are bounded, and only
+    /// as far as their readers do not do that.
     pub(super) fn narrowed(
         &mut self,
         copy: usize,
@@ -300,6 +329,7 @@ impl Body<'_> {
     ) -> Result<Place, String> {
         const MIN: Code = Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae;
         const MAX: Code = Code::EVEX_Vpmaxsd_zmm_k1z_zmm_zmmm512b32;
+        const LEAST: Code = Code::EVEX_Vpminsd_zmm_k1z_zmm_zmmm512b32;
         const COMPARE: Code = Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae;
         const ORDERED: u32 = 0x07;
         let to = self.plan.dtype(id);
@@ -307,6 +337,21 @@ impl Body<'_> {
             (true, bits) => (-(1_i32 << (bits - 1)), (1_i32 << (bits - 1)) - 1),
             (false, bits) => (0, (1_i32 << bits) - 1),
         };
+        if self.plan.reach.of(v) < CONVERTED {
+            let source = self.rm(copy, v)?;
+            let target = self.zmm()?;
+            self.asm.unary(code, target, source);
+            if !is_signed(to) || !self.plan.steps.is_raised(id) {
+                let least = self.bits(least as u32);
+                self.asm.binary(MAX, target, target, least, None);
+            }
+            if !self.plan.steps.is_stored(id) {
+                let most = self.bits(most as u32);
+                self.asm.binary(LEAST, target, target, most, None);
+            }
+            self.used(copy, v);
+            return Ok(Place::Zmm(target));
+        }
         let (a, is_taken) = self.reg(copy, v)?;
         let (target, numbers) = (self.zmm()?, self.mask()?);
         self.asm.compare(COMPARE, numbers, a, Rm::Reg(a), ORDERED);

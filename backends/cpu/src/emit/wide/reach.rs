@@ -1,0 +1,96 @@
+//! How great the numbers of a kernel can be, as far as that follows from the ranges of integers, of
+//! constants and of parameters. What is in reach is finite, so that nothing has to be done for
+//! infinities and NaN.
+
+use alula_kernel::{Block, BufferId, Inst, Kernel, Rhs, ValueId};
+use alula_tensor::{DType, ScalarOp};
+
+/// More than a rounding to `f32` adds, relatively.
+const ROUNDED: f64 = 1.0 + 1e-6;
+
+pub(super) struct Reach {
+    /// The greatest magnitude of each value, infinite where nothing is known.
+    most: Vec<f64>,
+    /// The magnitude of each constant.
+    constants: Vec<Option<f64>>,
+}
+
+impl Reach {
+    pub(super) fn of_kernel(kernel: &Kernel) -> Reach {
+        let of_type = kernel.dtypes.iter().map(|&dtype| range(dtype));
+        let mut reach = Reach {
+            most: of_type.collect(),
+            constants: vec![None; kernel.dtypes.len()],
+        };
+        kernel.each_constant(&mut |id, value| {
+            reach.constants[id.0 as usize] = Some(value.to_f64().abs());
+        });
+        reach.block(kernel, &kernel.body);
+        reach
+    }
+
+    /// That of a value.
+    pub(super) fn of(&self, value: ValueId) -> f64 {
+        self.most[value.0 as usize]
+    }
+
+    fn block(&mut self, kernel: &Kernel, block: &Block) {
+        for inst in &block.0 {
+            match inst {
+                Inst::Let { id, rhs } => {
+                    let dtype = kernel.dtype(*id);
+                    let known = self.made(kernel, dtype, rhs).unwrap_or(f64::INFINITY);
+                    let known = if known > f64::from(f32::MAX) {
+                        f64::INFINITY
+                    } else {
+                        known
+                    };
+                    let of_type = range(dtype);
+                    self.most[id.0 as usize] = known.min(of_type);
+                }
+                Inst::Loop(inner) => self.block(kernel, &inner.body),
+                Inst::If { then, .. } => self.block(kernel, then),
+                Inst::Store { .. } | Inst::Barrier => {}
+            }
+        }
+    }
+
+    /// The reach of what is computed; `None` if nothing is known. Integers may wrap, so that only
+    /// their type says anything.
+    fn made(&self, kernel: &Kernel, dtype: DType, rhs: &Rhs) -> Option<f64> {
+        match rhs {
+            Rhs::Const(literal) => Some(literal.0.to_f64().abs()).filter(|value| !value.is_nan()),
+            Rhs::Load {
+                buffer: BufferId::Param(position),
+                ..
+            } => kernel.params.get(*position as usize)?.bound.map(f64::from),
+            Rhs::Cast(value) => Some(self.of(*value) * ROUNDED),
+            Rhs::Apply { op, operands } if dtype == DType::F32 => {
+                let of = |position: usize| self.of(operands[position]);
+                let exact = match op {
+                    ScalarOp::Neg | ScalarOp::Abs => of(0),
+                    ScalarOp::Floor | ScalarOp::Ceil | ScalarOp::Round | ScalarOp::Trunc => {
+                        of(0) + 1.0
+                    }
+                    ScalarOp::Add | ScalarOp::Sub => of(0) + of(1),
+                    ScalarOp::Mul => of(0) * of(1),
+                    ScalarOp::Div => of(0) / self.constants[operands[1].0 as usize]?,
+                    ScalarOp::Fma => of(0) * of(1) + of(2),
+                    ScalarOp::Min | ScalarOp::Max => of(0).max(of(1)),
+                    ScalarOp::Select => of(1).max(of(2)),
+                    _ => return None,
+                };
+                Some(exact * ROUNDED).filter(|value| !value.is_nan())
+            }
+            Rhs::Load { .. } | Rhs::Dim(_) | Rhs::Apply { .. } | Rhs::Bitcast(_) => None,
+        }
+    }
+}
+
+/// The greatest magnitude of an integer; infinite for floats.
+fn range(dtype: DType) -> f64 {
+    match dtype.int_range() {
+        Some((least, greatest)) => (least.unsigned_abs().max(greatest.unsigned_abs())) as f64,
+        None => f64::INFINITY,
+    }
+}
