@@ -7,6 +7,7 @@ mod annotation;
 mod dequantize;
 mod quantize;
 mod requantize;
+mod rescale;
 
 use alula_ir::{AttrSpec, Attrs, InferCtx, InferError, OpDef};
 use alula_kernel::{Compute, ExprId};
@@ -17,9 +18,10 @@ pub use annotation::{QuantParams, annotation_of};
 pub use dequantize::DEQUANTIZE_LINEAR;
 pub use quantize::QUANTIZE_LINEAR;
 pub use requantize::REQUANTIZE;
+pub use rescale::RESCALE;
 
 /// The family's rows.
-pub const ROWS: &[&OpDef] = &[&QUANTIZE_LINEAR, &DEQUANTIZE_LINEAR, &REQUANTIZE];
+pub const ROWS: &[&OpDef] = &[&QUANTIZE_LINEAR, &DEQUANTIZE_LINEAR, &REQUANTIZE, &RESCALE];
 
 const AXIS: AttrSpec = AttrSpec::int("axis", 1, "axis of scales and zero points");
 const BLOCK: AttrSpec = AttrSpec::int("block", 0, "elements along the axis that share a scale");
@@ -46,7 +48,8 @@ fn share(attrs: &Attrs, rank: usize, scale: &TensorType) -> Share {
     }
 }
 
-/// Checks that scale (operand 1) and zero point (operand 2, if there) fit the tensor (operand 0).
+/// Checks that scale (operand 1) and zero point or offset (operand 2, if there) fit the tensor
+/// (operand 0).
 fn check_scale(ctx: &InferCtx<'_>) -> Result<(), InferError> {
     let (x, scale) = (ctx.tensor(0)?, ctx.tensor(1)?);
     if ctx.has(2) {

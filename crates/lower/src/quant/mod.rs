@@ -11,6 +11,8 @@
 mod bytes;
 mod fate;
 mod native;
+mod outcome;
+mod rescale;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +27,7 @@ pub use fate::{Fate, Part};
 
 use crate::LowerFailure;
 use native::{Product, Sums};
+use rescale::Chain;
 
 /// Which operators take quantized operands as they are stored.
 ///
@@ -141,7 +144,7 @@ impl Realizer<'_> {
         if let Some(sums) = native::with_bias(self.graph, &node, &self.sums)? {
             return self.finish(id, &node, sums);
         }
-        if self.bounded(id, &node)? {
+        if self.bounded(id, &node)? || self.rescaled(id, &node)? {
             return Ok(());
         }
         for operand in node.operands.iter().flatten() {
@@ -275,6 +278,37 @@ impl Realizer<'_> {
         let mut fate = Fate::new(self.graph, result, fate::short(&quant));
         fate.made = Some(part);
         let stored = bytes::bounded(self.graph, node, steps.stored, bounds)?;
+        self.restore(result, stored, (quant, &ty), fate, &node.name)?;
+        Ok(true)
+    }
+
+    /// Takes operators from steps to steps as one product and sum.
+    fn rescaled(&mut self, id: NodeId, node: &Node) -> Result<bool, LowerFailure> {
+        let [result] = node.results[..] else {
+            return Ok(false);
+        };
+        let quant = self.graph.ty(result).as_tensor();
+        let Some(quant) = quant.and_then(|ty| ty.quant.clone()) else {
+            return Ok(false);
+        };
+        let Some(chain) = Chain::find(self.graph, id, &self.steps) else {
+            return Ok(false);
+        };
+        let steps = self.steps[&chain.from].clone();
+        let Some(rescale) = chain.rescale(&steps.quant, &quant) else {
+            return Ok(false);
+        };
+        let Some((quant, ty)) = self.take_quant(result) else {
+            return Ok(false);
+        };
+        // What was said of its first node before the rest of the chain was known.
+        let first = Part::new(self.graph, chain.nodes[0]);
+        let read = &mut self.fates[steps.fate].read;
+        read.retain(|part| part.is_native || part.node != first.node || part.op != first.op);
+        read.push(first.natively("rescaled as it is stored"));
+        let mut fate = Fate::new(self.graph, result, fate::short(&quant));
+        fate.made = Some(Part::new(self.graph, id).natively("rescaled from what is stored"));
+        let stored = rescale.push(self.graph, steps.stored, quant.storage, &node.name)?;
         self.restore(result, stored, (quant, &ty), fate, &node.name)?;
         Ok(true)
     }

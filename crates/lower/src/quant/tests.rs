@@ -148,3 +148,73 @@ fn what_bounds_or_chooses_steps_is_done_on_them() {
         assert_eq!(parts(op, from, to), expected, "{op} {from} {to}");
     }
 }
+
+/// The nodes of the graph that annotations come to.
+fn nodes(text: &str) -> Vec<&'static str> {
+    let mut graph = parse(text, registry(), &|_| None).unwrap();
+    expand(&mut graph, &LowerOptions::default()).unwrap();
+    graph
+        .nodes()
+        .into_iter()
+        .map(|id| graph.node(id).op.name)
+        .collect()
+}
+
+#[test]
+fn affine_chains_between_steps_are_one_product_and_sum() {
+    let steps = "quant<i8, scale [0.0625], zero [-3]>";
+    let chain = |chain: &str, to: &str| {
+        format!(
+            "graph @g(%x: f32[1, 2, 4]) {{
+               %m = const f32[2, 1] [0.53, -0.27]
+               %o = const f32[1, 2, 1] [0.4, -0.1]
+               %w = const f32[4] [0.5, 1.5, 2.5, 3.5]
+               %t = const f32[] [1.73]
+               %six = const f32[] [6.0]
+               %a = exp %x : f32[1, 2, 4] {steps}
+               {chain} : f32[1, 2, 4] quant<{to}>
+               return y: %y }}"
+        )
+    };
+    let (byte, word) = ("u8, scale [0.05], zero [100]", "u16, scale [0.05]");
+    for (text, to, expected) in [
+        ("%p = mul %a, %m %y = add %o, %p", byte, true),
+        ("%p = mul %a, %m %q = add %p, %o %y = relu %q", byte, true),
+        (
+            "%p = div %a, %t %q = sub %t, %p %y = clip %q, _, %six",
+            byte,
+            true,
+        ),
+        ("%y = relu %a", byte, true),
+        // Near misses: factors along two axes, bounds that differ by channel, another reader of
+        // what is between, more than one operand, and what is no byte.
+        ("%p = mul %a, %m %y = add %p, %w", byte, false),
+        ("%p = relu %a %y = add %p, %o", byte, false),
+        (
+            "%p = mul %a, %m %q = exp %p %r = add %p, %o %y = add %r, %q",
+            byte,
+            false,
+        ),
+        ("%p = mul %a, %a %y = add %p, %o", byte, false),
+        ("%p = mul %a, %m %y = add %p, %o", word, false),
+    ] {
+        let nodes = nodes(&chain(text, to));
+        assert_eq!(
+            nodes.contains(&"rescale"),
+            expected,
+            "{text} {to}: {nodes:?}"
+        );
+        assert_eq!(
+            nodes.contains(&"add") || nodes.contains(&"sub"),
+            !expected,
+            "{text} {to}"
+        );
+    }
+    let lines = fates(&chain("%p = mul %a, %m %y = add %p, %o", byte));
+    let expected = [
+        "a: quant<i8> by definition, a: quantized behind exp",
+        "a: quant<i8> natively, p: rescaled as it is stored",
+        "y: quant<u8> natively, y: rescaled from what is stored",
+    ];
+    assert_eq!(lines, expected);
+}
