@@ -4,7 +4,7 @@ mod support;
 
 use alula_cpu::{CpuTarget, Dump, Isa, emit_kernel};
 use alula_kernel::{Access, Carried, FoldOp, Inst, Kernel, Loop, LoopKind};
-use alula_tensor::{DType, Scalar, ScalarOp};
+use alula_tensor::{DType, Dim, Scalar, ScalarOp};
 use support::{Builder, compile, run};
 
 fn floats(n: usize, from: impl Fn(usize) -> f32) -> Vec<u8> {
@@ -318,6 +318,41 @@ fn what_is_known_to_be_in_reach_is_converted_as_it_is() {
                 let mut buffers = [sums.clone(), factors, steps, vec![0; n * 4]];
                 run(&module, &[("n", n as i64)], &mut buffers);
             }
+        }
+    }
+}
+
+/// `out[3 i + 1] = cast(round(x[i]))`, of places that nothing else stores to.
+fn spread(dtype: DType) -> Kernel {
+    let mut b = Builder::new("spread");
+    let n = b.symbol("n");
+    let x = b.param(DType::F32, n.clone(), Access::Read);
+    let out = b.param(dtype, n.clone() * Dim::new(3), Access::Write);
+    let extent = b.dim(n);
+    let [three, one] = [3, 1].map(|value| b.constant(DType::I64, Scalar::Int(value)));
+    b.each(LoopKind::Lanes(4), extent, |b, i| {
+        let value = b.load(x, i);
+        let value = b.apply(ScalarOp::Round, &[value]);
+        let steps = b.cast(value, dtype);
+        let at = b.apply(ScalarOp::Mul, &[i, three]);
+        let at = b.apply(ScalarOp::Add, &[at, one]);
+        b.store(out, at, steps);
+    });
+    b.finish()
+}
+
+#[test]
+fn bytes_that_are_apart_are_stored_one_by_one() {
+    // What is no byte is scattered by other code.
+    for (dtype, is_byte) in [(DType::I8, true), (DType::U8, true), (DType::I16, false)] {
+        let kernel = spread(dtype);
+        let (text, is_wide) = listed(&kernel);
+        assert!(!is_wide || text.contains("vpextrb") == is_byte, "{text}");
+        let module = compile(&kernel);
+        for n in [16, 17, 31, 32, 33, 47, 100] {
+            let steps = vec![0x5a; 3 * n * dtype.size_bytes()];
+            let mut buffers = [floats(n, hard), steps];
+            run(&module, &[("n", n as i64)], &mut buffers);
         }
     }
 }

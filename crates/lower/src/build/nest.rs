@@ -183,17 +183,21 @@ fn loop_order(linear: &Linear) -> (Vec<VarId>, usize) {
 fn lane_axis(linear: &Linear, lanes: u32) -> Option<VarId> {
     let pool = &linear.pool;
     let store = pool.as_affine(linear.store)?;
-    let axis = linear
-        .axes
-        .iter()
-        .copied()
-        .find(|&axis| store.coefficient(axis).is(1))?;
-    if pool
-        .extent(axis)
-        .as_const()
-        .is_some_and(|extent| extent < 2)
-    {
+    let of_step = |step: i64| {
+        let axes = linear.axes.iter().copied();
+        axes.into_iter()
+            .find(|&axis| store.coefficient(axis).is(step))
+    };
+    let axis = of_step(1)?;
+    let extent = pool.extent(axis).as_const();
+    if extent.is_some_and(|extent| extent < 2) {
         return None;
+    }
+    // A few bytes side by side, as channels of an image: lanes are the places of these.
+    if let Some(extent) = extent.filter(|&extent| extent < i64::from(lanes))
+        && let Some(outer) = of_step(extent).filter(|&outer| is_apart(linear, outer))
+    {
+        return Some(outer);
     }
     let free = free_vars(pool);
     let (mut for_fold, mut for_axis) = (0, 0);
@@ -217,6 +221,25 @@ fn lane_axis(linear: &Linear, lanes: u32) -> Option<VarId> {
         }
     }
     (for_axis >= for_fold).then_some(axis)
+}
+
+/// Whether lanes along an axis read neighbours and store bytes that are apart.
+fn is_apart(linear: &Linear, axis: VarId) -> bool {
+    let pool = &linear.pool;
+    let reachable = linear.reachable();
+    let has_folds = reachable
+        .iter()
+        .any(|&id| matches!(pool.node(id).expr, Expr::Fold { .. }));
+    let accesses = accesses(pool, &[linear.body], None);
+    let mut steps = accesses
+        .affine
+        .iter()
+        .map(|access| access.coefficient(axis));
+    pool.dtype(linear.body).size_bytes() == 1
+        && !has_folds
+        && !accesses.opaque.contains(&axis)
+        && !accesses.affine.is_empty()
+        && steps.all(|step| step.is(0) || step.is(1))
 }
 
 /// Where the grid ends.

@@ -151,6 +151,36 @@ fn elementwise_chains_become_one_axis() {
     assert_eq!((kernel.grid.len(), loops(&kernel)), (1, 1));
 }
 
+/// `out[n, p, c] = cast(x[n, c, p])`.
+fn interleaved(channels: i64, dtype: DType) -> Compute {
+    let (points, channels) = (Dim::new(70), Dim::new(channels));
+    let x = operand(DType::F32, &[n(), channels.clone(), points.clone()]);
+    let mut compute = Compute::begin(vec![x], dtype, &[n(), points, channels]);
+    let at = compute.indices();
+    let value = compute.load(0, vec![at[0], at[2], at[1]]);
+    let value = compute.pool.cast(value, dtype);
+    compute.finish(value)
+}
+
+#[test]
+fn lanes_of_few_bytes_are_places() {
+    // Near misses: as many channels as lanes, and what is no byte.
+    for (channels, dtype, expected) in [
+        (3, DType::U8, true),
+        (2, DType::I8, true),
+        (4, DType::U8, false),
+        (3, DType::I16, false),
+    ] {
+        let compute = interleaved(channels, dtype);
+        check(&compute, 5);
+        let text = build_with(&compute, Policy::Cpu { lanes: 4 }).to_string();
+        let has_loop = text
+            .split_once(" lanes 4 {")
+            .is_some_and(|(_, inside)| inside.contains("for "));
+        assert_eq!(has_loop, expected, "{text}");
+    }
+}
+
 #[test]
 fn broadcasts_keep_their_axes() {
     let shape = [n(), Dim::new(20), Dim::new(60)];

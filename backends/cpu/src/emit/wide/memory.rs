@@ -7,6 +7,10 @@ use iced_x86::{Code, Instruction, MemoryOperand, Register as R};
 use super::super::repr::is_signed;
 use super::assembler::{Mask, Rm, Zmm, memory, zmm};
 use super::body::{AT, Body, FRAME, POINTERS, Place, SCRATCH, TAIL};
+use super::plan::WIDE;
+
+/// Where the mask of lanes is looked at; nothing is kept there within a body.
+const LANES: R = R::ECX;
 
 impl Body<'_> {
     /// The memory of a group of elements, for the next instruction.
@@ -87,12 +91,64 @@ impl Body<'_> {
             (2, false) => Code::EVEX_Vpmovusdw_ymmm256_k1z_zmm,
             _ => Code::EVEX_Vmovups_zmmm512_k1z_zmm,
         };
-        let memory = self.elements(copy, pointer, size)?;
-        let by = self.is_tail.then_some(TAIL);
-        let inst = Instruction::with2(code, memory, zmm(register));
-        self.asm.push_masked(inst, by, false);
+        if let Some(&step) = self.plan.apart.get(&pointer) {
+            self.store_apart(copy, (pointer, step), code, register)?;
+        } else {
+            let memory = self.elements(copy, pointer, size)?;
+            let by = self.is_tail.then_some(TAIL);
+            let inst = Instruction::with2(code, memory, zmm(register));
+            self.asm.push_masked(inst, by, false);
+        }
         self.release_if(is_taken, Place::Zmm(register));
         self.used(copy, value);
+        Ok(())
+    }
+
+    /// Stores bytes one by one, `step` elements from lane to lane, as `code` narrows them.
+    fn store_apart(
+        &mut self,
+        copy: usize,
+        (pointer, step): ((BufferId, ValueId), i64),
+        code: Code,
+        register: Zmm,
+    ) -> Result<(), String> {
+        const EXTRACT: Code = Code::EVEX_Vpextrb_r32m8_xmm_imm8;
+        let narrow = self.zmm()?;
+        let bytes = R::XMM0 + u32::from(narrow);
+        self.asm
+            .push(Instruction::with2(code, bytes, zmm(register)));
+        // The first lane of the group is `AT` steps behind the pointer.
+        let scaled = Instruction::with3(Code::Imul_r64_rm64_imm32, SCRATCH, AT, step as i32);
+        self.asm.push(scaled);
+        let position = self.plan.pointers.get_index_of(&pointer);
+        let position = position.ok_or_else(|| "a place was not passed".to_owned())?;
+        self.asm.push(match POINTERS.get(position) {
+            Some(&register) => Instruction::with2(Code::Add_r64_rm64, SCRATCH, register),
+            None => {
+                let slot = memory(FRAME, R::None, 1, position as i64 * 8);
+                Instruction::with2(Code::Add_r64_rm64, SCRATCH, slot)
+            }
+        });
+        let done = self.asm.label();
+        if self.is_tail {
+            let lanes = super::assembler::mask(TAIL);
+            self.asm
+                .push(Instruction::with2(Code::VEX_Kmovw_r32_kr, LANES, lanes));
+        }
+        for lane in 0..WIDE {
+            if self.is_tail {
+                // Lanes that there are come first.
+                let test = Instruction::with2(Code::Test_rm32_imm32, LANES, 1_i32 << lane);
+                self.asm.push(test);
+                self.asm.jump(Code::Je_rel32_64, done);
+            }
+            let at = i64::from(self.first(copy) + lane) * step;
+            let memory = memory(SCRATCH, R::None, 1, at);
+            self.asm
+                .push(Instruction::with3(EXTRACT, memory, bytes, lane));
+        }
+        self.asm.bind(done);
+        self.release(Place::Zmm(narrow));
         Ok(())
     }
 

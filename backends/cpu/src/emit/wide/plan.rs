@@ -1,6 +1,6 @@
 //! What one loop asks for: the instructions that differ between lanes, and what they are passed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alula_kernel::{BufferId, Inst, Kernel, Loop, LoopKind, Rhs, ValueId};
 use alula_tensor::{DType, Scalar, ScalarOp};
@@ -22,6 +22,9 @@ pub(in crate::emit) const WIDE: u32 = 16;
 /// needed.
 const POINTERS_MAX: usize = 64;
 
+/// Steps from lane to lane of bytes that are stored one by one.
+const APART: std::ops::RangeInclusive<i64> = 2..=64;
+
 /// A loop to print.
 pub(in crate::emit) struct Plan<'k> {
     pub(super) kernel: &'k Kernel,
@@ -35,6 +38,8 @@ pub(in crate::emit) struct Plan<'k> {
     pub(in crate::emit) uniforms: IndexSet<ValueId>,
     /// Buffers and the index of the first lane, in slots of the frame before the uniforms.
     pub(in crate::emit) pointers: IndexSet<(BufferId, ValueId)>,
+    /// From lane to lane, where bytes are stored that are no neighbours.
+    pub(super) apart: BTreeMap<(BufferId, ValueId), i64>,
     /// How great values can be.
     pub(super) reach: Reach,
     pub(super) steps: Steps,
@@ -71,6 +76,7 @@ impl<'k> Plan<'k> {
             insts: Vec::new(),
             uniforms: IndexSet::new(),
             pointers: IndexSet::new(),
+            apart: BTreeMap::new(),
             reach: Reach::of_kernel(kernel),
             steps: Steps::default(),
             narrowed: Narrowed::default(),
@@ -154,7 +160,12 @@ impl<'k> Plan<'k> {
                 value,
             } => {
                 if !is_next(index) {
-                    return Err("it scatters".to_owned());
+                    let step = strides[index.0 as usize].filter(|step| APART.contains(step));
+                    let is_byte = self.kernel.buffer_dtype(*buffer).size_bytes() == 1;
+                    let Some(step) = step.filter(|_| is_byte) else {
+                        return Err("it scatters".to_owned());
+                    };
+                    self.apart.insert((*buffer, *index), step);
                 }
                 self.pointers.insert((*buffer, *index));
                 self.operand(self.narrowed.source(*value).unwrap_or(*value))?;
