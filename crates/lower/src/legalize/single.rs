@@ -124,12 +124,17 @@ pub(super) fn split_power(
 /// `e^x` where the result is a normal number: `|x|` up to 87.
 fn exp_bounded(code: &mut Code<'_>, x: ValueId) -> ValueId {
     let (mantissa, bits) = split_power(code, x, None);
+    let scale = anchored_power(code, bits);
+    code.mul(mantissa, scale)
+}
+
+/// `2^n` of a normal exponent, `n` under the bits of [`ANCHOR`].
+fn anchored_power(code: &mut Code<'_>, bits: ValueId) -> ValueId {
     let rebias = code.int(I, 127 - i128::from((ANCHOR as f32).to_bits()));
     let shift = code.int(I, 23);
     let biased = code.add(bits, rebias);
     let scale = code.apply(ScalarOp::Shl, &[biased, shift]);
-    let scale = code.bitcast(scale, F);
-    code.mul(mantissa, scale)
+    code.bitcast(scale, F)
 }
 
 /// The power of two goes in as two factors, so that results reach the subnormals and infinity.
@@ -274,47 +279,55 @@ fn tanh(code: &mut Code<'_>, x: ValueId) -> ValueId {
     code.with_sign(value, x)
 }
 
+/// `1 - e^y`, where `y` is the logarithm of the complement: -1.13 times the size near 0, so that
+/// one form holds everywhere, as long as `e^r - 1` is made without the 1.
 fn erf(code: &mut Code<'_>, x: ValueId) -> ValueId {
     let size = code.unary(ScalarOp::Abs, x);
-    let square = code.mul(x, x);
+    // From 4 on this is 1.
+    let size = at_most(code, size, 4.0);
     let p = code.polynomial(
-        square,
+        size,
         &[
-            0.128_379_17,
-            -0.376_126_35,
-            0.112_836_91,
-            -0.026_859_151,
-            0.005_200_369,
-            -0.000_813_470_9,
-            0.000_083_347_186,
+            -0.128_379_17,
+            -0.636_619_4,
+            -0.102_777_83,
+            0.019_153_064,
+            0.000_160_396_07,
+            -0.001_667_027_5,
+            0.000_632_836_85,
+            -0.000_117_641_26,
+            9.256_264e-6,
         ],
     );
     let p = code.mul(p, size);
-    let near = code.add(size, p);
-    // 1 - e^-q, where q is the negative logarithm of the complement; from 4 on this is 1.
-    let limited = at_most(code, size, 4.0);
-    let q = code.polynomial(
-        limited,
+    let y = code.sub(p, size);
+    let (inverse, anchor) = (
+        code.float(F, std::f64::consts::LOG2_E),
+        code.float(F, ANCHOR),
+    );
+    let shifted = code.multiply_add(y, inverse, anchor);
+    let n = code.sub(shifted, anchor);
+    // What is lost of ln 2 counts little: `2^n` is a factor.
+    let ln2 = code.float(F, -std::f64::consts::LN_2);
+    let r = code.multiply_add(n, ln2, y);
+    let p = code.polynomial(
+        r,
         &[
-            -0.000_362_899_34,
-            1.130_446_7,
-            0.631_373_9,
-            0.110_615_99,
-            -0.026_813_354,
-            0.004_943_878,
-            -0.000_652_536_34,
-            0.000_056_546_67,
-            -2.754_702_8e-6,
-            5.148_567_4e-8,
+            0.5,
+            0.166_665_44,
+            0.041_667_2,
+            0.008_366_538_5,
+            0.001_388_251_2,
         ],
     );
-    let minus = code.unary(ScalarOp::Neg, q);
-    let complement = exp_bounded(code, minus);
+    let square = code.mul(r, r);
+    let p = code.multiply_add(p, square, r);
+    // Of 2^n p + 2^n - 1 the sign is another.
+    let bits = code.bitcast(shifted, I);
+    let scale = anchored_power(code, bits);
     let one = code.float(F, 1.0);
-    let far = code.sub(one, complement);
-    let bound = code.float(F, 0.925);
-    let is_near = code.lt(size, bound);
-    let value = code.select(is_near, near, far);
+    let rest = code.sub(scale, one);
+    let value = code.multiply_add(scale, p, rest);
     code.with_sign(value, x)
 }
 
