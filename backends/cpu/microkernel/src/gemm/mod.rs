@@ -1,5 +1,7 @@
 //! f32 batch-reduce products: descriptor, plan, kernels, driver.
 
+mod blocks;
+mod check;
 mod deliver;
 mod kernel;
 mod narrow;
@@ -12,11 +14,11 @@ mod spec;
 mod split;
 mod stream;
 
+pub(crate) use blocks::{Blocks, GROUP_MAX, M_BLOCK, Sizes};
+pub(crate) use check::{Needed, check, check_window, extents, reach};
 pub(crate) use kernel::{advanced, fetch};
 pub use plan::BatchReduceGemm;
-pub(crate) use plan::{
-    ALIGN, Blocks, GROUP_MAX, M_BLOCK, Needed, Sizes, check, check_window, cutter, extents, reach,
-};
+pub(crate) use plan::{ALIGN, cutter};
 pub(crate) use rows::{ROWS_MAX, fill_starts};
 pub use run::GemmOperands;
 pub(crate) use run::SharedScratch;

@@ -4,7 +4,8 @@ use super::rows::STRIP;
 use crate::{
     amx::TILE_ROWS,
     gemm::{
-        plan::{ALIGN, BatchReduceGemm, Blocks, in_turns},
+        blocks::{Blocks, in_turns},
+        plan::{ALIGN, BatchReduceGemm},
         spec::{ARows, GemmSpec, Stored},
     },
     isa::Isa,
