@@ -1,29 +1,39 @@
 //! Depthwise convolution of bytes whose channels are neighbours, by products of four bytes: 64
 //! channels of four taps at a time.
 //!
-//! Bytes of four taps are interleaved by channel, those of the filters alike, so that one
-//! instruction multiplies and adds them for sixteen channels. It wants unsigned bytes: signed ones
-//! become so by their top bit, 128 higher. What that and the zero point add to a sum is the same
-//! for every position, since taps outside of an image read zero points.
+//! Bytes of four taps, one below the other, are interleaved by channel, those of the filters alike,
+//! so that one instruction multiplies and adds them for sixteen channels. A column of the image is
+//! interleaved once for all the output columns of a row that see it. The instruction wants unsigned
+//! bytes: signed ones become so by their top bit, 128 higher. What that and the zero point add to a
+//! sum is the same for every position, since taps outside of an image read zero points.
+//!
+//! Where at most 32 or 16 channels are left, registers hold those of two or four output columns:
+//! a row is cut into as many strips, side by side.
 
 use std::arch::x86_64::{
-    __m512i, __mmask64, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_maskz_loadu_epi8,
-    _mm512_mullo_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_shuffle_i32x4, _mm512_storeu_si512, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
-    _mm512_unpacklo_epi8, _mm512_unpacklo_epi16, _mm512_xor_si512,
+    __m512i, __mmask64, _mm512_dpbusd_epi32, _mm512_mullo_epi32, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
 };
 
-use super::{depthwise::IntDepthwiseOperands, plan::ByteSign};
-use crate::{depthwise::DepthwiseSpec, epilogue::EpilogueTile, gemm::cutter, isa::Isa};
+use super::{
+    chunk::{Chunk, GROUP, Line, TAPS, interleaved, load, reach, ring},
+    depthwise::IntDepthwiseOperands,
+    part::{Blocks, LANES, Part},
+    plan::ByteSign,
+};
+use crate::{
+    depthwise::DepthwiseSpec,
+    epilogue::EpilogueTile,
+    gemm::{Window, cutter},
+    isa::Isa,
+};
 
-/// Channels of four registers.
-const LANES: usize = 64;
-/// Taps that one instruction takes.
-const TAPS: usize = 4;
-/// Sums that are handed over at once, about: they stay in the first levels of cache.
-const SUMS: usize = 1 << 14;
 /// Most taps of a filter.
 const TAPS_MAX: usize = 64;
+/// Most bytes of interleaved columns: windows that reach further are not served.
+const RING_MAX: usize = 1 << 18;
+/// Most strips of a row.
+const STRIPS_MAX: usize = 4;
 const ALIGN: usize = 64;
 
 /// Whether this machine and these filters are served.
@@ -34,247 +44,225 @@ pub(super) fn serves(spec: &DepthwiseSpec, filters: ByteSign) -> bool {
         && filters == ByteSign::Signed
         && matches!(spec.order, crate::depthwise::ChannelOrder::Last)
         && (1..=TAPS_MAX).contains(&taps)
+        && reach(&spec.window) <= RING_MAX
+        && ring(&spec.window) * column_bytes(&spec.window) <= RING_MAX
         && spec.channels > 0
 }
 
-/// Channels whose sums are handed over at once; a whole number of registers.
-fn block(spec: &DepthwiseSpec) -> usize {
-    let most = SUMS / spec.window.out[1].max(1) / LANES * LANES;
-    spec.channels.next_multiple_of(LANES).min(most.max(LANES))
+/// Bytes of an interleaved column.
+fn column_bytes(w: &Window) -> usize {
+    w.kernel[0].div_ceil(TAPS) * GROUP
 }
 
-/// Bytes of each part of the scratch: sums, starts, rows twice, filters, a row of zero points.
-fn parts(spec: &DepthwiseSpec) -> [usize; 5] {
-    let (width, taps) = (
-        spec.window.out[1],
-        spec.window.kernel[0] * spec.window.kernel[1],
-    );
+/// Strips of a row for so many channels.
+fn strips(channels: usize) -> usize {
+    match channels {
+        0..=16 => 4,
+        17..=32 => 2,
+        _ => 1,
+    }
+}
+
+/// Distance of the sums of neighbouring columns: what registers of the last channels fill.
+fn apart(channels: usize) -> usize {
+    let rest = channels % LANES;
+    channels - rest + if rest > 0 { LANES / strips(rest) } else { 0 }
+}
+
+/// Sums of one output row; the strips of a row may be longer than it together.
+fn row_sums(spec: &DepthwiseSpec, blocks: &Blocks) -> usize {
+    (spec.window.out[1] + STRIPS_MAX - 1) * blocks.largest[1]
+}
+
+/// Bytes of each part of the scratch: sums, where their rows lie and belong, filters, interleaved
+/// columns, lines of a window.
+fn parts(spec: &DepthwiseSpec, blocks: &Blocks) -> [usize; 6] {
+    let w = &spec.window;
     [
-        width * block(spec) * size_of::<i32>(),
-        width * taps * size_of::<*const u8>(),
-        width * size_of::<isize>(),
-        taps.div_ceil(TAPS) * 4 * LANES,
-        spec.channels,
+        blocks.largest[0] * row_sums(spec, blocks) * size_of::<i32>(),
+        w.out[1] * size_of::<isize>(),
+        w.out[1] * size_of::<isize>(),
+        w.kernel[1] * column_bytes(w),
+        ring(w) * column_bytes(w),
+        w.kernel[0] * size_of::<Line>(),
     ]
     .map(|bytes| bytes.next_multiple_of(ALIGN))
 }
 
 /// Bytes of scratch; no alignment is asked for.
-pub(super) fn scratch_bytes(spec: &DepthwiseSpec) -> usize {
-    let parts = parts(spec);
-    parts.iter().sum::<usize>() + parts[2] + ALIGN
+pub(super) fn scratch_bytes(spec: &DepthwiseSpec, blocks: &Blocks) -> usize {
+    parts(spec, blocks).iter().sum::<usize>() + ALIGN
 }
 
-/// Bytes of four taps, interleaved: of each channel four neighbours. Register `j` has channels
-/// `16 * lane + 4 * j..` of each of its lanes of 128 bits.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn interleaved(rows: [__m512i; TAPS]) -> [__m512i; 4] {
-    let low = [
-        _mm512_unpacklo_epi8(rows[0], rows[1]),
-        _mm512_unpacklo_epi8(rows[2], rows[3]),
-    ];
-    let high = [
-        _mm512_unpackhi_epi8(rows[0], rows[1]),
-        _mm512_unpackhi_epi8(rows[2], rows[3]),
-    ];
-    [
-        _mm512_unpacklo_epi16(low[0], low[1]),
-        _mm512_unpackhi_epi16(low[0], low[1]),
-        _mm512_unpacklo_epi16(high[0], high[1]),
-        _mm512_unpackhi_epi16(high[0], high[1]),
-    ]
-}
-
-/// Sums in the order of channels.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn ordered([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
-    let (ab, cd) = (
-        _mm512_shuffle_i32x4::<0x88>(a, b),
-        _mm512_shuffle_i32x4::<0x88>(c, d),
-    );
-    let (ab_odd, cd_odd) = (
-        _mm512_shuffle_i32x4::<0xdd>(a, b),
-        _mm512_shuffle_i32x4::<0xdd>(c, d),
-    );
-    [
-        _mm512_shuffle_i32x4::<0x88>(ab, cd),
-        _mm512_shuffle_i32x4::<0x88>(ab_odd, cd_odd),
-        _mm512_shuffle_i32x4::<0xdd>(ab, cd),
-        _mm512_shuffle_i32x4::<0xdd>(ab_odd, cd_odd),
-    ]
-}
-
-/// Where sums of 64 channels are made.
-struct Chunk<'c> {
-    /// The first channel, and which of 64 there are.
-    first: usize,
-    there: __mmask64,
-    /// `[column][tap]` first byte of each position.
-    starts: &'c [*const u8],
-    taps: usize,
-    /// Interleaved filters, `[taps / 4][4]` registers.
-    filters: *const u8,
-    /// Every sum begins here.
-    begin: [__m512i; 4],
+/// What one task computes.
+struct Job<'j> {
+    spec: &'j DepthwiseSpec,
+    o: &'j IntDepthwiseOperands,
+    part: &'j Part,
     flip: u8,
     sums: *mut i32,
-    /// Sums between columns.
-    apart: usize,
+    /// Sums between rows, and between columns.
+    apart: [usize; 2],
+    filters: *mut u8,
+    ring: *mut u8,
+    lines: *mut Line,
 }
 
-impl Chunk<'_> {
-    /// Sums of every column; `GROUPS` is the number of registers of taps, or 0 for any.
+impl Job<'_> {
+    /// Sums of up to 64 channels from `c` on, for every row.
     ///
     /// # Safety
-    /// The pointers are valid, and the instructions are there.
+    /// As [`run`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    unsafe fn run<const GROUPS: usize>(&self) {
-        let groups = match GROUPS {
-            0 => self.taps.div_ceil(TAPS),
-            groups => groups,
-        };
-        let flip = _mm512_set1_epi8(self.flip as i8);
-        for (column, starts) in self.starts.chunks_exact(self.taps).enumerate() {
-            let mut sums = self.begin;
-            for group in 0..groups {
-                // SAFETY: bytes under the mask exist, and there are four registers for each group.
-                unsafe {
-                    let mut rows = [flip; TAPS];
-                    for (i, row) in rows.iter_mut().enumerate() {
-                        // Filters of taps that there are not are zeros.
-                        let tap = (group * TAPS + i).min(self.taps - 1);
-                        let from = starts.get_unchecked(tap).add(self.first);
-                        let bytes = _mm512_maskz_loadu_epi8(self.there, from.cast());
-                        *row = _mm512_xor_si512(bytes, flip);
-                    }
-                    let filters = self.filters.add(group * 4 * LANES);
-                    for (j, x) in interleaved(rows).into_iter().enumerate() {
-                        let filter = _mm512_loadu_si512(filters.add(j * LANES).cast());
-                        sums[j] = _mm512_dpbusd_epi32(sums[j], x, filter);
-                    }
+    unsafe fn channels<const STRIPS: usize>(&self, c: usize) {
+        let (w, channels) = (&self.spec.window, &self.part.channels);
+        let there = u64::MAX >> (LANES - (channels.end - c).min(LANES));
+        let zero = self.o.zeros[0].wrapping_add(i32::from(self.flip));
+        // SAFETY: the caller's.
+        let totals = unsafe { self.interleave_filters::<STRIPS>(c, there) };
+        let less = _mm512_set1_epi32(zero.wrapping_neg());
+        let begin = totals.map(|total| _mm512_mullo_epi32(total, less));
+        let outside = [self.o.zeros[0] as u8; LANES];
+        let x = self.o.x.0.wrapping_add(c);
+        let x = x.wrapping_offset(self.part.image as isize * w.strides[0]);
+        for (row, oh) in self.part.rows.clone().enumerate() {
+            let top = (oh * w.stride[0]).wrapping_sub(w.pad[0]);
+            // SAFETY: there is a line for each row of the window, and there are sums for each row
+            // and channel; lines of the image are named after a test.
+            unsafe {
+                for kh in 0..w.kernel[0] {
+                    // Positions before the image wrap to huge ones.
+                    let h = top.wrapping_add(kh * w.dilation[0]);
+                    self.lines.add(kh).write(match h < w.input[0] {
+                        true => Line {
+                            start: x.wrapping_offset(h as isize * w.strides[1]),
+                            step: w.strides[2],
+                        },
+                        false => Line {
+                            start: outside.as_ptr(),
+                            step: 0,
+                        },
+                    });
                 }
-            }
-            for (j, sum) in ordered(sums).into_iter().enumerate() {
-                // SAFETY: rows have room for whole registers.
-                unsafe {
-                    let to = self.sums.add(column * self.apart + j * 16);
-                    _mm512_storeu_si512(to.cast(), sum);
-                }
+                let chunk = Chunk {
+                    window: w,
+                    there,
+                    lines: std::slice::from_raw_parts(self.lines, w.kernel[0]),
+                    outside: outside.as_ptr(),
+                    filters: self.filters,
+                    ring: self.ring,
+                    begin,
+                    flip: self.flip,
+                    sums: self.sums.add(row * self.apart[0] + c - channels.start),
+                    apart: self.apart[1],
+                };
+                chunk.run::<STRIPS>();
             }
         }
     }
+
+    /// Interleaves the filters of channels, and gives the sum of each.
+    ///
+    /// # Safety
+    /// As [`run`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn interleave_filters<const STRIPS: usize>(
+        &self,
+        c: usize,
+        there: __mmask64,
+    ) -> [__m512i; 4] {
+        let [height, width] = self.spec.window.kernel;
+        let ones = _mm512_set1_epi8(1);
+        let mut totals = [_mm512_setzero_si512(); 4];
+        let mut to = self.filters;
+        for kw in 0..width {
+            for group in 0..height.div_ceil(TAPS) {
+                let mut rows = [_mm512_setzero_si512(); TAPS];
+                for (row, kh) in rows.iter_mut().zip(group * TAPS..height) {
+                    // SAFETY: filters are `[KH, KW, channels]`; the mask ends with the channels.
+                    unsafe {
+                        let from = self.o.w.0.add((kh * width + kw) * self.spec.channels + c);
+                        *row = load(there, [from; STRIPS]);
+                    }
+                }
+                for (total, filter) in totals.iter_mut().zip(interleaved(rows)) {
+                    *total = _mm512_dpbusd_epi32(*total, ones, filter);
+                    // SAFETY: there are four registers for each group of each column of taps.
+                    unsafe {
+                        _mm512_storeu_si512(to.cast(), filter);
+                        to = to.add(LANES);
+                    }
+                }
+            }
+        }
+        totals
+    }
 }
 
-/// One output row of one image.
+/// Rows and channels of one image.
 ///
 /// # Safety
 /// As `IntDepthwise::run`, after its checks; [`serves`] holds, the zero point of filters is 0, and
 /// there are [`scratch_bytes`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
 pub(super) unsafe fn run(
-    spec: &DepthwiseSpec,
+    (spec, blocks): (&DepthwiseSpec, &Blocks),
     sign: ByteSign,
     o: &IntDepthwiseOperands,
     task: usize,
     scratch: *mut u8,
 ) {
     let w = &spec.window;
-    let (width, taps) = (w.out[1], w.kernel[0] * w.kernel[1]);
-    let [sums, starts, rows, filters, outside] = parts(spec);
+    let width = w.out[1];
+    let part = blocks.part(spec, task);
+    let [sums, sum_rows, out_rows, filters, ring, lines] = parts(spec, blocks);
     let mut take = cutter(scratch);
     let sums: *mut i32 = take(sums).cast();
-    let starts: *mut *const u8 = take(starts).cast();
-    let (sum_rows, out_rows): (*mut isize, *mut isize) = (take(rows).cast(), take(rows).cast());
-    let (filters, outside) = (take(filters), take(outside));
-    let (image, oh) = (task / w.out[0], task % w.out[0]);
-    let block = block(spec);
-    // SAFETY: the parts are as long as what is written; taps are tested before they are named.
-    let starts = unsafe {
-        outside.write_bytes(o.zeros[0] as u8, spec.channels);
-        let x = o.x.0.wrapping_offset(image as isize * w.strides[0]);
-        let top = (oh * w.stride[0]).wrapping_sub(w.pad[0]);
-        for ow in 0..width {
-            sum_rows.add(ow).write((ow * block) as isize);
+    let (sum_rows, out_rows): (*mut isize, *mut isize) =
+        (take(sum_rows).cast(), take(out_rows).cast());
+    let apart = [row_sums(spec, blocks), apart(part.channels.len())];
+    for ow in 0..width {
+        // SAFETY: there is one of both for each output column.
+        unsafe {
+            sum_rows.add(ow).write((ow * apart[1]) as isize);
             out_rows.add(ow).write(ow as isize * spec.y_strides[2]);
-            let left = (ow * w.stride[1]).wrapping_sub(w.pad[1]);
-            let mut to = starts.add(ow * taps);
-            for kh in 0..w.kernel[0] {
-                // Positions before the image wrap to huge ones.
-                let h = top.wrapping_add(kh * w.dilation[0]);
-                let line = x.wrapping_offset((h as isize).wrapping_mul(w.strides[1]));
-                for kw in 0..w.kernel[1] {
-                    let v = left.wrapping_add(kw * w.dilation[1]);
-                    to.write(match h < w.input[0] && v < w.input[1] {
-                        true => line.wrapping_offset(v as isize * w.strides[2]),
-                        false => outside,
-                    });
-                    to = to.add(1);
-                }
+        }
+    }
+    let job = Job {
+        spec,
+        o,
+        part: &part,
+        flip: match sign {
+            ByteSign::Signed => 0x80,
+            ByteSign::Unsigned => 0,
+        },
+        sums,
+        apart,
+        filters: take(filters),
+        ring: take(ring),
+        lines: take(lines).cast(),
+    };
+    for c in part.channels.clone().step_by(LANES) {
+        // SAFETY: the caller's; no more channels are left than strips have lanes for.
+        unsafe {
+            match strips(part.channels.end - c) {
+                1 => job.channels::<1>(c),
+                2 => job.channels::<2>(c),
+                _ => job.channels::<4>(c),
             }
         }
-        std::slice::from_raw_parts(starts, width * taps)
-    };
-    let flip = match sign {
-        ByteSign::Signed => 0x80,
-        ByteSign::Unsigned => 0,
-    };
-    let zero = o.zeros[0].wrapping_add(i32::from(flip));
-    for c0 in (0..spec.channels).step_by(block) {
-        let end = (c0 + block).min(spec.channels);
-        for c in (c0..end).step_by(LANES) {
-            let there = u64::MAX >> (LANES - (end - c).min(LANES));
-            let ones = _mm512_set1_epi8(1);
-            let mut totals = [_mm512_setzero_si512(); 4];
-            for group in 0..taps.div_ceil(TAPS) {
-                let mut rows = [_mm512_setzero_si512(); TAPS];
-                for (row, tap) in rows.iter_mut().zip(group * TAPS..taps) {
-                    // SAFETY: filters are `[taps, channels]`; the mask ends with the channels.
-                    unsafe {
-                        let from = o.w.0.add(tap * spec.channels + c);
-                        *row = _mm512_maskz_loadu_epi8(there, from.cast());
-                    }
-                }
-                for (j, filter) in interleaved(rows).into_iter().enumerate() {
-                    totals[j] = _mm512_dpbusd_epi32(totals[j], ones, filter);
-                    // SAFETY: there are four registers for each group.
-                    unsafe {
-                        let to = filters.add((group * 4 + j) * LANES);
-                        _mm512_storeu_si512(to.cast(), filter);
-                    }
-                }
-            }
-            let less = _mm512_set1_epi32(zero.wrapping_neg());
-            let chunk = Chunk {
-                first: c,
-                there,
-                starts,
-                taps,
-                filters,
-                begin: totals.map(|total| _mm512_mullo_epi32(total, less)),
-                flip,
-                sums: sums.wrapping_add(c - c0),
-                apart: block,
-            };
-            // SAFETY: positions that are read exist, and so does the row of zero points.
-            unsafe {
-                match taps.div_ceil(TAPS) {
-                    3 => chunk.run::<3>(),
-                    7 => chunk.run::<7>(),
-                    _ => chunk.run::<0>(),
-                }
-            }
-        }
+    }
+    for (row, oh) in part.rows.clone().enumerate() {
         let tile = EpilogueTile {
-            c: sums,
+            c: sums.wrapping_add(row * apart[0]),
             row_offsets: sum_rows,
-            m0: task * width,
+            m0: (part.image * w.out[0] + oh) * width,
             rows: width,
-            n0: c0,
-            cols: end - c0,
+            n0: part.channels.start,
+            cols: part.channels.len(),
             batch: 0,
-            out: image as isize * spec.y_strides[0] + oh as isize * spec.y_strides[1],
+            out: part.image as isize * spec.y_strides[0] + oh as isize * spec.y_strides[1],
             out_rows,
             user: o.hook.user,
         };

@@ -6,19 +6,20 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::channels;
-use super::plan::ByteSign;
+use super::{
+    part::Blocks,
+    plain::{CHANNELS, Job, Scratch},
+    plan::ByteSign,
+};
 use crate::{
-    depthwise::{ChannelOrder, DepthwiseSpec, inside},
-    epilogue::{EpilogueTile, Hook},
+    depthwise::{ChannelOrder, DepthwiseSpec},
+    epilogue::Hook,
     error::KernelError,
     gemm::{SharedScratch, check_window, reach},
-    isa::Isa,
     offsets::span,
     pool::Pool,
 };
 
-/// Channels that are summed at a time.
-const CHANNELS: usize = 64;
 /// What scratch parts are aligned to.
 const ALIGN: usize = 64;
 
@@ -28,6 +29,8 @@ pub struct IntDepthwise {
     spec: DepthwiseSpec,
     signs: [ByteSign; 2],
     x_needed: usize,
+    /// How channels-last is cut.
+    blocks: Blocks,
 }
 
 /// The memory of one run, each a pointer and a length in bytes.
@@ -48,14 +51,6 @@ pub struct IntDepthwiseOperands {
 unsafe impl Send for IntDepthwiseOperands {}
 // SAFETY: as above.
 unsafe impl Sync for IntDepthwiseOperands {}
-
-/// One worker's scratch.
-struct Scratch<'s> {
-    sums: &'s mut [i32],
-    filters: &'s mut [i16],
-    rows: &'s mut [isize],
-    out_rows: &'s mut [isize],
-}
 
 impl IntDepthwise {
     /// Checks `spec`, which may name no bias, residual or clip: they are the hook's. `signs` are
@@ -90,20 +85,21 @@ impl IntDepthwise {
             reach("x", &[span(&axes)])?
         };
         Ok(Self {
+            blocks: Blocks::new(&spec),
             spec,
             signs,
             x_needed,
         })
     }
 
-    /// Independent tasks: rows of an image (channels-last) or of a plane (channels-first).
+    /// Independent tasks: blocks of rows and channels (channels-last) or planes (channels-first).
     pub fn tasks(&self) -> usize {
         let w = &self.spec.window;
         if self.spec.channels == 0 || w.out.contains(&0) {
             return 0;
         }
         match self.spec.order {
-            ChannelOrder::Last => w.images * w.out[0],
+            ChannelOrder::Last => self.blocks.tasks(w.images),
             ChannelOrder::First { .. } => w.images * self.spec.channels,
         }
     }
@@ -112,7 +108,9 @@ impl IntDepthwise {
     pub fn scratch_bytes(&self) -> usize {
         #[cfg(target_arch = "x86_64")]
         if channels::serves(&self.spec, self.signs[1]) {
-            return self.plain_bytes().max(channels::scratch_bytes(&self.spec));
+            return self
+                .plain_bytes()
+                .max(channels::scratch_bytes(&self.spec, &self.blocks));
         }
         self.plain_bytes()
     }
@@ -208,7 +206,7 @@ impl IntDepthwise {
         #[cfg(target_arch = "x86_64")]
         if o.zeros[1] == 0 && channels::serves(&self.spec, self.signs[1]) {
             // SAFETY: the caller's; the family was required when this was planned.
-            unsafe { channels::run(&self.spec, self.signs[0], o, task, scratch) };
+            unsafe { channels::run((&self.spec, &self.blocks), self.signs[0], o, task, scratch) };
             return;
         }
         let [sums, filters, rows] = self.scratch();
@@ -228,254 +226,11 @@ impl IntDepthwise {
         };
         let job = Job {
             spec: &self.spec,
+            blocks: &self.blocks,
             signs: self.signs,
             o,
         };
         // SAFETY: the caller's; the family was required when this was planned.
-        unsafe {
-            match self.spec.isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 | Isa::Amx => avx512(&job, task, &mut s),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => avx2(&job, task, &mut s),
-                #[allow(
-                    unreachable_patterns,
-                    reason = "which families exist depends on the target"
-                )]
-                Isa::Portable | Isa::Neon | Isa::Avx2 | Isa::Avx512 | Isa::Amx => {
-                    job.task(task, &mut s);
-                }
-            }
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-unsafe fn avx512(job: &Job<'_>, task: usize, scratch: &mut Scratch<'_>) {
-    // SAFETY: the caller's.
-    unsafe { job.task(task, scratch) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(job: &Job<'_>, task: usize, scratch: &mut Scratch<'_>) {
-    // SAFETY: the caller's.
-    unsafe { job.task(task, scratch) }
-}
-
-struct Job<'j> {
-    spec: &'j DepthwiseSpec,
-    signs: [ByteSign; 2],
-    o: &'j IntDepthwiseOperands,
-}
-
-/// A byte less its zero point.
-#[inline(always)]
-fn centred<const SIGNED: bool>(byte: u8, zero: i16) -> i16 {
-    let value = if SIGNED {
-        i16::from(byte as i8)
-    } else {
-        i16::from(byte)
-    };
-    value.wrapping_sub(zero)
-}
-
-impl Job<'_> {
-    /// # Safety
-    /// As `IntDepthwise::run`, after its checks.
-    #[inline(always)]
-    unsafe fn task(&self, task: usize, s: &mut Scratch<'_>) {
-        // SAFETY: the caller's.
-        unsafe {
-            match (self.spec.order, self.signs[0]) {
-                (ChannelOrder::Last, ByteSign::Signed) => self.last::<true>(task, s),
-                (ChannelOrder::Last, ByteSign::Unsigned) => self.last::<false>(task, s),
-                (ChannelOrder::First { x, y }, ByteSign::Signed) => {
-                    self.first::<true>(task, [x, y], s);
-                }
-                (ChannelOrder::First { x, y }, ByteSign::Unsigned) => {
-                    self.first::<false>(task, [x, y], s);
-                }
-            }
-        }
-    }
-
-    /// Byte `at` of the filters less the zero point.
-    ///
-    /// # Safety
-    /// It exists.
-    #[inline(always)]
-    unsafe fn filter(&self, at: usize) -> i16 {
-        // SAFETY: the caller's.
-        let byte = unsafe { self.o.w.0.add(at).read() };
-        let zero = self.o.zeros[1] as i16;
-        match self.signs[1] {
-            ByteSign::Signed => centred::<true>(byte, zero),
-            ByteSign::Unsigned => centred::<false>(byte, zero),
-        }
-    }
-
-    /// One output row of one image, channels innermost.
-    ///
-    /// # Safety
-    /// As `IntDepthwise::run`, after its checks.
-    #[inline(always)]
-    unsafe fn last<const SIGNED: bool>(&self, task: usize, s: &mut Scratch<'_>) {
-        let (spec, w) = (self.spec, &self.spec.window);
-        let (image, oh) = (task / w.out[0], task % w.out[0]);
-        let top = (oh * w.stride[0]) as isize - w.pad[0] as isize;
-        let taps_h = inside(top, w.kernel[0], w.dilation[0], w.input[0]);
-        let taps = w.kernel[0] * w.kernel[1];
-        let zero = self.o.zeros[0] as i16;
-        for (ow, (row, out)) in s.rows.iter_mut().zip(s.out_rows.iter_mut()).enumerate() {
-            *row = (ow * CHANNELS) as isize;
-            *out = ow as isize * spec.y_strides[2];
-        }
-        for c in (0..spec.channels).step_by(CHANNELS) {
-            let lanes = (spec.channels - c).min(CHANNELS);
-            for tap in 0..taps {
-                let row = &mut s.filters[tap * CHANNELS..][..lanes];
-                for (lane, slot) in row.iter_mut().enumerate() {
-                    // SAFETY: filters are `[taps, channels]`.
-                    *slot = unsafe { self.filter(tap * spec.channels + c + lane) };
-                }
-            }
-            for (ow, sums) in s.sums.chunks_exact_mut(CHANNELS).enumerate() {
-                let left = (ow * w.stride[1]) as isize - w.pad[1] as isize;
-                let taps_w = inside(left, w.kernel[1], w.dilation[1], w.input[1]);
-                let mut acc = [0i32; CHANNELS];
-                for kh in taps_h[0]..taps_h[1] {
-                    let h = top + (kh * w.dilation[0]) as isize;
-                    for kw in taps_w[0]..taps_w[1] {
-                        let v = left + (kw * w.dilation[1]) as isize;
-                        let at = image as isize * w.strides[0]
-                            + h * w.strides[1]
-                            + v * w.strides[2]
-                            + c as isize;
-                        let filter = &s.filters[(kh * w.kernel[1] + kw) * CHANNELS..][..CHANNELS];
-                        // SAFETY: the tap is inside of the image.
-                        let x = unsafe { std::slice::from_raw_parts(self.o.x.0.offset(at), lanes) };
-                        multiply::<SIGNED>(&mut acc, x, filter, zero);
-                    }
-                }
-                sums[..CHANNELS].copy_from_slice(&acc);
-            }
-            let out = image as isize * spec.y_strides[0] + oh as isize * spec.y_strides[1];
-            // SAFETY: the rows were just written.
-            unsafe { self.store(s, [task * w.out[1], w.out[1]], [c, lanes], out) };
-        }
-    }
-
-    /// Every output row of one plane, columns innermost.
-    ///
-    /// # Safety
-    /// As `IntDepthwise::run`, after its checks.
-    #[inline(always)]
-    unsafe fn first<const SIGNED: bool>(
-        &self,
-        task: usize,
-        [x_step, y_step]: [isize; 2],
-        s: &mut Scratch<'_>,
-    ) {
-        let (spec, w) = (self.spec, &self.spec.window);
-        let (image, c) = (task / spec.channels, task % spec.channels);
-        let taps = w.kernel[0] * w.kernel[1];
-        for tap in 0..taps {
-            // SAFETY: filters are `[channels, taps]`.
-            s.filters[tap] = unsafe { self.filter(c * taps + tap) };
-        }
-        let plane = image as isize * w.strides[0] + c as isize * x_step;
-        for oh in 0..w.out[0] {
-            let top = (oh * w.stride[0]) as isize - w.pad[0] as isize;
-            s.sums.fill(0);
-            let taps_h = inside(top, w.kernel[0], w.dilation[0], w.input[0]);
-            for kh in taps_h[0]..taps_h[1] {
-                let h = top + (kh * w.dilation[0]) as isize;
-                for kw in 0..w.kernel[1] {
-                    let tap = (kw * w.dilation[1]) as isize - w.pad[1] as isize;
-                    // Output columns whose column of the image exists.
-                    let cols = inside(tap, w.out[1], w.stride[1], w.input[1]);
-                    let filter = s.filters[kh * w.kernel[1] + kw];
-                    let v = tap + (cols[0] * w.stride[1]) as isize;
-                    let sums = &mut s.sums[cols[0]..cols[1]];
-                    if sums.is_empty() {
-                        continue;
-                    }
-                    let len = (sums.len() - 1) * w.stride[1] + 1;
-                    // SAFETY: first and last column are inside of the image; columns are adjacent.
-                    let x = unsafe {
-                        let at = self.o.x.0.offset(plane + h * w.strides[1] + v);
-                        std::slice::from_raw_parts(at, len)
-                    };
-                    slide::<SIGNED>(sums, x, w.stride[1], filter, self.o.zeros[0] as i16);
-                }
-            }
-            let out = image as isize * spec.y_strides[0]
-                + c as isize * y_step
-                + oh as isize * spec.y_strides[1];
-            // SAFETY: the row was just written.
-            unsafe { self.store(s, [task * w.out[0] + oh, 1], [0, w.out[1]], out) };
-        }
-    }
-
-    /// Hands rows of sums to the hook.
-    ///
-    /// # Safety
-    /// As `IntDepthwise::run`, after its checks.
-    #[inline(always)]
-    unsafe fn store(
-        &self,
-        s: &mut Scratch<'_>,
-        [m0, rows]: [usize; 2],
-        [n0, cols]: [usize; 2],
-        out: isize,
-    ) {
-        let tile = EpilogueTile {
-            c: s.sums.as_mut_ptr(),
-            row_offsets: s.rows.as_ptr(),
-            m0,
-            rows,
-            n0,
-            cols,
-            batch: 0,
-            out,
-            out_rows: s.out_rows.as_ptr(),
-            user: self.o.hook.user,
-        };
-        // SAFETY: the caller vouches for the hook; the tile is ours.
-        unsafe { (self.o.hook.function)(&raw const tile) };
-    }
-}
-
-/// `acc[c] += (x[c] - zero) * filter[c]` for as many channels as there are.
-#[inline(always)]
-fn multiply<const SIGNED: bool>(acc: &mut [i32; CHANNELS], x: &[u8], filter: &[i16], zero: i16) {
-    let mut add = |x: &[u8], from: usize| {
-        let (acc, filter) = (&mut acc[from..][..x.len()], &filter[from..][..x.len()]);
-        for ((acc, &x), &filter) in acc.iter_mut().zip(x).zip(filter) {
-            *acc += i32::from(centred::<SIGNED>(x, zero)) * i32::from(filter);
-        }
-    };
-    if x.len() == CHANNELS {
-        // The length is known here, which spares the vector loop its rest.
-        add(&x[..CHANNELS], 0);
-    } else {
-        add(x, 0);
-    }
-}
-
-/// `sums[i] += (x[i * stride] - zero) * filter`.
-#[inline(always)]
-fn slide<const SIGNED: bool>(sums: &mut [i32], x: &[u8], stride: usize, filter: i16, zero: i16) {
-    let term = |x: u8| i32::from(centred::<SIGNED>(x, zero)) * i32::from(filter);
-    if stride == 1 {
-        for (sum, &x) in sums.iter_mut().zip(x) {
-            *sum += term(x);
-        }
-    } else {
-        for (sum, &x) in sums.iter_mut().zip(x.iter().step_by(stride)) {
-            *sum += term(x);
-        }
+        unsafe { job.run(task, &mut s) };
     }
 }

@@ -8,11 +8,15 @@
 
 #[cfg(target_arch = "x86_64")]
 mod channels;
+#[cfg(target_arch = "x86_64")]
+mod chunk;
 mod copy;
 mod depthwise;
 mod dot;
 mod kernel;
 mod pack;
+mod part;
+mod plain;
 mod plan;
 mod run;
 mod strip;

@@ -383,6 +383,21 @@ fn depthwise_sums_are_exact_in_both_orders() {
         (128, [6, 7], [5, 5], [2, 1], [1, 1], [2, 2]),
         (32, [7, 11], [3, 5], [2, 2], [1, 2], [0, 3]),
         (5, [4, 6], [1, 2], [3, 1], [2, 2], [2, 1]),
+        // Windows of three by three: registers of one, two and four strips, and rows of several
+        // columns, some of them apart; tasks of several rows and of one.
+        (130, [13, 5], [3, 3], [1, 1], [1, 1], [1, 1]),
+        (144, [5, 7], [3, 3], [1, 1], [1, 1], [1, 1]),
+        (96, [5, 8], [3, 3], [2, 2], [1, 1], [1, 1]),
+        (1, [2, 70], [3, 3], [1, 1], [1, 1], [1, 1]),
+        (63, [6, 1], [3, 3], [1, 1], [1, 1], [1, 1]),
+        (64, [4, 9], [3, 3], [1, 3], [1, 1], [1, 0]),
+        (65, [9, 9], [3, 3], [1, 1], [2, 2], [2, 2]),
+        // Other heights and widths, and columns that are further apart than is kept.
+        (65, [7, 9], [1, 3], [1, 3], [1, 2], [0, 2]),
+        (130, [9, 4], [4, 1], [1, 1], [1, 1], [2, 0]),
+        (20, [6, 7], [7, 7], [1, 2], [1, 1], [3, 3]),
+        (400, [3, 3], [5, 1], [2, 1], [1, 1], [2, 0]),
+        (5, [3, 4], [1, 2], [1, 1], [1, 2000], [0, 2000]),
     ];
     for isa in Isa::available() {
         for (channels, input, kernel, stride, dilation, pad) in geometries {
