@@ -10,10 +10,6 @@ use super::{
 };
 use crate::amx::{SIDE, TILE_LINE};
 
-/// Most steps whose lines are made in a buffer.
-#[cfg(target_arch = "x86_64")]
-const STEPS_MAX: usize = 8;
-
 /// Bytes of one row that lie next to each other and go to one line.
 struct Piece {
     /// A row of one tap, and its first byte.
@@ -45,8 +41,8 @@ impl IntGemm {
                 self.copy_apart(scratch, local, rows, part);
             } else if k <= 4 {
                 #[cfg(target_arch = "x86_64")]
-                if let Some(width) = self.runs(part) {
-                    return self.copy_runs(o, scratch, [local, rows], part, width);
+                if let Some(runs) = &self.runs {
+                    return self.copy_runs(o, scratch, [local, rows], part, runs);
                 }
                 self.copy_words(o, scratch, local, rows, part);
             } else {
@@ -60,7 +56,7 @@ impl IntGemm {
     }
 
     /// Where a line of a row is.
-    fn line(
+    pub(super) fn line(
         &self,
         scratch: &Scratch,
         local: usize,
@@ -77,7 +73,7 @@ impl IntGemm {
     ///
     /// # Safety
     /// It is filled.
-    unsafe fn start(
+    pub(super) unsafe fn start(
         &self,
         scratch: &Scratch,
         [local, rows]: [usize; 2],
@@ -91,7 +87,7 @@ impl IntGemm {
         }
     }
 
-    fn flip(&self) -> u8 {
+    pub(super) fn flip(&self) -> u8 {
         match self.sign {
             ByteSign::Unsigned => 0,
             ByteSign::Signed => 0x80,
@@ -203,89 +199,6 @@ impl IntGemm {
     fn has_wide_bytes(&self) -> bool {
         use crate::isa::Isa;
         matches!(self.spec.isa, Isa::Avx512 | Isa::Amx)
-    }
-
-    /// Taps of a row of a window, if their bytes are neighbours and fit half a vector, and all of
-    /// taps and K is one block that a buffer holds.
-    #[cfg(target_arch = "x86_64")]
-    fn runs(&self, part: KBlock) -> Option<usize> {
-        let crate::gemm::ARows::Window(w) = &self.spec.a_rows else {
-            return None;
-        };
-        let (k, width) = (self.spec.k, w.kernel[1]);
-        let are_neighbours = w.dilation[1] as isize * w.strides[2] == k as isize;
-        let fits = k > 0 && (2..=GROUPS).contains(&width) && width * k <= TILE_LINE / 2;
-        let is_whole = part.first_step == 0 && self.taps <= part.steps * GROUPS;
-        (self.has_wide_bytes()
-            && std::arch::is_x86_feature_detected!("avx512vbmi")
-            && are_neighbours
-            && fits
-            && is_whole
-            && part.steps <= STEPS_MAX)
-            .then_some(width)
-    }
-
-    /// Images of few channels whose columns are neighbours: a row of a window at once.
-    ///
-    /// # Safety
-    /// As [`IntGemm::copy_tile`]; [`IntGemm::runs`] gave the width.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-    unsafe fn copy_runs(
-        &self,
-        o: &IntGemmOperands,
-        scratch: &Scratch,
-        [local, rows]: [usize; 2],
-        part: KBlock,
-        width: usize,
-    ) {
-        use std::arch::x86_64::{
-            _mm512_loadu_si512, _mm512_mask_storeu_epi8, _mm512_maskz_loadu_epi8,
-            _mm512_maskz_mov_epi8, _mm512_maskz_permutexvar_epi8, _mm512_set1_epi8,
-            _mm512_storeu_si512, _mm512_xor_si512,
-        };
-        let k = self.spec.k;
-        let (mut order, mut there) = ([0u8; TILE_LINE], 0u64);
-        for tap in 0..width {
-            for i in 0..k {
-                order[4 * tap + i] = (k * tap + i) as u8;
-                there |= 1 << (4 * tap + i);
-            }
-        }
-        let read = u64::MAX >> (64 - width * k);
-        let stored = u64::MAX >> (64 - 4 * width);
-        let mut buffer = [0u8; TILE_LINE * (STEPS_MAX + 1)];
-        // SAFETY: taps between two that are inside of an image are so, too, and masks end with
-        // them; the buffer holds every tap and a vector more.
-        unsafe {
-            let order = _mm512_loadu_si512(order.as_ptr().cast());
-            let flip = _mm512_maskz_mov_epi8(there, _mm512_set1_epi8(self.flip() as i8));
-            for r in 0..rows {
-                for tap in (0..self.taps).step_by(width) {
-                    let first = self.start(scratch, [local, rows], tap, r);
-                    let last = self.start(scratch, [local, rows], tap + width - 1, r);
-                    let to = buffer.as_mut_ptr().add(4 * tap);
-                    let outside = scratch.outside.cast_const();
-                    if first != outside && last != outside {
-                        let bytes = _mm512_maskz_loadu_epi8(read, first.cast());
-                        let bytes = _mm512_maskz_permutexvar_epi8(there, order, bytes);
-                        let bytes = _mm512_xor_si512(bytes, flip);
-                        _mm512_mask_storeu_epi8(to.cast(), stored, bytes);
-                    } else {
-                        for i in 0..width {
-                            let from = self.start(scratch, [local, rows], tap + i, r);
-                            let word = self.word(o, scratch, from).to_le();
-                            to.add(4 * i).cast::<u32>().write_unaligned(word);
-                        }
-                    }
-                }
-                for step in 0..part.steps {
-                    let line = self.line(scratch, local, part, step, r);
-                    let bytes = _mm512_loadu_si512(buffer.as_ptr().add(step * TILE_LINE).cast());
-                    _mm512_storeu_si512(line.cast(), bytes);
-                }
-            }
-        }
     }
 
     /// The at most four bytes of a tap, zeros behind them.

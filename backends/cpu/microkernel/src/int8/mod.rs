@@ -19,6 +19,8 @@ mod part;
 mod plain;
 mod plan;
 mod run;
+#[cfg(target_arch = "x86_64")]
+mod runs;
 mod strip;
 mod tiles;
 

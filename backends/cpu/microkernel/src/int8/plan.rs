@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(target_arch = "x86_64")]
+use super::runs::Runs;
 use crate::{
     amx::SIDE,
     error::KernelError,
@@ -48,6 +50,9 @@ pub struct IntGemm {
     pub(super) deliver_words: DeliverFn,
     /// Register tiles by vectors, if the family has them.
     pub(super) strip: Option<StripFn>,
+    /// How A is copied for tiles if its taps are few bytes.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) runs: Option<Runs>,
 }
 
 impl IntGemm {
@@ -157,6 +162,8 @@ impl IntGemm {
         let pack_a = spec.a_k_stride != 1;
         let (taps, panels) = (sizes.taps, sizes.panels);
         Ok(Self {
+            #[cfg(target_arch = "x86_64")]
+            runs: by_tiles.then(|| Runs::new(&spec, &blocks)).flatten(),
             spec,
             sign,
             taps,

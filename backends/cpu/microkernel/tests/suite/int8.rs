@@ -285,6 +285,40 @@ fn windows_pad_with_the_zero_point() {
     }
 }
 
+#[test]
+fn windows_of_few_channels_are_exact() {
+    // Rows of a window that a line cuts in two, and images that are narrower than a window.
+    let geometries = [
+        (3, [11, 12], [7, 7], 2, 3),
+        (3, [5, 4], [7, 7], 1, 3),
+        (3, [8, 9], [2, 10], 1, 5),
+        (1, [7, 40], [3, 30], 1, 4),
+        (2, [7, 18], [9, 16], 1, 4),
+        (4, [9, 9], [4, 3], 2, 1),
+    ];
+    for isa in Isa::available() {
+        for (channels, input, kernel, step, pad) in geometries {
+            let out = std::array::from_fn(|i| (input[i] + 2 * pad - kernel[i]) / step + 1);
+            let c = channels as isize;
+            let window = Window {
+                images: 1,
+                input,
+                out,
+                kernel,
+                stride: [step, step],
+                dilation: [1, 1],
+                pad: [pad, pad],
+                strides: [0, input[1] as isize * c, c],
+            };
+            let spec = GemmSpec::conv2d(isa, window, channels, 33);
+            let c_len = spec.m * 33;
+            for sign in SIGNS {
+                Case::new(spec.clone(), sign, input[0] * input[1] * channels, c_len).check();
+            }
+        }
+    }
+}
+
 /// Stores the tile to the dense `[20, 50]` i32 at `user`.
 unsafe extern "C" fn deliver(tile: *const EpilogueTile<i32>) {
     // SAFETY: the driver passes a live tile; `user` is the test's own buffer.
