@@ -184,9 +184,8 @@ fn lane_axis(linear: &Linear, lanes: u32) -> Option<VarId> {
     let pool = &linear.pool;
     let store = pool.as_affine(linear.store)?;
     let of_step = |step: i64| {
-        let axes = linear.axes.iter().copied();
-        axes.into_iter()
-            .find(|&axis| store.coefficient(axis).is(step))
+        let mut axes = linear.axes.iter().copied();
+        axes.find(|&axis| store.coefficient(axis).is(step))
     };
     let axis = of_step(1)?;
     let extent = pool.extent(axis).as_const();

@@ -3,7 +3,7 @@
 //! infinities and NaN.
 
 use alula_kernel::{Block, BufferId, Inst, Kernel, Rhs, ValueId};
-use alula_tensor::{DType, ScalarOp};
+use alula_tensor::{DType, DTypeClass, ScalarOp};
 
 /// More than a rounding to `f32` adds, relatively.
 const ROUNDED: f64 = 1.0 + 1e-6;
@@ -64,6 +64,8 @@ impl Reach {
                 buffer: BufferId::Param(position),
                 ..
             } => kernel.params.get(*position as usize)?.bound.map(f64::from),
+            // What is negative becomes great where it wraps.
+            Rhs::Cast(value) if is_unsigned(dtype) && is_signed(kernel.dtype(*value)) => None,
             Rhs::Cast(value) => Some(self.of(*value) * ROUNDED),
             Rhs::Apply { op, operands } if dtype == DType::F32 => {
                 let of = |position: usize| self.of(operands[position]);
@@ -87,10 +89,78 @@ impl Reach {
     }
 }
 
+fn is_signed(dtype: DType) -> bool {
+    dtype.class() == DTypeClass::Signed
+}
+
+fn is_unsigned(dtype: DType) -> bool {
+    dtype.class() == DTypeClass::Unsigned
+}
+
 /// The greatest magnitude of an integer; infinite for floats.
 fn range(dtype: DType) -> f64 {
     match dtype.int_range() {
         Some((least, greatest)) => (least.unsigned_abs().max(greatest.unsigned_abs())) as f64,
         None => f64::INFINITY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alula_kernel::text::parse_kernel;
+
+    use super::*;
+
+    /// The reach of `%9`, made of a byte `%2`, a word `%3` and a bounded factor `%4`.
+    fn reach(made: &str) -> f64 {
+        let text = format!(
+            "kernel k(a: i8[4] read, b: i32[4] read, f: f32[4] read within 0.5) {{
+               grid %0 < 4
+               %1: f32 = const -8.0
+               %2: i8 = load a[%0]
+               %3: i32 = load b[%0]
+               %4: f32 = load f[%0]
+               %5: f32 = cast %2
+               %6: f32 = cast %3
+               %7: f32 = mul %6, %4
+               %8: f32 = exp %4
+               {made}
+             }}"
+        );
+        let kernel = parse_kernel(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        Reach::of_kernel(&kernel).of(ValueId(9))
+    }
+
+    #[test]
+    fn magnitudes_follow_the_arithmetic() {
+        for (made, expected) in [
+            ("%9: f32 = mul %5, %4", 64.0),
+            ("%9: f32 = add %5, %1", 136.0),
+            ("%9: f32 = div %5, %1", 16.0),
+            ("%9: f32 = round %7", 1_073_741_825.0),
+            ("%9: f32 = max %5, %7", 1_073_741_824.0),
+            ("%9: i8 = cast %7", 128.0),
+            ("%9: i16 = cast %2", 128.0),
+            // A byte of -1 wraps.
+            ("%9: u16 = cast %2", 65_535.0),
+            ("%9: i8 = add %2, %2", 128.0),
+        ] {
+            let reach = reach(made);
+            assert!(
+                (expected..=expected * 1.001).contains(&reach),
+                "{made}: {reach}"
+            );
+        }
+        for unknown in [
+            "%9: f32 = add %5, %8",
+            "%9: f32 = div %1, %5",
+            "%9: f32 = max %5, %8",
+            "%9: f32 = bitcast %3",
+        ] {
+            assert_eq!(reach(unknown), f64::INFINITY, "{unknown}");
+        }
+        // Products may leave what is finite.
+        let squares = "%10: f32 = mul %7, %7 %11: f32 = mul %10, %10 %9: f32 = mul %11, %11";
+        assert_eq!(reach(squares), f64::INFINITY);
     }
 }
