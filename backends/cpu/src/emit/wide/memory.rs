@@ -112,8 +112,13 @@ impl Body<'_> {
         code: Code,
         register: Zmm,
     ) -> Result<(), String> {
-        const EXTRACT: Code = Code::EVEX_Vpextrb_r32m8_xmm_imm8;
+        // With another prefix it would want one more extension, and could name every register.
+        const EXTRACT: Code = Code::VEX_Vpextrb_r32m8_xmm_imm8;
+        const NAMED: Zmm = 16;
         let narrow = self.zmm()?;
+        if narrow >= NAMED {
+            return Err("it needs too many registers".to_owned());
+        }
         let bytes = R::XMM0 + u32::from(narrow);
         self.asm
             .push(Instruction::with2(code, bytes, zmm(register)));
