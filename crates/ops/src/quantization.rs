@@ -11,7 +11,7 @@ mod rescale;
 
 use alula_ir::{AttrSpec, Attrs, InferCtx, InferError, OpDef};
 use alula_kernel::{Compute, ExprId};
-use alula_tensor::{Dim, ScalarOp, TensorType};
+use alula_tensor::{DType, Dim, Scalar, ScalarOp, TensorType};
 
 pub(crate) use annotation::rounded;
 pub use annotation::{QuantParams, annotation_of};
@@ -46,6 +46,27 @@ fn share(attrs: &Attrs, rank: usize, scale: &TensorType) -> Share {
         0 => Share::Axis(axis),
         size => Share::Block { axis, size },
     }
+}
+
+/// The dtype of bytes that a node stores, by its attribute.
+fn byte_result(ctx: &InferCtx<'_>) -> Result<DType, InferError> {
+    let dtype = ctx.attrs.dtype("dtype");
+    match dtype {
+        DType::I8 | DType::U8 => Ok(dtype),
+        _ => Err(InferError::BadAttr {
+            name: "dtype".to_owned(),
+            reason: format!("is {dtype}, must be i8 or u8"),
+        }),
+    }
+}
+
+/// A rounded value within a byte's range.
+fn saturated(value: f64, dtype: DType) -> Scalar {
+    let (least, greatest) = match dtype {
+        DType::I8 => (-128.0, 127.0),
+        _ => (0.0, 255.0),
+    };
+    Scalar::Float(value.clamp(least, greatest))
 }
 
 /// Checks that scale (operand 1) and zero point or offset (operand 2, if there) fit the tensor

@@ -7,7 +7,7 @@ use alula_ir::{
 use alula_kernel::Compute;
 use alula_tensor::{DType, Scalar, ScalarOp, Tensor};
 
-use super::{AXIS, BLOCK, check_scale, load_param, param_position, share};
+use super::{AXIS, BLOCK, byte_result, check_scale, load_param, param_position, saturated, share};
 use crate::points::points;
 
 /// `y = saturate(round(f32(x) * scale) + zero_point)`, ties to even, in `f32`.
@@ -48,13 +48,7 @@ fn infer(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
             "{x} and {scale} must be i32 and f32"
         )));
     }
-    let dtype = ctx.attrs.dtype("dtype");
-    if !matches!(dtype, DType::I8 | DType::U8) {
-        return Err(InferError::BadAttr {
-            name: "dtype".to_owned(),
-            reason: format!("is {dtype}, must be i8 or u8"),
-        });
-    }
+    let dtype = byte_result(ctx)?;
     if ctx.has(2) && ctx.tensor(2)?.dtype != dtype {
         return Err(InferError::BadDType {
             operand: 2,
@@ -71,11 +65,6 @@ fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let share = share(ctx.attrs, x.rank(), &scale.ty());
     let (scales, zeros) = (scale.to_f64s(), ctx.optional(2).map(Tensor::to_f64s));
     let dtype = ctx.attrs.dtype("dtype");
-    let (least, greatest) = if dtype == DType::I8 {
-        (-128.0, 127.0)
-    } else {
-        (0.0, 255.0)
-    };
     let values: Vec<Scalar> = points(x.shape())
         .zip(x.to_f64s())
         .map(|(at, x)| {
@@ -83,7 +72,7 @@ fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
             let product = x as f32 * scales[k] as f32;
             let zero = zeros.as_ref().map_or(0.0, |zeros| zeros[k]);
             let steps = f64::from(product.round_ties_even()) + zero;
-            Scalar::Float(steps.clamp(least, greatest))
+            saturated(steps, dtype)
         })
         .collect();
     Ok(vec![ctx.result(dtype, x.shape(), &values)?])

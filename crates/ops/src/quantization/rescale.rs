@@ -7,7 +7,7 @@ use alula_ir::{
 use alula_kernel::Compute;
 use alula_tensor::{DType, Scalar, ScalarOp};
 
-use super::{AXIS, BLOCK, check_scale, load_param, param_position, share};
+use super::{AXIS, BLOCK, byte_result, check_scale, load_param, param_position, saturated, share};
 use crate::points::points;
 
 /// `y = saturate(round(f32(x) * scale + offset))`, ties to even.
@@ -54,13 +54,7 @@ fn infer(ctx: &mut InferCtx<'_>) -> Result<Vec<Inferred>, InferError> {
             "{x}, {scale} and {offset} must be bytes, f32 and f32"
         )));
     }
-    let dtype = ctx.attrs.dtype("dtype");
-    if !is_byte(dtype) {
-        return Err(InferError::BadAttr {
-            name: "dtype".to_owned(),
-            reason: format!("is {dtype}, must be i8 or u8"),
-        });
-    }
+    let dtype = byte_result(ctx)?;
     check_scale(ctx)?;
     Ok(vec![Inferred::tensor(dtype, ctx.tensor(0)?.shape.clone())])
 }
@@ -70,16 +64,12 @@ fn eval(ctx: &EvalCtx<'_>) -> Result<Vec<HostValue>, EvalError> {
     let share = share(ctx.attrs, x.rank(), &scale.ty());
     let (scales, offsets) = (scale.to_f64s(), offset.to_f64s());
     let dtype = ctx.attrs.dtype("dtype");
-    let (least, greatest) = match dtype {
-        DType::I8 => (-128.0, 127.0),
-        _ => (0.0, 255.0),
-    };
     let values: Vec<Scalar> = points(x.shape())
         .zip(x.to_f64s())
         .map(|(at, x)| {
             let k = param_position(&at, share, scale.shape());
             let value = (x as f32).mul_add(scales[k] as f32, offsets[k] as f32);
-            Scalar::Float(f64::from(value.round_ties_even()).clamp(least, greatest))
+            saturated(f64::from(value.round_ties_even()), dtype)
         })
         .collect();
     Ok(vec![ctx.result(dtype, x.shape(), &values)?])
