@@ -47,21 +47,14 @@ pub(super) fn bounds(graph: &Graph, node: &Node, steps: &Steps, quant: &Quant) -
 pub(super) fn bounded(
     graph: &mut Graph,
     node: &Node,
-    stored: ValueId,
+    steps: &Steps,
     bounds: [i64; 2],
 ) -> Result<ValueId, GraphError> {
     let name = node.name.as_str();
     if node.op.name == POOL {
-        return Ok(graph.push(node.op, &[Some(stored)], node.attrs.clone(), name)?[0]);
+        return Ok(graph.push(node.op, &[Some(steps.stored)], node.attrs.clone(), name)?[0]);
     }
-    let dtype = graph.ty(stored).as_tensor().map(|ty| ty.dtype);
-    clipped(
-        graph,
-        stored,
-        dtype.expect("steps are tensors"),
-        bounds,
-        name,
-    )
+    clipped(graph, steps.stored, steps.quant.storage, bounds, name)
 }
 
 /// Steps within bounds, as far as these bind.

@@ -277,7 +277,7 @@ impl Realizer<'_> {
         self.fates[steps.fate].read.push(part.clone());
         let mut fate = Fate::new(self.graph, result, fate::short(&quant));
         fate.made = Some(part);
-        let stored = bytes::bounded(self.graph, node, steps.stored, bounds)?;
+        let stored = bytes::bounded(self.graph, node, &steps, bounds)?;
         self.restore(result, stored, (quant, &ty), fate, &node.name)?;
         Ok(true)
     }
