@@ -86,6 +86,16 @@ pub(super) fn at_most(code: &mut Code<'_>, x: ValueId, greatest: f64) -> ValueId
     code.select(is_high, greatest, x)
 }
 
+/// The `n` for which `2^n` is nearest to `e^x`, under the bits of [`ANCHOR`] and by itself.
+fn nearest_power(code: &mut Code<'_>, x: ValueId) -> (ValueId, ValueId) {
+    let (inverse, anchor) = (
+        code.float(F, std::f64::consts::LOG2_E),
+        code.float(F, ANCHOR),
+    );
+    let shifted = code.multiply_add(x, inverse, anchor);
+    (shifted, code.sub(shifted, anchor))
+}
+
 /// `e^(x - rest)` is the first value times `2^n`; the second is `n` under the bits of [`ANCHOR`].
 /// The rest is up to 0.1, and so what `x` lost in rounding may come in again.
 pub(super) fn split_power(
@@ -93,12 +103,7 @@ pub(super) fn split_power(
     x: ValueId,
     rest: Option<ValueId>,
 ) -> (ValueId, ValueId) {
-    let (inverse, anchor) = (
-        code.float(F, std::f64::consts::LOG2_E),
-        code.float(F, ANCHOR),
-    );
-    let shifted = code.multiply_add(x, inverse, anchor);
-    let n = code.sub(shifted, anchor);
+    let (shifted, n) = nearest_power(code, x);
     let (high, low) = (code.float(F, -LN2_HIGH), code.float(F, -LN2_LOW));
     let r = code.multiply_add(n, high, x);
     let mut r = code.multiply_add(n, low, r);
@@ -301,12 +306,7 @@ fn erf(code: &mut Code<'_>, x: ValueId) -> ValueId {
     );
     let p = code.mul(p, size);
     let y = code.sub(p, size);
-    let (inverse, anchor) = (
-        code.float(F, std::f64::consts::LOG2_E),
-        code.float(F, ANCHOR),
-    );
-    let shifted = code.multiply_add(y, inverse, anchor);
-    let n = code.sub(shifted, anchor);
+    let (shifted, n) = nearest_power(code, y);
     // What is lost of ln 2 counts little: `2^n` is a factor.
     let ln2 = code.float(F, -std::f64::consts::LN_2);
     let r = code.multiply_add(n, ln2, y);
